@@ -1,0 +1,47 @@
+# Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
+.DEFAULT_GOAL := help
+.PHONY: help install build demo simulate test types lint imports check format bench clean
+
+NPM := npm --loglevel=error
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: node_modules/.installed ## Install exactly what package-lock.json names, with no install scripts
+
+node_modules/.installed: package.json package-lock.json
+	@echo "installing dependencies (npm ci)"
+	@$(NPM) ci --ignore-scripts
+	@touch $@
+
+build: install ## Compile to dist/js, which is what the package publishes
+	@$(NPM) run --silent build
+
+demo: install ## Start the simulator, sign a real transaction as a new user would, stop
+	@$(NPM) run --silent demo
+
+simulate: install ## Keep the simulator running, with its state in .cloister/ (Ctrl-C stops it)
+	@$(NPM) run --silent simulate
+
+test: install ## Run every test
+	@$(NPM) run --silent test
+
+types: install ## Type-check the whole tree, and the browser zones without Node's types
+	@$(NPM) run --silent types
+
+lint: install ## Lint and check the format
+	@$(NPM) run --silent lint
+
+imports: install ## Check that every import follows the table of trust zones
+	@$(NPM) run --silent imports
+
+check: types lint imports ## Everything that reads the code without running it
+
+format: install ## Format, and repair what the linter can
+	@$(NPM) run --silent format
+
+bench: install ## Measure signing, wallet creation, start-up and memory beside viem
+	@$(NPM) run --silent bench
+
+clean: ## Remove what building and simulating left behind
+	rm -rf dist .cloister

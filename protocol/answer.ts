@@ -1,0 +1,28 @@
+/** What the enclave's answer key signs, so that an answer can be neither changed nor given to another request. */
+
+export const ANSWER_SIGNATURE_HEADER = "x-enclave-signature";
+
+const CONTEXT = new TextEncoder().encode("cloister/response/v1");
+const DIGEST_BYTES = 32;
+
+/**
+ * The Ed25519 message: context ‖ SHA-256(request body) ‖ status (u16 big-endian) ‖ SHA-256(answer body).
+ *
+ * @param digests - Both SHA-256, 32 bytes.
+ */
+export function answerSigningInput(digests: {
+  readonly requestDigest: Uint8Array;
+  readonly status: number;
+  readonly answerDigest: Uint8Array;
+}): Uint8Array<ArrayBuffer> {
+  const input = new Uint8Array(CONTEXT.length + DIGEST_BYTES + 2 + DIGEST_BYTES);
+  let at = 0;
+  input.set(CONTEXT, at);
+  at += CONTEXT.length;
+  input.set(digests.requestDigest, at);
+  at += DIGEST_BYTES;
+  new DataView(input.buffer).setUint16(at, digests.status);
+  at += 2;
+  input.set(digests.answerDigest, at);
+  return input;
+}

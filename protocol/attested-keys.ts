@@ -1,0 +1,58 @@
+/** What an enclave puts into the attestation document that it gives to callers (design section 6). */
+import { decodeCbor, encodeCbor } from "./cbor.ts";
+import { ProtocolError } from "./errors.ts";
+import { z } from "./zod.ts";
+
+const KEY_BYTES = 32;
+
+export interface AttestedKeys {
+  /** Ed25519, RFC 8032: signs every answer of this boot. */
+  readonly answerKey: Uint8Array;
+  /** X25519, RFC 7748: receives sealed requests. */
+  readonly sealingKey: Uint8Array;
+}
+
+/** The document's `public_key`. */
+export function encodeAttestedKeys(keys: AttestedKeys): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(2 * KEY_BYTES);
+  bytes.set(keys.answerKey, 0);
+  bytes.set(keys.sealingKey, KEY_BYTES);
+  return bytes;
+}
+
+/** @throws {@link ProtocolError} `MALFORMED_ATTESTED_KEYS` */
+export function decodeAttestedKeys(bytes: Uint8Array): AttestedKeys {
+  if (bytes.length !== 2 * KEY_BYTES) {
+    throw new ProtocolError(
+      "MALFORMED_ATTESTED_KEYS",
+      `public_key of ${bytes.length} bytes, expected ${2 * KEY_BYTES}`,
+    );
+  }
+  return { answerKey: bytes.subarray(0, KEY_BYTES), sealingKey: bytes.subarray(KEY_BYTES) };
+}
+
+/**
+ * Documents for KMS and documents for callers come from the same NSM under the same chain; the purpose keeps one from
+ * being shown where the other is wanted.
+ */
+export const ATTESTED_PURPOSES = ["cloister/callers/v1", "cloister/kms-recipient/v1"] as const;
+export type AttestedPurpose = (typeof ATTESTED_PURPOSES)[number];
+
+const userData = z.strictObject({
+  v: z.literal(1),
+  purpose: z.enum(ATTESTED_PURPOSES),
+  /** SHA-256 of the manifest file. */
+  manifest: z.instanceof(Uint8Array).check(z.refine((bytes) => bytes.length === 32)),
+});
+
+export type AttestedUserData = z.output<typeof userData>;
+
+/** The document's `user_data`. */
+export function encodeAttestedUserData(data: AttestedUserData): Uint8Array<ArrayBuffer> {
+  return encodeCbor({ v: data.v, purpose: data.purpose, manifest: data.manifest });
+}
+
+/** @throws {@link ProtocolError} `MALFORMED_MESSAGE` */
+export function decodeAttestedUserData(bytes: Uint8Array): AttestedUserData {
+  return decodeCbor(userData, bytes);
+}

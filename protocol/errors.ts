@@ -1,0 +1,111 @@
+/**
+ * Every code that a caller can meet, with the HTTP status it travels under and whether the same call may succeed
+ * later without any change by the caller. Codes are stable: callers branch on them, never on the message.
+ */
+export const ERROR_CODES = {
+  // The body and its envelope.
+  MALFORMED_JSON: { status: 400, retry: false },
+  INVALID_REQUEST: { status: 400, retry: false },
+  UNKNOWN_OPERATION: { status: 404, retry: false },
+  INVALID_PARAMS: { status: 400, retry: false },
+  BODY_TOO_LARGE: { status: 413, retry: false },
+  WRONG_AUDIENCE: { status: 403, retry: false },
+
+  // Who asks.
+  STAMP_MISSING: { status: 401, retry: false },
+  STAMP_MALFORMED: { status: 400, retry: false },
+  STAMP_INVALID: { status: 401, retry: false },
+  NOT_ENOUGH_ADMINISTRATORS: { status: 403, retry: false },
+  SESSION_UNKNOWN: { status: 401, retry: false },
+  SESSION_EXPIRED: { status: 401, retry: false },
+
+  // When it was asked.
+  REQUEST_STALE: { status: 409, retry: false },
+  REQUEST_FROM_FUTURE: { status: 409, retry: false },
+  REQUEST_REPLAYED: { status: 409, retry: false },
+
+  // Login.
+  JWT_MALFORMED: { status: 401, retry: false },
+  JWT_ISSUER_UNKNOWN: { status: 401, retry: false },
+  JWT_ALGORITHM_NOT_ALLOWED: { status: 401, retry: false },
+  JWT_KEY_UNKNOWN: { status: 401, retry: false },
+  JWT_SIGNATURE_INVALID: { status: 401, retry: false },
+  JWT_AUDIENCE_MISMATCH: { status: 401, retry: false },
+  JWT_CLAIM_INVALID: { status: 401, retry: false },
+  JWT_EXPIRED: { status: 401, retry: false },
+  JWT_NOT_YET_VALID: { status: 401, retry: false },
+  JWT_NONCE_MISMATCH: { status: 401, retry: false },
+  JWKS_UNAVAILABLE: { status: 503, retry: true },
+
+  // What it names.
+  APP_NOT_FOUND: { status: 404, retry: false },
+  WALLET_NOT_FOUND: { status: 404, retry: false },
+
+  // What is to be signed.
+  TRANSACTION_MALFORMED: { status: 400, retry: false },
+  TRANSACTION_TYPE_UNSUPPORTED: { status: 400, retry: false },
+  CHAIN_MISMATCH: { status: 400, retry: false },
+  POLICY_DENIED: { status: 403, retry: false },
+
+  // Records, which the parent keeps and the enclave does not trust.
+  RECORD_TAMPERED: { status: 502, retry: false },
+  RECORD_ROLLED_BACK: { status: 502, retry: false },
+  RECORD_CONFLICT: { status: 409, retry: true },
+  RECORDS_UNAVAILABLE: { status: 503, retry: true },
+
+  // The enclave itself.
+  NOT_READY: { status: 503, retry: true },
+  BUSY: { status: 429, retry: true },
+  INTERNAL: { status: 500, retry: false },
+
+  // Said by the parent, unsigned: they prove nothing about the enclave.
+  PARENT_INVALID_REQUEST: { status: 400, retry: false },
+  PARENT_NOT_FOUND: { status: 404, retry: false },
+  PARENT_BODY_TOO_LARGE: { status: 413, retry: false },
+  PARENT_BUSY: { status: 429, retry: true },
+  PARENT_INTERNAL: { status: 500, retry: false },
+  PARENT_ENCLAVE_UNREACHABLE: { status: 503, retry: true },
+  PARENT_DRAINING: { status: 503, retry: true },
+  PARENT_TIMEOUT: { status: 504, retry: true },
+} as const satisfies Record<string, { readonly status: number; readonly retry: boolean }>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+export type ParentErrorCode = Extract<ErrorCode, `PARENT_${string}`>;
+export type EnclaveErrorCode = Exclude<ErrorCode, ParentErrorCode>;
+
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(ERROR_CODES, code);
+}
+
+/** A request that the enclave refuses. The message goes to the caller: it holds no secret and no record's content. */
+export class RequestError extends Error {
+  override readonly name = "RequestError";
+  readonly code: EnclaveErrorCode;
+
+  constructor(code: EnclaveErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+export type ProtocolErrorCode =
+  | "MALFORMED_HEX"
+  | "MALFORMED_BASE64URL"
+  | "MALFORMED_JSON"
+  | "MALFORMED_MESSAGE"
+  | "MALFORMED_STAMP"
+  | "MALFORMED_ATTESTED_KEYS"
+  | "FRAME_TOO_LARGE"
+  | "FRAME_EMPTY"
+  | "FRAME_TRUNCATED";
+
+/** Bytes that are not what the wire format says. The connection they came on must not be used further. */
+export class ProtocolError extends Error {
+  override readonly name = "ProtocolError";
+  readonly code: ProtocolErrorCode;
+
+  constructor(code: ProtocolErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

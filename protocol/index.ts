@@ -1,0 +1,14 @@
+export * from "./answer.ts";
+export * from "./attested-keys.ts";
+export * from "./cbor.ts";
+export * from "./encoding.ts";
+export * from "./errors.ts";
+export * from "./frame.ts";
+export * from "./limits.ts";
+export * from "./messages.ts";
+export * from "./operations.ts";
+export * from "./ports.ts";
+export * from "./request.ts";
+export * from "./stamp.ts";
+export { type JsonValue, parseStrictJson } from "./strict-json.ts";
+export { z } from "./zod.ts";

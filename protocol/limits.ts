@@ -1,0 +1,33 @@
+/**
+ * Sizes and times that both ends of the wire enforce. Every limit is inclusive: a value equal to it passes.
+ * They are checked before memory is allocated for what they bound.
+ */
+
+/** One frame on any vsock port, without its 4-byte length. */
+export const MAX_FRAME_BYTES = 1024 * 1024;
+/** One request body. Leaves room in a frame for stamps and CBOR heads. */
+export const MAX_BODY_BYTES = 256 * 1024;
+/** Nesting of arrays and objects in a request body. */
+export const MAX_JSON_DEPTH = 16;
+/** One `X-Stamp` header value. */
+export const MAX_STAMP_BYTES = 2048;
+/** Stamps on one request: administrators may stamp m-of-n. */
+export const MAX_STAMPS = 16;
+/** nitro.md 2.4: AWS's text says 512 in one place and 1024 in another; we produce within the smaller. */
+export const MAX_ATTESTATION_NONCE_BYTES = 512;
+/** Shorter nonces do not keep a recorded document from being shown again. */
+export const MIN_ATTESTATION_NONCE_BYTES = 16;
+/** How old `issuedAtMs` may be by the enclave's clock. */
+export const REQUEST_WINDOW_MS = 60_000;
+/** How far ahead `issuedAtMs` may be; the enclave waits until its clock has passed it before it acts. */
+export const MAX_FUTURE_MS = 5_000;
+/** Requests that one connection may have unanswered. */
+export const MAX_IN_FLIGHT = 1024;
+/** Changes in one atomic write of records. */
+export const MAX_RECORD_CHANGES = 64;
+/** A record's sealed value. */
+export const MAX_RECORD_BYTES = 64 * 1024;
+/** Records in one page of a list: all of them at their greatest size still fit into a frame. */
+export const MAX_RECORDS_PER_PAGE = 15;
+/** A record's name. */
+export const MAX_RECORD_NAME_LENGTH = 200;

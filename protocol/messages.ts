@@ -1,0 +1,143 @@
+/** CBOR messages inside frames, one schema per port and direction. `id` pairs an answer with its call. */
+import {
+  MAX_BODY_BYTES,
+  MAX_RECORD_BYTES,
+  MAX_RECORD_CHANGES,
+  MAX_RECORD_NAME_LENGTH,
+  MAX_RECORDS_PER_PAGE,
+  MAX_STAMP_BYTES,
+  MAX_STAMPS,
+} from "./limits.ts";
+import { z } from "./zod.ts";
+
+const bytes = (maxBytes: number) =>
+  z.instanceof(Uint8Array).check(z.refine((value) => value.length <= maxBytes, `at most ${maxBytes} bytes`));
+const id = z.int().check(z.nonnegative());
+
+// Port 5000: the parent calls, the enclave answers.
+
+export const enclaveCall = z.discriminatedUnion("kind", [
+  z.strictObject({
+    id,
+    kind: z.literal("operation"),
+    stamps: z.array(z.string().check(z.maxLength(MAX_STAMP_BYTES))).check(z.maxLength(MAX_STAMPS)),
+    body: bytes(MAX_BODY_BYTES),
+  }),
+  z.strictObject({ id, kind: z.literal("attestation"), nonce: bytes(1024) }),
+  z.strictObject({ id, kind: z.literal("status") }),
+]);
+export type EnclaveCall = z.output<typeof enclaveCall>;
+
+export const enclaveAnswer = z.strictObject({
+  id,
+  /** An HTTP status. */
+  status: z.int().check(z.minimum(100), z.maximum(599)),
+  /** JSON, or the attestation document. */
+  body: bytes(1024 * 1024),
+  /** Ed25519, 64 bytes; null for what is signed otherwise (an attestation document) or not at all (status). */
+  signature: z.nullable(bytes(64)),
+});
+export type EnclaveAnswer = z.output<typeof enclaveAnswer>;
+
+/** The body of an answer to `status`. Unsigned: it steers the parent's health checks and proves nothing. */
+export const enclaveStatus = z.strictObject({
+  phase: z.enum(["booting", "attested", "ready", "failed"]),
+  /** For `failed`: why, as a code and a sentence. */
+  failure: z.nullable(z.strictObject({ code: z.string(), message: z.string() })),
+});
+export type EnclaveStatus = z.output<typeof enclaveStatus>;
+
+// Port 5001: the enclave calls, the parent answers.
+
+const recordName = z.string().check(z.minLength(1), z.maxLength(MAX_RECORD_NAME_LENGTH), z.regex(/^[a-z0-9/_-]+$/));
+const version = z.int().check(z.minimum(0));
+
+export const recordsCall = z.discriminatedUnion("kind", [
+  z.strictObject({ id, kind: z.literal("get"), name: recordName }),
+  /** Either every change is made or none. */
+  z.strictObject({
+    id,
+    kind: z.literal("write"),
+    changes: z
+      .array(
+        z.strictObject({
+          name: recordName,
+          /** The version that must stand there now; 0 means that there is none. */
+          expectedVersion: version,
+          version,
+          /** Null deletes. */
+          value: z.nullable(bytes(MAX_RECORD_BYTES)),
+        }),
+      )
+      .check(z.minLength(1), z.maxLength(MAX_RECORD_CHANGES)),
+  }),
+  /** Names that begin with `prefix` and sort after `after`, in order of their bytes. */
+  z.strictObject({
+    id,
+    kind: z.literal("list"),
+    prefix: recordName,
+    after: z.nullable(recordName),
+    limit: z.int().check(z.minimum(1), z.maximum(MAX_RECORDS_PER_PAGE)),
+  }),
+]);
+export type RecordsCall = z.output<typeof recordsCall>;
+
+const storedRecord = z.strictObject({ name: recordName, version, value: bytes(MAX_RECORD_BYTES) });
+export type StoredRecord = z.output<typeof storedRecord>;
+
+export const recordsAnswer = z.discriminatedUnion("kind", [
+  z.strictObject({ id, kind: z.literal("record"), record: z.nullable(storedRecord) }),
+  z.strictObject({ id, kind: z.literal("written") }),
+  z.strictObject({ id, kind: z.literal("conflict"), name: recordName }),
+  z.strictObject({
+    id,
+    kind: z.literal("records"),
+    records: z.array(storedRecord).check(z.maxLength(MAX_RECORDS_PER_PAGE)),
+  }),
+  z.strictObject({ id, kind: z.literal("failed") }),
+]);
+export type RecordsAnswer = z.output<typeof recordsAnswer>;
+
+// Port 5002: the enclave's first frame, the parent's one frame of answer, then raw bytes both ways.
+
+export const egressCall = z.strictObject({
+  host: z.string().check(z.regex(/^[a-z0-9.-]{1,253}$/)),
+  port: z.int().check(z.minimum(1), z.maximum(65_535)),
+});
+export type EgressCall = z.output<typeof egressCall>;
+
+export const egressAnswer = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("connected") }),
+  z.strictObject({
+    kind: z.literal("refused"),
+    reason: z.enum(["NOT_ALLOWED", "NAME_NOT_FOUND", "UNREACHABLE", "BUSY"]),
+  }),
+]);
+export type EgressAnswer = z.output<typeof egressAnswer>;
+
+// Port 5003: the enclave calls, the parent answers.
+
+export const credentialsCall = z.strictObject({ id, kind: z.literal("get") });
+export type CredentialsCall = z.output<typeof credentialsCall>;
+
+export const credentialsAnswer = z.discriminatedUnion("kind", [
+  z.strictObject({
+    id,
+    kind: z.literal("credentials"),
+    accessKeyId: z.string().check(z.maxLength(256)),
+    secretAccessKey: z.string().check(z.maxLength(256)),
+    sessionToken: z.nullable(z.string().check(z.maxLength(8192))),
+    /** Null for credentials that do not expire. */
+    expiresAtMs: z.nullable(z.int()),
+  }),
+  z.strictObject({ id, kind: z.literal("failed") }),
+]);
+export type CredentialsAnswer = z.output<typeof credentialsAnswer>;
+
+// Port 5004: the enclave sends, nobody answers.
+
+export const logMessage = z.strictObject({
+  /** One line of JSON whose fields the enclave's allow-list let through. */
+  line: z.string().check(z.maxLength(4096)),
+});
+export type LogMessage = z.output<typeof logMessage>;

@@ -1,0 +1,15 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  resolve: { conditions: ["cloister-source"] },
+  ssr: { resolve: { conditions: ["cloister-source"] } },
+  test: {
+    include: ["test/**/*.test.ts"],
+    // Each file in a process of its own: tests start servers and kill enclaves, and must not share state.
+    pool: "forks",
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    // Named refusals are what this project promises; a run that found no test is a failed run.
+    passWithNoTests: false,
+  },
+});

@@ -1,0 +1,81 @@
+/** Frames over one byte stream: joined writes, bounded reads, one place that decides when a stream is broken. */
+import type { Duplex } from "node:stream";
+import { encodeFrame, FrameDecoder } from "../protocol/index.ts";
+
+export interface FrameHandlers {
+  /** One payload. What it throws breaks the stream. */
+  readonly onFrame: (payload: Uint8Array) => void;
+  /** Called once: the stream is gone, by an end, an error, or a frame that cannot be. */
+  readonly onClose: (cause: Error | undefined) => void;
+}
+
+export class FrameStream {
+  readonly #stream: Duplex;
+  readonly #decoder = new FrameDecoder();
+  #cause: Error | undefined;
+  #corked = false;
+
+  constructor(stream: Duplex, { onFrame, onClose }: FrameHandlers) {
+    this.#stream = stream;
+    stream.on("data", (chunk: Uint8Array) => {
+      try {
+        for (const payload of this.#decoder.push(chunk)) onFrame(payload);
+      } catch (error) {
+        this.destroy(error as Error);
+      }
+    });
+    stream.on("end", () => {
+      try {
+        this.#decoder.end();
+        stream.end();
+      } catch (error) {
+        this.destroy(error as Error);
+      }
+    });
+    stream.on("error", (error) => {
+      this.#cause ??= error;
+    });
+    stream.once("close", () => onClose(this.#cause));
+  }
+
+  /** Sends one payload. Payloads sent in the same turn leave in one write. */
+  send(payload: Uint8Array): void {
+    if (this.#stream.destroyed || this.#stream.writableEnded) return;
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#stream.cork();
+      queueMicrotask(() => {
+        this.#corked = false;
+        this.#stream.uncork();
+      });
+    }
+    this.#stream.write(encodeFrame(payload));
+  }
+
+  /** True while the other side does not take what was sent: stop asking it for more work until {@link onDrain}. */
+  get isBackedUp(): boolean {
+    return this.#stream.writableNeedDrain;
+  }
+
+  onDrain(resume: () => void): void {
+    this.#stream.once("drain", resume);
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  resume(): void {
+    this.#stream.resume();
+  }
+
+  /** Sends what is queued, then ends this direction. */
+  end(): void {
+    this.#stream.end();
+  }
+
+  destroy(cause?: Error): void {
+    this.#cause ??= cause;
+    this.#stream.destroy();
+  }
+}
