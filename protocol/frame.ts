@@ -31,10 +31,12 @@ export class FrameDecoder {
   /**
    * Takes the next bytes of the stream.
    *
+   * @param limit - Cut at most so many frames and keep what follows uncut, so that {@link takeRest} can hand it over:
+   *   raw bytes after the last frame must not be read as the head of another.
    * @returns The payloads that are complete now, in order. They may share memory with `bytes`.
    * @throws {@link ProtocolError} `FRAME_TOO_LARGE`, `FRAME_EMPTY`: before any byte of that frame's body is held.
    */
-  push(bytes: Uint8Array): Uint8Array[] {
+  push(bytes: Uint8Array, limit: number = Number.POSITIVE_INFINITY): Uint8Array[] {
     if (this.#failure !== undefined) throw this.#failure;
     if (bytes.length > 0) {
       this.#parts.push(bytes);
@@ -44,7 +46,7 @@ export class FrameDecoder {
 
     const payloads: Uint8Array[] = [];
     let rest = this.#takeHeld();
-    while (rest.length >= FRAME_HEAD_BYTES) {
+    while (rest.length >= FRAME_HEAD_BYTES && payloads.length < limit) {
       const length = new DataView(rest.buffer, rest.byteOffset, rest.byteLength).getUint32(0);
       try {
         checkLength(length);

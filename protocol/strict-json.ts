@@ -42,8 +42,8 @@ class Parser {
     return value;
   }
 
+  /** `depth`: arrays and objects around this value. */
   #value(depth: number): JsonValue {
-    if (depth > MAX_JSON_DEPTH) this.#fail(`nested deeper than ${MAX_JSON_DEPTH}`);
     switch (this.#text[this.#at]) {
       case "{":
         return this.#object(depth);
@@ -64,7 +64,7 @@ class Parser {
 
   #object(depth: number): JsonValue {
     const entries = new Map<string, JsonValue>();
-    this.#at += 1;
+    this.#enter(depth);
     this.#skipSpace();
     if (this.#takeIf("}")) return {};
     do {
@@ -85,7 +85,7 @@ class Parser {
 
   #array(depth: number): JsonValue {
     const items: JsonValue[] = [];
-    this.#at += 1;
+    this.#enter(depth);
     this.#skipSpace();
     if (this.#takeIf("]")) return items;
     do {
@@ -95,6 +95,11 @@ class Parser {
     } while (this.#takeIf(","));
     if (!this.#takeIf("]")) this.#fail("expected a comma or the array's end");
     return items;
+  }
+
+  #enter(depth: number): void {
+    if (depth >= MAX_JSON_DEPTH) this.#fail(`nested deeper than ${MAX_JSON_DEPTH}`);
+    this.#at += 1;
   }
 
   /** Finds the end of the string here, then lets the platform's parser undo its escapes: both agree on what ends it. */

@@ -1,10 +1,10 @@
-/** Calls and answers over frames: many in flight on one stream, paired by id, each with a deadline. */
+/** Calls over frames, the calling side: many in flight on one stream, paired with answers by id, each with a deadline. */
 import type { Duplex } from "node:stream";
 import { decodeCbor, encodeCbor, MAX_IN_FLIGHT, type z } from "../protocol/index.ts";
 import { VsockError } from "./errors.ts";
 import { FrameStream } from "./frame-stream.ts";
 
-type WithoutId<Message> = Message extends { readonly id: number } ? Omit<Message, "id"> : never;
+export type WithoutId<Message> = Message extends { readonly id: number } ? Omit<Message, "id"> : never;
 
 interface PendingCall<Answer> {
   readonly resolve: (answer: Answer) => void;
@@ -32,6 +32,8 @@ export class CallClient<Call extends { readonly id: number }, Answer extends { r
   /**
    * Makes one call.
    *
+   * @param options.timeoutMs - From here to the answer, opening the stream included. A call that gave up while the
+   *   stream was being opened is never sent.
    * @throws {@link VsockError} `CALL_TIMEOUT`, `CONNECTION_LOST`, `TOO_MANY_CALLS`, and what opening the stream throws.
    */
   async call(call: WithoutId<Call>, { timeoutMs }: { readonly timeoutMs: number }): Promise<Answer> {
@@ -48,13 +50,12 @@ export class CallClient<Call extends { readonly id: number }, Answer extends { r
     }, timeoutMs);
     this.#pending.set(id, { resolve, reject, timer });
     try {
-      const frames = await this.#connected();
+      // Raced, because an opening stream may outlast the deadline, and a rejection that nobody awaits ends the process.
+      const frames = await Promise.race([this.#connected(), promise.then(neverBeforeSent)]);
       frames.send(encodeCbor({ id, ...call }));
     } catch (error) {
       this.#pending.delete(id);
       clearTimeout(timer);
-      // The timer may have rejected it meanwhile; this error is the better one and the other must not go unhandled.
-      promise.catch(() => {});
       throw error;
     }
     return promise;
@@ -113,57 +114,6 @@ export class CallClient<Call extends { readonly id: number }, Answer extends { r
   }
 }
 
-/**
- * Answers the calls that come in on one stream, many at a time. It stops reading while {@link MAX_IN_FLIGHT} calls are
- * being worked on or while the caller does not take its answers, so that no caller can make this side's memory grow.
- *
- * @param options.handle - Must not reject: turn every failure into an answer. If it does, the stream is closed.
- */
-export function serveCalls<Call extends { readonly id: number }, Answer extends { readonly id: number }>(
-  stream: Duplex,
-  options: {
-    readonly call: z.ZodMiniType<Call>;
-    readonly handle: (call: Call) => Promise<WithoutId<Answer>>;
-    readonly onClose?: (cause: Error | undefined) => void;
-  },
-): { readonly drain: () => Promise<void> } {
-  let working = 0;
-  let draining: (() => void) | undefined;
-
-  const resumeIfIdle = () => {
-    if (working < MAX_IN_FLIGHT && !frames.isBackedUp) frames.resume();
-  };
-  const finishOne = () => {
-    working -= 1;
-    if (frames.isBackedUp) frames.onDrain(resumeIfIdle);
-    else resumeIfIdle();
-    if (working === 0) draining?.();
-  };
-  const frames = new FrameStream(stream, {
-    onFrame: (payload) => {
-      const call = decodeCbor(options.call, payload) as Call;
-      working += 1;
-      if (working >= MAX_IN_FLIGHT) frames.pause();
-      options
-        .handle(call)
-        .then(
-          (answer) => frames.send(encodeCbor({ id: call.id, ...answer })),
-          (error: unknown) => frames.destroy(error as Error),
-        )
-        .finally(() => {
-          if (frames.isBackedUp) frames.pause();
-          finishOne();
-        });
-    },
-    onClose: (cause) => options.onClose?.(cause),
-  });
-
-  return {
-    /** Takes no further call, answers those under way, then ends the stream. */
-    async drain() {
-      frames.pause();
-      if (working > 0) await new Promise<void>((resolve) => (draining = resolve));
-      frames.end();
-    },
-  };
+function neverBeforeSent(): never {
+  throw new VsockError("CONNECTION_LOST", "answered before it was sent");
 }

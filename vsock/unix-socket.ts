@@ -2,9 +2,9 @@
  * vsock over unix sockets, as Firecracker and `vhost-device-vsock` do it (design section 5). Host to guest: connect to
  * `<path>`, send `CONNECT <port>\n`, read `OK <n>\n`. Guest to host: the stream arrives at `<path>_<port>`.
  */
-import { unlink } from "node:fs/promises";
+import { lstat, unlink } from "node:fs/promises";
 import { createConnection, createServer, type Server, type Socket } from "node:net";
-import { VsockError } from "./errors.ts";
+import { VsockError, type VsockErrorCode } from "./errors.ts";
 import type { Vsock, VsockListener } from "./vsock.ts";
 
 /** `sun_path` is 108 bytes with its NUL (unix(7)); `_65535` may be added. */
@@ -23,11 +23,9 @@ export function hostVsock(path: string): Vsock {
       const socket = sockets.add(await connectUnix(path, timeoutMs));
       socket.write(`CONNECT ${port}\n`);
       const line = await readLine(socket, Math.max(1, deadline - performance.now()));
-      if (!/^OK [0-9]{1,10}$/.test(line)) {
-        socket.destroy();
-        throw new VsockError("CONNECT_REFUSED", `nothing listens on the enclave's port ${port}`);
-      }
-      return socket;
+      if (/^OK [0-9]{1,10}$/.test(line)) return socket;
+      socket.destroy();
+      throw new VsockError("HANDSHAKE_FAILED", "the other side did not say OK");
     },
     async listen(port, accept) {
       return sockets.listen(`${path}_${port}`, port, accept);
@@ -47,7 +45,6 @@ export function guestVsock(path: string): Vsock {
     const line = await readLine(socket, HANDSHAKE_TIMEOUT_MS);
     const port = /^CONNECT ([0-9]{1,10})$/.exec(line)?.[1];
     const accept = port === undefined ? undefined : ports.get(Number(port));
-    // Firecracker closes the stream without a word where nothing listens.
     if (accept === undefined) {
       socket.destroy();
       return;
@@ -66,7 +63,13 @@ export function guestVsock(path: string): Vsock {
       dispatcher ??= sockets.listen(path, 0, (socket) => {
         dispatch(socket).catch(() => socket.destroy());
       });
-      await dispatcher;
+      try {
+        await dispatcher;
+      } catch (error) {
+        ports.delete(port);
+        dispatcher = undefined;
+        throw error;
+      }
       return {
         port,
         close: async () => {
@@ -84,11 +87,13 @@ export function guestVsock(path: string): Vsock {
 /** Every server and stream of one side, so that closing it leaves nothing behind. */
 class SocketSet {
   readonly #sockets = new Set<Socket>();
-  readonly #listeners = new Set<VsockListener>();
+  readonly #servers = new Set<Server>();
+  #closed = false;
 
   add(socket: Socket): Socket {
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
+    if (this.#closed) socket.destroy();
     return socket;
   }
 
@@ -99,21 +104,21 @@ class SocketSet {
       this.add(socket);
       accept(socket);
     });
+    this.#servers.add(server);
+    server.once("close", () => this.#servers.delete(server));
     await listenUnix(server, path);
-    const listener: VsockListener = {
+    if (this.#closed) server.close();
+    return {
       port,
-      close: async () => {
-        this.#listeners.delete(listener);
-        await new Promise((resolve) => server.close(resolve));
-      },
+      // Not awaited: the server's own close waits for its streams, and those stay open.
+      close: async () => void server.close(),
     };
-    this.#listeners.add(listener);
-    return listener;
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     for (const socket of this.#sockets) socket.destroy();
-    await Promise.all([...this.#listeners].map((listener) => listener.close()));
+    await Promise.all([...this.#servers].map((server) => new Promise((resolve) => server.close(resolve))));
   }
 }
 
@@ -150,28 +155,34 @@ async function connectUnix(path: string, timeoutMs: number): Promise<Socket> {
 async function listenUnix(server: Server, path: string): Promise<void> {
   await removeDeadSocket(path);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once("error", (cause) => reject(new VsockError("PORT_IN_USE", `cannot listen at ${path}`, { cause })));
+  // It stays after the start: an accept that fails for want of descriptors must not end the process.
+  server.on("error", (cause) => reject(new VsockError("PORT_IN_USE", `cannot listen at ${path}`, { cause })));
   server.listen(path, resolve);
   await promise;
 }
 
-/** A process that was killed leaves its socket's file behind. One that still answers is somebody's, and stays. */
+/** A process that was killed leaves its socket's file behind. One that is answered is somebody's, and stays. */
 async function removeDeadSocket(path: string): Promise<void> {
-  try {
-    const socket = await connectUnix(path, 200);
-    socket.destroy();
-  } catch {
-    await unlink(path).catch(() => {});
-  }
+  const file = await lstat(path).catch(() => undefined);
+  if (file?.isSocket() !== true) return;
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = createConnection({ path });
+  socket.once("connect", () => resolve(false));
+  // A live one whose queue is full fails too, with EAGAIN.
+  socket.once("error", (error: NodeJS.ErrnoException) => resolve(error.code === "ECONNREFUSED"));
+  const isDead = await promise;
+  socket.destroy();
+  if (isDead) await unlink(path).catch(() => {});
 }
 
-/** Reads up to a newline and gives what follows back to the stream. */
+/** Reads up to a newline and gives what follows back to the stream. On failure the stream is destroyed. */
 async function readLine(socket: Socket, timeoutMs: number): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   let held = Buffer.alloc(0);
-  const fail = (why: string) => reject(new VsockError("HANDSHAKE_FAILED", why));
-  const timer = setTimeout(() => fail("the other side said nothing"), timeoutMs);
-  const onEnd = () => fail("the stream ended in the handshake");
+  const fail = (code: VsockErrorCode, why: string) => reject(new VsockError(code, why));
+  const timer = setTimeout(() => fail("CONNECT_TIMEOUT", "no line of handshake in time"), timeoutMs);
+  // Firecracker closes the stream without a word where nothing listens.
+  const onEnd = () => fail("CONNECT_REFUSED", "the stream ended in the handshake: nothing listens there");
   const onReadable = () => {
     for (;;) {
       const chunk = socket.read() as Buffer | null;
@@ -185,7 +196,7 @@ async function readLine(socket: Socket, timeoutMs: number): Promise<string> {
         return;
       }
       if (held.length > MAX_HANDSHAKE_BYTES) {
-        fail("the handshake has no line end");
+        fail("HANDSHAKE_FAILED", "the handshake has no line end");
         return;
       }
     }

@@ -9,7 +9,8 @@ export interface Vsock {
    * Opens a stream to a port of the other side. Half-open streams are allowed: an end in one direction leaves the other.
    *
    * @param options.timeoutMs - From the call to the stream being open; later silence is the caller's affair.
-   * @throws {@link VsockError} `CONNECT_REFUSED`, `CONNECT_TIMEOUT`, `HANDSHAKE_FAILED`
+   * @throws {@link VsockError} `CONNECT_REFUSED` where nobody listens, `CONNECT_TIMEOUT`, and `HANDSHAKE_FAILED` where
+   *   what answers does not speak the handshake.
    */
   connect(port: number, options: { readonly timeoutMs: number }): Promise<Duplex>;
 
@@ -20,7 +21,7 @@ export interface Vsock {
    */
   listen(port: number, accept: (stream: Duplex) => void): Promise<VsockListener>;
 
-  /** Stops listening on every port and destroys every stream. */
+  /** Stops listening on every port and destroys every stream, for good. */
   close(): Promise<void>;
 }
 
