@@ -1,7 +1,7 @@
 /** What an enclave puts into the attestation document that it gives to callers (design section 6). */
 import { decodeCbor, encodeCbor } from "./cbor.ts";
 import { ProtocolError } from "./errors.ts";
-import { z } from "./zod.ts";
+import { bytesOf, z } from "./zod.ts";
 
 const KEY_BYTES = 32;
 
@@ -42,7 +42,7 @@ const userData = z.strictObject({
   v: z.literal(1),
   purpose: z.enum(ATTESTED_PURPOSES),
   /** SHA-256 of the manifest file. */
-  manifest: z.instanceof(Uint8Array).check(z.refine((bytes) => bytes.length === 32)),
+  manifest: bytesOf(32),
 });
 
 export type AttestedUserData = z.output<typeof userData>;

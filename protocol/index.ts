@@ -11,4 +11,4 @@ export * from "./ports.ts";
 export * from "./request.ts";
 export * from "./stamp.ts";
 export { type JsonValue, parseStrictJson } from "./strict-json.ts";
-export { z } from "./zod.ts";
+export { bytesOf, bytesUpTo, z } from "./zod.ts";

@@ -8,10 +8,8 @@ import {
   MAX_STAMP_BYTES,
   MAX_STAMPS,
 } from "./limits.ts";
-import { z } from "./zod.ts";
+import { bytesUpTo as bytes, z } from "./zod.ts";
 
-const bytes = (maxBytes: number) =>
-  z.instanceof(Uint8Array).check(z.refine((value) => value.length <= maxBytes, `at most ${maxBytes} bytes`));
 const id = z.int().check(z.nonnegative());
 
 // Port 5000: the parent calls, the enclave answers.
@@ -42,7 +40,7 @@ export type EnclaveAnswer = z.output<typeof enclaveAnswer>;
 /** The body of an answer to `status`. Unsigned: it steers the parent's health checks and proves nothing. */
 export const enclaveStatus = z.strictObject({
   phase: z.enum(["booting", "attested", "ready", "failed"]),
-  /** For `failed`: why, as a code and a sentence. */
+  /** Why it failed, or what it waits for before it is ready: a code and a sentence. */
   failure: z.nullable(z.strictObject({ code: z.string(), message: z.string() })),
 });
 export type EnclaveStatus = z.output<typeof enclaveStatus>;

@@ -6,4 +6,18 @@ import * as z from "zod/mini";
 
 z.config({ jitless: true });
 
+/** At most so many bytes. */
+export function bytesUpTo(maxBytes: number) {
+  return z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length <= maxBytes, {
+    error: `expected at most ${maxBytes} bytes`,
+  });
+}
+
+/** Bytes of one length. */
+export function bytesOf(length: number) {
+  return z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length === length, {
+    error: `expected ${length} bytes`,
+  });
+}
+
 export { z };
