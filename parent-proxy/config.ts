@@ -1,0 +1,73 @@
+/** The parent's configuration file: JSON, strict, so that a misspelt limit or destination is refused at the start. */
+import { readFile } from "node:fs/promises";
+import { describeIssues, parseStrictJson, z } from "../protocol/index.ts";
+import { parseAddressAndPort } from "./egress/destination.ts";
+import { StartError } from "./errors.ts";
+
+const MAX_CONFIG_BYTES = 256 * 1024;
+
+const text = z.string().check(z.minLength(1), z.maxLength(4096));
+const positive = z.int().check(z.minimum(1));
+const destination = z
+  .string()
+  .check(z.regex(/^[a-z0-9.-]{1,253}:[1-9][0-9]{0,4}$/, "expected host:port in lower case"));
+const addressAndPort = z
+  .string()
+  .check(z.refine((value) => parseAddressAndPort(value) !== undefined, "expected ip:port or [ip]:port"));
+
+const config = z.strictObject({
+  vsock: z.strictObject({
+    kind: z.literal("unix-socket"),
+    /** The enclave's end; streams to the parent arrive at `<path>_<port>`. */
+    path: text,
+  }),
+  http: z.strictObject({
+    host: text,
+    /** 0: a free one, which the ready line names. */
+    port: z.int().check(z.minimum(0), z.maximum(65_535)),
+  }),
+  recordsFile: text,
+  egress: z.strictObject({
+    allow: z.array(destination).check(z.maxLength(256)),
+    connectTo: z.optional(z.record(destination, addressAndPort)),
+  }),
+  credentials: z.discriminatedUnion("kind", [
+    /** The SDK's order: environment, files, container, instance. */
+    z.strictObject({ kind: z.literal("aws") }),
+    /** For the simulator, whose KMS knows no role. */
+    z.strictObject({
+      kind: z.literal("static"),
+      accessKeyId: text,
+      secretAccessKey: text,
+      sessionToken: z.nullable(text),
+    }),
+  ]),
+  limits: z.optional(
+    z.strictObject({
+      maxInFlight: z.optional(positive),
+      requestTimeoutMs: z.optional(positive),
+      statusTimeoutMs: z.optional(positive),
+      drainTimeoutMs: z.optional(positive),
+      maxEgressStreams: z.optional(positive),
+      egressConnectTimeoutMs: z.optional(positive),
+      egressIdleTimeoutMs: z.optional(positive),
+    }),
+  ),
+  logLevel: z.optional(z.enum(["debug", "info", "warn", "error"])),
+});
+
+/** What `--config` names. `docs/` shows one; `limits` and `logLevel` may be left out. */
+export type ParentConfig = z.output<typeof config>;
+
+/** @throws {@link StartError} `CONFIG_INVALID`, naming the wrong fields and never their content. */
+export async function readConfig(file: string): Promise<ParentConfig> {
+  try {
+    const bytes = await readFile(file);
+    if (bytes.length > MAX_CONFIG_BYTES) throw new Error(`over ${MAX_CONFIG_BYTES} bytes`);
+    const parsed = config.safeParse(parseStrictJson(bytes));
+    if (parsed.success) return parsed.data;
+    throw new Error(describeIssues(parsed.error));
+  } catch (cause) {
+    throw new StartError("CONFIG_INVALID", `${file}: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,101 @@
+/** The parent's calls to the enclave, and what their failures mean to an HTTP caller. */
+import {
+  type EnclaveAnswer,
+  type EnclaveCall,
+  type EnclaveStatus,
+  enclaveAnswer,
+  enclaveStatus,
+  parseStrictJson,
+  REQUEST_PORT,
+} from "../protocol/index.ts";
+import { CallClient, type Vsock, VsockError, type WithoutId } from "../vsock/index.ts";
+import { ParentError } from "./errors.ts";
+import type { ParentLimits } from "./limits.ts";
+
+const CONNECT_TIMEOUT_MS = 5_000;
+
+/** What `/readyz` tells. All but `unreachable` and `draining` is the enclave's own word, unsigned. */
+export type Readiness =
+  | { readonly enclave: "unreachable"; readonly reason: string }
+  | { readonly enclave: "booting" | "attested" | "ready" }
+  | { readonly enclave: "failed"; readonly reason: { readonly code: string; readonly message: string } | null }
+  | { readonly enclave: "draining" };
+
+export class EnclaveConnection {
+  readonly #calls: CallClient<EnclaveCall, EnclaveAnswer>;
+  readonly #limits: ParentLimits;
+  #inFlight = 0;
+  #readiness: Promise<Readiness> | undefined;
+
+  constructor(vsock: Vsock, limits: ParentLimits) {
+    this.#limits = limits;
+    this.#calls = new CallClient({
+      open: () => vsock.connect(REQUEST_PORT, { timeoutMs: CONNECT_TIMEOUT_MS }),
+      answer: enclaveAnswer,
+    });
+  }
+
+  /**
+   * Relays one operation or attestation.
+   *
+   * @throws {@link ParentError} `PARENT_BUSY`, `PARENT_TIMEOUT`, `PARENT_ENCLAVE_UNREACHABLE`. After the last two it is
+   *   unknown whether the enclave acted: a repeated request is safe because its request id is the same.
+   */
+  async relay(call: Exclude<WithoutId<EnclaveCall>, { readonly kind: "status" }>): Promise<EnclaveAnswer> {
+    if (this.#inFlight >= this.#limits.maxInFlight) {
+      throw new ParentError("PARENT_BUSY", `${this.#limits.maxInFlight} requests wait for the enclave already`);
+    }
+    this.#inFlight += 1;
+    try {
+      return await this.#calls.call(call, { timeoutMs: this.#limits.requestTimeoutMs });
+    } catch (error) {
+      throw asParentError(error);
+    } finally {
+      this.#inFlight -= 1;
+    }
+  }
+
+  /** Asks the enclave for its phase. Callers at the same time share one call, so that probes cannot crowd it. */
+  readiness(): Promise<Readiness> {
+    this.#readiness ??= this.#askStatus().finally(() => {
+      this.#readiness = undefined;
+    });
+    return this.#readiness;
+  }
+
+  close(): void {
+    this.#calls.close();
+  }
+
+  async #askStatus(): Promise<Readiness> {
+    let status: EnclaveStatus;
+    try {
+      const answer = await this.#calls.call({ kind: "status" }, { timeoutMs: this.#limits.statusTimeoutMs });
+      status = enclaveStatus.parse(parseStrictJson(answer.body));
+    } catch (error) {
+      return { enclave: "unreachable", reason: error instanceof VsockError ? error.code : "MALFORMED_STATUS" };
+    }
+    if (status.phase === "failed") return { enclave: "failed", reason: status.failure };
+    return { enclave: status.phase };
+  }
+}
+
+function asParentError(error: unknown): ParentError {
+  if (!(error instanceof VsockError)) {
+    return new ParentError("PARENT_INTERNAL", "the parent failed; its log says why", { cause: error });
+  }
+  switch (error.code) {
+    case "CALL_TIMEOUT":
+      return new ParentError("PARENT_TIMEOUT", "the enclave did not answer in time", { cause: error });
+    case "TOO_MANY_CALLS":
+      return new ParentError("PARENT_BUSY", "too many requests wait for the enclave", { cause: error });
+    case "CONNECT_REFUSED":
+    case "CONNECT_TIMEOUT":
+    case "HANDSHAKE_FAILED":
+    case "CONNECTION_LOST":
+      return new ParentError("PARENT_ENCLAVE_UNREACHABLE", "the enclave cannot be reached", { cause: error });
+    case "PATH_TOO_LONG":
+    case "PORT_IN_USE":
+      return new ParentError("PARENT_INTERNAL", "the parent failed; its log says why", { cause: error });
+  }
+}

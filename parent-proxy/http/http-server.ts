@@ -1,0 +1,166 @@
+/** The HTTP face. It relays bytes and stamps and judges nothing: every check that protects a key is the enclave's. */
+import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from "fastify";
+import type { Logger } from "pino";
+import {
+  ANSWER_SIGNATURE_HEADER,
+  decodeHex,
+  type EnclaveAnswer,
+  encodeBase64url,
+  MAX_ATTESTATION_NONCE_BYTES,
+  MAX_BODY_BYTES,
+  MIN_ATTESTATION_NONCE_BYTES,
+} from "../../protocol/index.ts";
+import type { EnclaveConnection, Readiness } from "../enclave-connection.ts";
+import { ParentError } from "../errors.ts";
+import { type Metrics, operationLabel } from "../metrics.ts";
+import { allowAnyOrigin } from "./cors.ts";
+import { refuseMalformedHttp } from "./malformed-http.ts";
+import { stampsOf } from "./stamps.ts";
+
+/** Sixteen stamps of 2 KiB, and what browsers and proxies add. */
+const MAX_HEADER_BYTES = 64 * 1024;
+/** For the whole of a request to arrive: against clients that send a byte now and then. */
+const RECEIVE_TIMEOUT_MS = 15_000;
+/** Over the 60 s of AWS load balancers, so that theirs ends first and no request meets a closing connection. */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000;
+const MAX_CONNECTIONS = 4096;
+
+export interface HttpServerOptions {
+  readonly enclave: EnclaveConnection;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly isDraining: () => boolean;
+}
+
+export interface HttpServer {
+  readonly app: FastifyInstance;
+  /** Requests to the enclave that are not answered to their last byte. */
+  readonly underWay: () => number;
+}
+
+export function createHttpServer(options: HttpServerOptions): HttpServer {
+  const { enclave, metrics, log, isDraining } = options;
+  let underWay = 0;
+  const server = fastify({
+    bodyLimit: MAX_BODY_BYTES,
+    requestTimeout: RECEIVE_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    forceCloseConnections: true,
+    // The drain is ours: `/healthz`, `/readyz` and `/metrics` answer until the end.
+    return503OnClosing: false,
+    exposeHeadRoutes: false,
+    http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: RECEIVE_TIMEOUT_MS },
+    clientErrorHandler: refuseMalformedHttp,
+    frameworkErrors: (_error, _request, reply) => {
+      sendError(reply, new ParentError("PARENT_NOT_FOUND", "no such path"));
+    },
+  });
+  server.server.maxConnections = MAX_CONNECTIONS;
+
+  // Bytes stay bytes whatever the client calls them, and a type that no parser understands is no reason to refuse them.
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser("*", { parseAs: "buffer" }, (_request, body, done) => done(null, body));
+  allowAnyOrigin(server);
+  server.addHook("onRequest", async (request, reply) => {
+    delete request.raw.headers["content-type"];
+    if (!isRelayed(request)) return;
+    // Before the body: a request that began before the drain is answered in full.
+    if (isDraining()) {
+      reply.header("connection", "close");
+      throw new ParentError("PARENT_DRAINING", "the parent is being stopped");
+    }
+    underWay += 1;
+    reply.raw.once("close", () => {
+      underWay -= 1;
+    });
+  });
+
+  server.setErrorHandler((error: FastifyError | ParentError, _request, reply) => {
+    const refusal = error instanceof ParentError ? error : asParentError(error);
+    if (refusal.code === "PARENT_INTERNAL") log.error({ err: refusal.cause ?? refusal }, "a request failed");
+    sendError(reply, refusal);
+  });
+  server.setNotFoundHandler((_request, reply) => {
+    sendError(reply, new ParentError("PARENT_NOT_FOUND", "expected POST /v1/<operation> or GET /v1/attestation"));
+  });
+
+  async function relay(operation: string, reply: FastifyReply, call: Parameters<EnclaveConnection["relay"]>[0]) {
+    const label = operationLabel(operation);
+    const stopTimer = metrics.requestSeconds.startTimer({ operation: label });
+    metrics.requestsInFlight.inc();
+    try {
+      return await enclave.relay(call);
+    } finally {
+      metrics.requestsInFlight.dec();
+      stopTimer();
+      reply.header("cache-control", "no-store");
+    }
+  }
+
+  server.post<{ Params: { operation: string } }>("/v1/:operation", async (request, reply) => {
+    const { operation } = request.params;
+    // A hint for metrics and access logs alone; the body says what is asked.
+    if (!/^[a-z][a-z0-9_]{0,63}$/.test(operation)) throw new ParentError("PARENT_NOT_FOUND", "no such operation");
+    const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
+    const stamps = stampsOf(request.headers);
+    const answer = await relay(operation, reply, { kind: "operation", stamps, body });
+    return sendAnswer(reply, answer, "application/json");
+  });
+
+  server.get<{ Querystring: { nonce?: unknown } }>("/v1/attestation", async (request, reply) => {
+    const nonce = nonceOf(request.query.nonce);
+    const answer = await relay("attestation", reply, { kind: "attestation", nonce });
+    return sendAnswer(reply, answer, answer.status === 200 ? "application/cose" : "application/json");
+  });
+
+  server.addHook("onResponse", async (request, reply) => {
+    if (!isRelayed(request)) return;
+    const { operation = "attestation" } = request.params as { operation?: string };
+    metrics.requests.inc({ operation: operationLabel(operation), status: reply.statusCode });
+  });
+
+  server.get("/healthz", async () => ({ status: "alive" }));
+  server.get("/readyz", async (_request, reply) => {
+    const readiness: Readiness = isDraining() ? { enclave: "draining" } : await enclave.readiness();
+    return reply.status(readiness.enclave === "ready" ? 200 : 503).send(readiness);
+  });
+  server.get("/metrics", async (_request, reply) =>
+    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
+  );
+  return { app: server, underWay: () => underWay };
+}
+
+/** Probes and preflights are none of the enclave's. */
+function isRelayed(request: FastifyRequest): boolean {
+  return request.method !== "OPTIONS" && request.routeOptions.url?.startsWith("/v1/") === true;
+}
+
+function sendAnswer(reply: FastifyReply, answer: EnclaveAnswer, type: string): FastifyReply {
+  if (answer.signature !== null) reply.header(ANSWER_SIGNATURE_HEADER, encodeBase64url(answer.signature));
+  return reply.status(answer.status).header("content-type", type).send(Buffer.from(answer.body));
+}
+
+function sendError(reply: FastifyReply, error: ParentError): void {
+  reply.status(error.status).header("content-type", "application/json").send(JSON.stringify(error));
+}
+
+function asParentError(error: FastifyError): ParentError {
+  if (error.code === "FST_ERR_CTP_BODY_TOO_LARGE") {
+    return new ParentError("PARENT_BODY_TOO_LARGE", `a body of more than ${MAX_BODY_BYTES} bytes`);
+  }
+  if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500) {
+    return new ParentError("PARENT_INVALID_REQUEST", "not a proper HTTP request", { cause: error });
+  }
+  return new ParentError("PARENT_INTERNAL", "the parent failed; its log says why", { cause: error });
+}
+
+function nonceOf(text: unknown): Uint8Array {
+  const range = `${MIN_ATTESTATION_NONCE_BYTES} to ${MAX_ATTESTATION_NONCE_BYTES} bytes in hex`;
+  try {
+    const nonce = decodeHex(String(text));
+    if (nonce.length >= MIN_ATTESTATION_NONCE_BYTES && nonce.length <= MAX_ATTESTATION_NONCE_BYTES) return nonce;
+  } catch (cause) {
+    throw new ParentError("PARENT_INVALID_REQUEST", `expected ?nonce=, ${range}`, { cause });
+  }
+  throw new ParentError("PARENT_INVALID_REQUEST", `expected ?nonce=, ${range}`);
+}

@@ -1,0 +1,26 @@
+/** What the parent allows, beyond the limits of the wire. Tests set smaller ones. */
+export interface ParentLimits {
+  /** Operations and attestations that wait for the enclave at once; the wire's own limit leaves room for `status`. */
+  readonly maxInFlight: number;
+  /** From a whole request to its answer. */
+  readonly requestTimeoutMs: number;
+  /** One `status` call for `/readyz`. */
+  readonly statusTimeoutMs: number;
+  /** From {@link ParentProxy.close} to the end of requests that are still under way. */
+  readonly drainTimeoutMs: number;
+  readonly maxEgressStreams: number;
+  /** From the enclave's frame to a TCP connection, resolving the name included. */
+  readonly egressConnectTimeoutMs: number;
+  /** No byte in either direction. Over the keep-alive of KMS. */
+  readonly egressIdleTimeoutMs: number;
+}
+
+export const DEFAULT_LIMITS: ParentLimits = {
+  maxInFlight: 1000,
+  requestTimeoutMs: 30_000,
+  statusTimeoutMs: 2_000,
+  drainTimeoutMs: 20_000,
+  maxEgressStreams: 256,
+  egressConnectTimeoutMs: 10_000,
+  egressIdleTimeoutMs: 15 * 60_000,
+};

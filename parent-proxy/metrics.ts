@@ -1,0 +1,84 @@
+/** What Prometheus reads. Every label's values are bounded: nobody outside can make a new series. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { isOperationName } from "../protocol/index.ts";
+
+export interface Metrics {
+  readonly registry: Registry;
+  readonly requests: Counter<"operation" | "status">;
+  readonly requestSeconds: Histogram<"operation">;
+  readonly requestsInFlight: Gauge;
+  readonly egressStreams: Gauge<"destination">;
+  readonly egressAnswers: Counter<"destination" | "answer">;
+  readonly egressBytes: Counter<"destination" | "direction">;
+  readonly recordsCalls: Counter<"call" | "answer">;
+  readonly credentialsCalls: Counter<"answer">;
+  readonly logLines: Counter<"fate">;
+}
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  return {
+    registry,
+    requests: new Counter({
+      name: "cloister_requests_total",
+      help: "Requests answered, by operation and HTTP status",
+      labelNames: ["operation", "status"],
+      registers,
+    }),
+    requestSeconds: new Histogram({
+      name: "cloister_request_seconds",
+      help: "Time from a whole request to its answer",
+      labelNames: ["operation"],
+      buckets: [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30],
+      registers,
+    }),
+    requestsInFlight: new Gauge({
+      name: "cloister_requests_in_flight",
+      help: "Requests that wait for the enclave",
+      registers,
+    }),
+    egressStreams: new Gauge({
+      name: "cloister_egress_streams",
+      help: "Open streams from the enclave to a destination",
+      labelNames: ["destination"],
+      registers,
+    }),
+    egressAnswers: new Counter({
+      name: "cloister_egress_answers_total",
+      help: "Answers to the enclave's wish to connect; destinations outside the allow-list count as other",
+      labelNames: ["destination", "answer"],
+      registers,
+    }),
+    egressBytes: new Counter({
+      name: "cloister_egress_bytes_total",
+      help: "Bytes relayed between the enclave and a destination",
+      labelNames: ["destination", "direction"],
+      registers,
+    }),
+    recordsCalls: new Counter({
+      name: "cloister_records_calls_total",
+      help: "Calls of the enclave to the records store",
+      labelNames: ["call", "answer"],
+      registers,
+    }),
+    credentialsCalls: new Counter({
+      name: "cloister_credentials_calls_total",
+      help: "Calls of the enclave for AWS credentials",
+      labelNames: ["answer"],
+      registers,
+    }),
+    logLines: new Counter({
+      name: "cloister_enclave_log_lines_total",
+      help: "Log lines of the enclave: printed, dropped by the rate limit, or malformed",
+      labelNames: ["fate"],
+      registers,
+    }),
+  };
+}
+
+/** The path of a request is anybody's to choose. */
+export function operationLabel(name: string): string {
+  return isOperationName(name) || name === "attestation" ? name : "other";
+}
