@@ -1,4 +1,7 @@
 /** What the enclave's answer key signs, so that an answer can be neither changed nor given to another request. */
+import { type ErrorCode, isErrorCode, ProtocolError } from "./errors.ts";
+import { type JsonValue, parseStrictJson } from "./strict-json.ts";
+import { z } from "./zod.ts";
 
 export const ANSWER_SIGNATURE_HEADER = "x-enclave-signature";
 
@@ -25,4 +28,28 @@ export function answerSigningInput(digests: {
   at += 2;
   input.set(digests.answerDigest, at);
   return input;
+}
+
+const answer = z.union([
+  z.strictObject({ requestId: z.nullable(z.string()), result: z.custom<JsonValue>((value) => value !== undefined) }),
+  z.strictObject({
+    requestId: z.nullable(z.string()),
+    error: z.strictObject({
+      code: z.custom<ErrorCode>((code) => typeof code === "string" && isErrorCode(code)),
+      message: z.string(),
+    }),
+  }),
+]);
+
+export type Answer = z.output<typeof answer>;
+
+/**
+ * Reads an answer's body. `result` is left for the operation's own schema.
+ *
+ * @throws {@link ProtocolError} `MALFORMED_JSON`, `MALFORMED_MESSAGE`
+ */
+export function decodeAnswer(body: Uint8Array): Answer {
+  const parsed = answer.safeParse(parseStrictJson(body));
+  if (!parsed.success) throw new ProtocolError("MALFORMED_MESSAGE", "not an answer", { cause: parsed.error });
+  return parsed.data;
 }

@@ -1,0 +1,167 @@
+/** The enclave behind a URL, as its attestation document shows it: nothing said by anything else is taken for its word. */
+import { type AttestationRoot, type PcrSet, verifyAttestation } from "../attestation/index.ts";
+import {
+  ANSWER_SIGNATURE_HEADER,
+  answerSigningInput,
+  decodeAttestedKeys,
+  decodeAttestedUserData,
+  decodeBase64url,
+  encodeHex,
+  ProtocolError,
+} from "../protocol/index.ts";
+import { ClientError } from "./errors.ts";
+
+/** Which enclaves a caller trusts. Nothing here has a default: an expectation left out would be a check left out. */
+export interface ExpectedEnclave {
+  readonly roots: readonly AttestationRoot[];
+  /** Images that may answer; any one of them. */
+  readonly pcrs: readonly PcrSet[];
+  /** SHA-256 of the manifest in the image, 32 bytes, or the word for not asking (the image's PCRs cover it as well). */
+  readonly manifestDigest: Uint8Array | "covered-by-pcrs";
+}
+
+export interface AttestedEnclaveOptions {
+  readonly url: string;
+  readonly expected: ExpectedEnclave;
+  readonly fetch: typeof fetch;
+  /** Milliseconds since 1970: what the documents' certificates are checked at. */
+  readonly nowMs: () => number;
+  /** Milliseconds from any moment; never runs backwards. */
+  readonly monotonicMs: () => number;
+}
+
+interface Attested {
+  readonly answerKey: CryptoKey;
+  /** Add to the monotonic clock for the enclave's own, or a little less. */
+  readonly clockOffsetMs: number;
+}
+
+const NONCE_BYTES = 32;
+/** A document made for our nonce is as old as its way back to us. */
+const MAX_AGE_MS = 60_000;
+
+export class AttestedEnclave {
+  readonly #options: AttestedEnclaveOptions;
+  #attested: Attested;
+
+  private constructor(options: AttestedEnclaveOptions, attested: Attested) {
+    this.#options = options;
+    this.#attested = attested;
+  }
+
+  /**
+   * Asks for a fresh document and verifies it.
+   *
+   * @throws {@link ClientError} `UNREACHABLE`, `ATTESTATION_UNAVAILABLE`, `ATTESTATION_NOT_FOR_CALLERS`,
+   *   `MANIFEST_MISMATCH`; and AttestationError, for a document that must not be trusted.
+   */
+  static async connect(options: AttestedEnclaveOptions): Promise<AttestedEnclave> {
+    return new AttestedEnclave(options, await attest(options));
+  }
+
+  /** The enclave's clock as far as we can tell: behind it by the time that a document took to reach us. */
+  nowMs(): number {
+    return Math.floor(this.#attested.clockOffsetMs + this.#options.monotonicMs());
+  }
+
+  /**
+   * Sends one request and checks that the answer is the enclave's, to this very request.
+   *
+   * @throws {@link ClientError} `UNREACHABLE`, `ANSWER_SIGNATURE_INVALID`
+   */
+  async post(
+    path: string,
+    body: Uint8Array<ArrayBuffer>,
+    headers: Headers,
+  ): Promise<{ body: Uint8Array; isSigned: boolean; status: number }> {
+    const response = await reach(() =>
+      this.#options.fetch(new URL(path, this.#options.url), { method: "POST", body, headers, redirect: "error" }),
+    );
+    const answer = new Uint8Array(await reach(() => response.arrayBuffer()));
+    const header = response.headers.get(ANSWER_SIGNATURE_HEADER);
+    const { status } = response;
+    if (header === null) return { body: answer, isSigned: false, status };
+    const signature = decodeSignature(header);
+    const input = answerSigningInput({
+      requestDigest: await sha256(body),
+      status,
+      answerDigest: await sha256(answer),
+    });
+    if (!(await this.#isSigned(input, signature))) {
+      // An enclave that was started anew has another key, and another document to prove it.
+      this.#attested = await attest(this.#options);
+      if (!(await this.#isSigned(input, signature))) {
+        throw new ClientError("ANSWER_SIGNATURE_INVALID", "the answer is not the enclave's answer to this request");
+      }
+    }
+    return { body: answer, isSigned: true, status };
+  }
+
+  #isSigned(input: Uint8Array<ArrayBuffer>, signature: Uint8Array<ArrayBuffer>): Promise<boolean> {
+    return crypto.subtle.verify("Ed25519", this.#attested.answerKey, signature, input);
+  }
+}
+
+async function attest(options: AttestedEnclaveOptions): Promise<Attested> {
+  const { url, expected, nowMs, monotonicMs } = options;
+  const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
+  const response = await reach(() =>
+    options.fetch(new URL(`/v1/attestation?nonce=${encodeHex(nonce)}`, url), { redirect: "error" }),
+  );
+  const bytes = new Uint8Array(await reach(() => response.arrayBuffer()));
+  if (response.status !== 200) {
+    throw new ClientError("ATTESTATION_UNAVAILABLE", `asked for attestation, got status ${response.status}`);
+  }
+  const document = await verifyAttestation(bytes, {
+    roots: expected.roots,
+    pcrs: expected.pcrs,
+    atMs: nowMs(),
+    nonce,
+    maxAgeMs: MAX_AGE_MS,
+  });
+  const clockOffsetMs = document.timestampMs - monotonicMs();
+  const { answerKey, manifest } = forCallers(document.publicKey, document.userData);
+  if (expected.manifestDigest !== "covered-by-pcrs" && encodeHex(expected.manifestDigest) !== encodeHex(manifest)) {
+    throw new ClientError("MANIFEST_MISMATCH", "the enclave's manifest is not the expected one");
+  }
+  return {
+    answerKey: await crypto.subtle.importKey("raw", Uint8Array.from(answerKey), "Ed25519", false, ["verify"]),
+    clockOffsetMs,
+  };
+}
+
+function forCallers(
+  publicKey: Uint8Array | null,
+  userData: Uint8Array | null,
+): { answerKey: Uint8Array; manifest: Uint8Array } {
+  try {
+    const { purpose, manifest } = decodeAttestedUserData(userData ?? new Uint8Array(0));
+    if (purpose === "cloister/callers/v1") {
+      return { answerKey: decodeAttestedKeys(publicKey ?? new Uint8Array(0)).answerKey, manifest };
+    }
+  } catch (cause) {
+    if (!(cause instanceof ProtocolError)) throw cause;
+    throw new ClientError("ATTESTATION_NOT_FOR_CALLERS", "the document is not a Cloister enclave's", { cause });
+  }
+  throw new ClientError("ATTESTATION_NOT_FOR_CALLERS", "the document was made for another purpose");
+}
+
+function decodeSignature(header: string): Uint8Array<ArrayBuffer> {
+  try {
+    return decodeBase64url(header);
+  } catch (cause) {
+    throw new ClientError("ANSWER_SIGNATURE_INVALID", "the answer's signature is not base64url", { cause });
+  }
+}
+
+async function reach<Value>(work: () => Promise<Value>): Promise<Value> {
+  try {
+    return await work();
+  } catch (cause) {
+    throw new ClientError("UNREACHABLE", "no answer from the server", { cause });
+  }
+}
+
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+}

@@ -1,0 +1,185 @@
+/** What callers use: verify the enclave, then stamp, send, and check each answer. */
+import {
+  audienceOf,
+  decodeAnswer,
+  encodeRequest,
+  encodeStamp,
+  type JsonValue,
+  OPERATIONS,
+  type OperationName,
+  type Params,
+  ProtocolError,
+  type Result,
+  STAMP_HEADER,
+} from "../protocol/index.ts";
+import { AttestedEnclave, type ExpectedEnclave } from "./attested-enclave.ts";
+import { ClientError, RefusedError } from "./errors.ts";
+import type { StampKey } from "./stamp-key.ts";
+
+export interface ConnectOptions {
+  /** Where the parent listens, such as `http://127.0.0.1:8080`. */
+  readonly url: string;
+  readonly deployment: string;
+  readonly expected: ExpectedEnclave;
+  /** For tests, and for platforms with a fetch of their own. */
+  readonly fetch?: typeof fetch;
+  readonly nowMs?: () => number;
+  readonly monotonicMs?: () => number;
+}
+
+export interface CallOptions {
+  /**
+   * A UUID in lower case. To ask again after an answer was lost, ask with the same id: a creation then finds what the
+   * first one made. Without it each call has an id of its own.
+   */
+  readonly requestId?: string;
+}
+
+/**
+ * Connects to an enclave and verifies its attestation.
+ *
+ * @throws {@link ClientError}, and AttestationError for a document that must not be trusted.
+ */
+export async function connect(options: ConnectOptions): Promise<Client> {
+  const enclave = await AttestedEnclave.connect({
+    url: options.url,
+    expected: options.expected,
+    fetch: options.fetch ?? ((...args) => fetch(...args)),
+    nowMs: options.nowMs ?? Date.now,
+    monotonicMs: options.monotonicMs ?? (() => performance.now()),
+  });
+  return new Client(enclave, options.deployment);
+}
+
+export class Client {
+  readonly #enclave: AttestedEnclave;
+  readonly #deployment: string;
+
+  /** @internal Use {@link connect}. */
+  constructor(enclave: AttestedEnclave, deployment: string) {
+    this.#enclave = enclave;
+    this.#deployment = deployment;
+  }
+
+  /** Creates an app, with the stamps of as many administrators as the manifest asks for. */
+  createApp(
+    keys: readonly StampKey[],
+    params: Params<"create_app">,
+    options: CallOptions = {},
+  ): Promise<Result<"create_app">> {
+    return this.call("create_app", params, { ...options, appId: null, keys });
+  }
+
+  /**
+   * Logs in: registers the key for the user whom the token names.
+   *
+   * @param login.jwt - Its `nonce` must be {@link loginNonce} of the key.
+   */
+  async login(
+    login: { readonly appId: string; readonly jwt: string; readonly key: StampKey },
+    options: CallOptions = {},
+  ): Promise<Session> {
+    const { appId, jwt, key } = login;
+    const registered = await this.call("register_session", { jwt }, { ...options, appId, keys: [key] });
+    return new Session(this, appId, key, registered);
+  }
+
+  /**
+   * Stamps and sends one request of any operation.
+   *
+   * @throws {@link RefusedError} if it was refused; {@link ClientError} if the answer cannot be taken for the enclave's.
+   */
+  async call<Name extends OperationName>(
+    operation: Name,
+    params: Params<Name>,
+    options: CallOptions & { readonly appId: string | null; readonly keys: readonly StampKey[] },
+  ): Promise<Result<Name>> {
+    const requestId = options.requestId ?? crypto.randomUUID();
+    const body = encodeRequest({
+      operation,
+      audience: audienceOf(this.#deployment, options.appId),
+      requestId,
+      issuedAtMs: this.#enclave.nowMs(),
+      params: params as JsonValue,
+    });
+    const headers = new Headers({ "content-type": "application/json" });
+    for (const key of options.keys) {
+      const { scheme, publicKey } = key;
+      headers.append(STAMP_HEADER, encodeStamp({ scheme, publicKey, signature: await key.sign(body) }));
+    }
+    const { body: answerBody, isSigned } = await this.#enclave.post(`/v1/${operation}`, body, headers);
+    const answer = decode(answerBody);
+    if ("error" in answer) {
+      const { code, message } = answer.error;
+      if (!isSigned && !code.startsWith("PARENT_")) {
+        throw new ClientError("ANSWER_NOT_SIGNED", "an answer in the enclave's name without its signature");
+      }
+      throw new RefusedError(code, message, { isFromEnclave: isSigned });
+    }
+    if (!isSigned) throw new ClientError("ANSWER_NOT_SIGNED", "a result without the enclave's signature");
+    const result = OPERATIONS[operation].result.safeParse(answer.result);
+    if (answer.requestId !== requestId || !result.success) {
+      throw new ClientError("ANSWER_MALFORMED", `not the result of ${operation}`);
+    }
+    return result.data as Result<Name>;
+  }
+}
+
+/** A logged-in user: a key that the enclave knows, until `expiresAtMs` by the enclave's clock. */
+export class Session {
+  readonly sessionId: string;
+  readonly userId: string;
+  readonly expiresAtMs: number;
+  readonly #client: Client;
+  readonly #appId: string;
+  readonly #key: StampKey;
+
+  /** @internal Use {@link Client.login}. */
+  constructor(client: Client, appId: string, key: StampKey, registered: Result<"register_session">) {
+    this.#client = client;
+    this.#appId = appId;
+    this.#key = key;
+    this.sessionId = registered.sessionId;
+    this.userId = registered.userId;
+    this.expiresAtMs = registered.expiresAtMs;
+  }
+
+  createWallet(params: Params<"create_wallet">, options?: CallOptions): Promise<Result<"create_wallet">> {
+    return this.#call("create_wallet", params, options);
+  }
+
+  /** One page; ask again with `after` set to the last wallet's id while `more` is true. */
+  listWallets(
+    params: Params<"list_wallets"> = { after: null },
+    options?: CallOptions,
+  ): Promise<Result<"list_wallets">> {
+    return this.#call("list_wallets", params, options);
+  }
+
+  /** Signs an EIP-1559 transaction, given as its unsigned EIP-2718 bytes in lower-case hex with 0x. */
+  signTransaction(params: Params<"sign_transaction">, options?: CallOptions): Promise<Result<"sign_transaction">> {
+    return this.#call("sign_transaction", params, options);
+  }
+
+  /** Signs a message as `personal_sign` does (EIP-191); the bytes in lower-case hex with 0x, without any prefix. */
+  signMessage(params: Params<"sign_message">, options?: CallOptions): Promise<Result<"sign_message">> {
+    return this.#call("sign_message", params, options);
+  }
+
+  #call<Name extends OperationName>(
+    name: Name,
+    params: Params<Name>,
+    options: CallOptions = {},
+  ): Promise<Result<Name>> {
+    return this.#client.call(name, params, { ...options, appId: this.#appId, keys: [this.#key] });
+  }
+}
+
+function decode(body: Uint8Array): ReturnType<typeof decodeAnswer> {
+  try {
+    return decodeAnswer(body);
+  } catch (cause) {
+    if (!(cause instanceof ProtocolError)) throw cause;
+    throw new ClientError("ANSWER_MALFORMED", "the answer is not JSON of the expected form", { cause });
+  }
+}

@@ -1,0 +1,35 @@
+import type { ErrorCode } from "../protocol/index.ts";
+
+export type ClientErrorCode =
+  | "UNREACHABLE"
+  | "ATTESTATION_UNAVAILABLE"
+  | "ATTESTATION_NOT_FOR_CALLERS"
+  | "MANIFEST_MISMATCH"
+  | "ANSWER_NOT_SIGNED"
+  | "ANSWER_SIGNATURE_INVALID"
+  | "ANSWER_MALFORMED";
+
+/** What came back cannot be taken for the enclave's word. Whether the request was acted on is unknown. */
+export class ClientError extends Error {
+  override readonly name = "ClientError";
+  readonly code: ClientErrorCode;
+
+  constructor(code: ClientErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** A request was refused. Branch on `code`; the message is for people. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+  readonly code: ErrorCode;
+  /** False for what the parent says (`PARENT_…`): it may be untrue, and proves nothing about the enclave. */
+  readonly isFromEnclave: boolean;
+
+  constructor(code: ErrorCode, message: string, options: { readonly isFromEnclave: boolean }) {
+    super(message);
+    this.code = code;
+    this.isFromEnclave = options.isFromEnclave;
+  }
+}

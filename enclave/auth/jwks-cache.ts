@@ -1,0 +1,105 @@
+/** Identity providers' keys, fetched over TLS that ends in the enclave. */
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters } from "jose";
+import { RequestError } from "../../protocol/index.ts";
+import type { EgressAgent } from "../egress/egress-agent.ts";
+import { getJson } from "../egress/get-json.ts";
+
+/** A key set is fetched again after this. */
+const MAX_AGE_MS = 10 * 60_000;
+/** While its host is away an older set still serves, up to here: a key that was withdrawn must not live on for ever. */
+const MAX_STALE_MS = 60 * 60_000;
+/** An unknown `kid` asks for a fetch at most once in this time, whoever sends such tokens. */
+const REFETCH_INTERVAL_MS = 30_000;
+/** While there is no set at all, logins wait for the issuer to come back, and a little sooner. */
+const RETRY_INTERVAL_MS = 1_000;
+const MAX_BYTES = 256 * 1024;
+const TIMEOUT_MS = 10_000;
+
+type VerificationKey = Awaited<ReturnType<ReturnType<typeof createLocalJWKSet>>>;
+
+interface CachedSet {
+  readonly find: ReturnType<typeof createLocalJWKSet>;
+  readonly fetchedAtMs: number;
+}
+
+interface Source {
+  set: CachedSet | undefined;
+  triedAtMs: number;
+  fetching: Promise<void> | undefined;
+}
+
+export class JwksCache {
+  readonly #agent: EgressAgent;
+  readonly #nowMs: () => number;
+  /** By URL; only administrators name URLs, so this stays small. */
+  readonly #sources = new Map<string, Source>();
+
+  constructor(options: { readonly agent: EgressAgent; readonly nowMs: () => number }) {
+    this.#agent = options.agent;
+    this.#nowMs = options.nowMs;
+  }
+
+  /**
+   * Finds the key that a token's header names.
+   *
+   * @throws {@link RequestError} `JWT_KEY_UNKNOWN`, `JWKS_UNAVAILABLE`
+   */
+  async find(jwksUri: string, header: JWTHeaderParameters): Promise<VerificationKey> {
+    const source = this.#sourceOf(jwksUri);
+    if (this.#ageOf(source) > MAX_AGE_MS) await this.#fetch(jwksUri, source);
+    if (source.set === undefined || this.#ageOf(source) > MAX_STALE_MS) {
+      throw new RequestError("JWKS_UNAVAILABLE", "the issuer's keys cannot be fetched");
+    }
+    try {
+      return await findIn(source.set, header);
+    } catch (error) {
+      const mayBeNew = error instanceof errors.JWKSNoMatchingKey;
+      if (!mayBeNew || this.#nowMs() - source.triedAtMs < REFETCH_INTERVAL_MS) throw unknownKey(error);
+    }
+    await this.#fetch(jwksUri, source);
+    return findIn(source.set, header).catch((error: unknown) => {
+      throw unknownKey(error);
+    });
+  }
+
+  #sourceOf(jwksUri: string): Source {
+    let source = this.#sources.get(jwksUri);
+    if (source === undefined) {
+      source = { set: undefined, triedAtMs: Number.NEGATIVE_INFINITY, fetching: undefined };
+      this.#sources.set(jwksUri, source);
+    }
+    return source;
+  }
+
+  #ageOf({ set }: Source): number {
+    return set === undefined ? Number.POSITIVE_INFINITY : this.#nowMs() - set.fetchedAtMs;
+  }
+
+  /** However many wait for it, one fetch runs. A failed one leaves the old set, if there is one, in its place. */
+  async #fetch(jwksUri: string, source: Source): Promise<void> {
+    const interval = source.set === undefined ? RETRY_INTERVAL_MS : REFETCH_INTERVAL_MS;
+    if (source.fetching === undefined && this.#nowMs() - source.triedAtMs < interval) return;
+    source.fetching ??= this.#fetchOnce(jwksUri, source).finally(() => {
+      source.fetching = undefined;
+    });
+    await source.fetching;
+  }
+
+  async #fetchOnce(jwksUri: string, source: Source): Promise<void> {
+    source.triedAtMs = this.#nowMs();
+    try {
+      const json = await getJson(new URL(jwksUri), this.#agent, { maxBytes: MAX_BYTES, timeoutMs: TIMEOUT_MS });
+      source.set = { find: createLocalJWKSet(json as JSONWebKeySet), fetchedAtMs: this.#nowMs() };
+    } catch {
+      // Told by the set's age: find() refuses when it is too old or was never there.
+    }
+  }
+}
+
+async function findIn({ find }: CachedSet, header: JWTHeaderParameters): Promise<VerificationKey> {
+  return await find(header);
+}
+
+function unknownKey(cause: unknown): RequestError {
+  return new RequestError("JWT_KEY_UNKNOWN", "the issuer's key set has no key for this token", { cause });
+}

@@ -1,0 +1,103 @@
+/** A login token, checked in the enclave from its bytes to the issuer's keys (RFC 7519, RFC 8725). */
+import { createHash } from "node:crypto";
+import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from "jose";
+import { type ErrorCode, type IssuerConfig, RequestError } from "../../protocol/index.ts";
+import type { JwksCache } from "./jwks-cache.ts";
+
+/** Issuers' clocks and the NSM's differ a little. */
+const CLOCK_TOLERANCE_S = 5;
+
+export interface VerifiedLogin {
+  readonly issuer: string;
+  readonly subject: string;
+  readonly expiresAtMs: number;
+}
+
+/**
+ * Verifies a token and that it was asked for by whoever holds the session key: its `nonce` is the hex SHA-256 of the
+ * key's hex, so that a relay that copies the token can do nothing with it.
+ *
+ * @param sessionKeyHex - Lower case, as the stamp spells it.
+ * @throws {@link RequestError} `JWT_…`, `JWKS_UNAVAILABLE`
+ */
+export async function verifyJwt(
+  jwt: string,
+  sessionKeyHex: string,
+  issuers: readonly IssuerConfig[],
+  { jwks, nowMs }: { readonly jwks: JwksCache; readonly nowMs: () => number },
+): Promise<VerifiedLogin> {
+  const issuer = issuerOf(jwt, issuers);
+  const { alg } = headerOf(jwt);
+  if (alg === undefined || !(issuer.algorithms as readonly string[]).includes(alg)) {
+    // Said before any key is looked for: `none` and HMAC under a public key end here.
+    throw new RequestError("JWT_ALGORITHM_NOT_ALLOWED", `expected one of ${issuer.algorithms.join(", ")}`);
+  }
+  const payload = await verifyClaims(jwt, issuer, jwks, nowMs());
+  const nonce = createHash("sha256").update(sessionKeyHex).digest("hex");
+  if (payload["nonce"] !== nonce) {
+    throw new RequestError("JWT_NONCE_MISMATCH", "nonce is not the hex SHA-256 of the session key's hex");
+  }
+  const { sub, exp, azp } = payload;
+  if (typeof sub !== "string" || sub === "") throw new RequestError("JWT_CLAIM_INVALID", "sub: expected text");
+  if (typeof exp !== "number") throw new RequestError("JWT_CLAIM_INVALID", "exp: expected a number");
+  // OpenID Connect Core 3.1.3.7, steps 4 and 5: a token made for another client of the same issuer.
+  if (azp !== undefined && !issuer.audiences.includes(String(azp))) {
+    throw new RequestError("JWT_AUDIENCE_MISMATCH", "azp is not one of the app's audiences");
+  }
+  return { issuer: issuer.issuer, subject: sub, expiresAtMs: exp * 1000 };
+}
+
+async function verifyClaims(jwt: string, issuer: IssuerConfig, jwks: JwksCache, nowMs: number): Promise<JWTPayload> {
+  try {
+    const { payload } = await jwtVerify(jwt, (header) => jwks.find(issuer.jwksUri, header), {
+      issuer: issuer.issuer,
+      audience: [...issuer.audiences],
+      algorithms: [...issuer.algorithms],
+      requiredClaims: ["iss", "sub", "aud", "exp"],
+      clockTolerance: CLOCK_TOLERANCE_S,
+      currentDate: new Date(nowMs),
+    });
+    return payload;
+  } catch (error) {
+    throw asRequestError(error);
+  }
+}
+
+/** The issuer is read before anything is verified: it only chooses which app's configuration then judges the token. */
+function issuerOf(jwt: string, issuers: readonly IssuerConfig[]): IssuerConfig {
+  let iss: unknown;
+  try {
+    iss = decodeJwt(jwt).iss;
+  } catch (cause) {
+    throw new RequestError("JWT_MALFORMED", "not a signed JWT in compact form", { cause });
+  }
+  const issuer = issuers.find((candidate) => candidate.issuer === iss);
+  if (issuer === undefined) throw new RequestError("JWT_ISSUER_UNKNOWN", "iss is not one of the app's issuers");
+  return issuer;
+}
+
+function headerOf(jwt: string): { alg?: string } {
+  try {
+    return decodeProtectedHeader(jwt);
+  } catch (cause) {
+    throw new RequestError("JWT_MALFORMED", "no JWS header", { cause });
+  }
+}
+
+function asRequestError(error: unknown): RequestError {
+  if (error instanceof RequestError) return error;
+  const refuse = (code: ErrorCode & `JWT_${string}`, message: string) =>
+    new RequestError(code, message, { cause: error });
+  if (error instanceof errors.JWTExpired) return refuse("JWT_EXPIRED", "exp has passed");
+  if (error instanceof errors.JWSSignatureVerificationFailed) {
+    return refuse("JWT_SIGNATURE_INVALID", "not signed by the issuer's key");
+  }
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    if (error.claim === "aud") return refuse("JWT_AUDIENCE_MISMATCH", "aud is not one of the app's audiences");
+    if (error.claim === "nbf" && error.reason === "check_failed")
+      return refuse("JWT_NOT_YET_VALID", "nbf is yet to come");
+    return refuse("JWT_CLAIM_INVALID", `${error.claim}: ${error.reason}`);
+  }
+  if (error instanceof errors.JOSEAlgNotAllowed) return refuse("JWT_ALGORITHM_NOT_ALLOWED", "algorithm not allowed");
+  return refuse("JWT_MALFORMED", "not a JWT that can be verified");
+}

@@ -1,0 +1,54 @@
+/** Signatures of callers over request bodies. Every key here is public; what must be constant-time is elsewhere. */
+import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
+import { encodeHex, type Stamp, type StampScheme } from "../../protocol/index.ts";
+import { verifyDer } from "../signing/secp256k1.ts";
+
+/** SubjectPublicKeyInfo (RFC 5480, RFC 8410) up to the key's own bytes. */
+const SPKI_HEAD: Readonly<Record<Exclude<StampScheme, "SIGNATURE_SCHEME_TK_API_SECP256K1">, Buffer>> = {
+  SIGNATURE_SCHEME_TK_API_P256: Buffer.from("3039301306072a8648ce3d020106082a8648ce3d030107032200", "hex"),
+  SIGNATURE_SCHEME_TK_API_ED25519: Buffer.from("302a300506032b6570032100", "hex"),
+};
+
+/** Importing a key costs as much as a verification: sessions ask again and again with the same one. */
+const MAX_CACHED_KEYS = 10_000;
+
+export class StampVerifier {
+  readonly #keys = new Map<string, KeyObject>();
+
+  /** True if the stamp's signature is its key's over these exact bytes. */
+  verify(stamp: Stamp, body: Uint8Array): boolean {
+    switch (stamp.scheme) {
+      case "SIGNATURE_SCHEME_TK_API_P256":
+      case "SIGNATURE_SCHEME_TK_API_ED25519": {
+        const key = this.#keyOf(stamp.scheme, stamp.publicKey);
+        const hash = stamp.scheme === "SIGNATURE_SCHEME_TK_API_P256" ? "sha256" : null;
+        return key !== undefined && verify(hash, body, key, stamp.signature);
+      }
+      case "SIGNATURE_SCHEME_TK_API_SECP256K1":
+        return verifyDer(createHash("sha256").update(body).digest(), stamp.signature, stamp.publicKey);
+    }
+  }
+
+  #keyOf(scheme: keyof typeof SPKI_HEAD, publicKey: Uint8Array): KeyObject | undefined {
+    const id = scheme + encodeHex(publicKey);
+    const cached = this.#keys.get(id);
+    if (cached !== undefined) {
+      // Moved to the end: the first in order is the one not used for longest.
+      this.#keys.delete(id);
+      this.#keys.set(id, cached);
+      return cached;
+    }
+    let key: KeyObject;
+    try {
+      key = createPublicKey({ key: Buffer.concat([SPKI_HEAD[scheme], publicKey]), format: "der", type: "spki" });
+    } catch {
+      return undefined;
+    }
+    if (this.#keys.size >= MAX_CACHED_KEYS) {
+      const [oldest] = this.#keys.keys();
+      if (oldest !== undefined) this.#keys.delete(oldest);
+    }
+    this.#keys.set(id, key);
+    return key;
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * The enclave's log. Lines leave for the parent, who must learn nothing from them: a field travels only if it is
+ * named here, and none of these ever holds what a caller or a record contained.
+ */
+import { pino } from "pino";
+
+export interface LogFields {
+  readonly operation?: string | undefined;
+  readonly code?: string | undefined;
+  readonly status?: number | undefined;
+  readonly phase?: string | undefined;
+  readonly durationMs?: number | undefined;
+  readonly attempt?: number | undefined;
+  readonly count?: number | undefined;
+}
+
+const ALLOWED: readonly (keyof LogFields)[] = [
+  "operation",
+  "code",
+  "status",
+  "phase",
+  "durationMs",
+  "attempt",
+  "count",
+];
+const MAX_VALUE_LENGTH = 64;
+
+export interface Log {
+  info(event: string, fields?: LogFields): void;
+  warn(event: string, fields?: LogFields): void;
+  error(event: string, fields?: LogFields): void;
+}
+
+/** @param write - Takes one line of JSON without its newline. */
+export function createLog({ write, nowMs }: { write: (line: string) => void; nowMs: () => number }): Log {
+  const logger = pino(
+    {
+      base: null,
+      messageKey: "event",
+      timestamp: () => `,"atMs":${nowMs()}`,
+      formatters: { level: (level) => ({ level }) },
+    },
+    { write: (line: string) => write(line.trimEnd()) },
+  );
+  return {
+    info: (event, fields) => logger.info(allowed(fields), event),
+    warn: (event, fields) => logger.warn(allowed(fields), event),
+    error: (event, fields) => logger.error(allowed(fields), event),
+  };
+}
+
+/** Types are not enough: an object with more fields than its type says must not carry them out. */
+function allowed(fields: LogFields = {}): Record<string, string | number> {
+  const kept: Record<string, string | number> = {};
+  for (const name of ALLOWED) {
+    const value = fields[name];
+    if (typeof value === "number") kept[name] = value;
+    if (typeof value === "string") kept[name] = value.slice(0, MAX_VALUE_LENGTH);
+  }
+  return kept;
+}

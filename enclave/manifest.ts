@@ -1,0 +1,63 @@
+/** The manifest is part of the image: every attestation covers it, and nothing the parent says can change it. */
+import { createHash } from "node:crypto";
+import { parseDocument } from "yaml";
+import { describeIssues, z } from "../protocol/index.ts";
+import { StartError } from "./errors.ts";
+
+const hostAndPort = z
+  .string()
+  .check(z.regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?:[0-9]{1,5}$/, "expected host:port in lower case"));
+
+const schema = z
+  .strictObject({
+    version: z.literal(1),
+    /** Names this deployment in every audience, record and encryption context. */
+    deployment: z.string().check(z.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "expected a DNS label")),
+    region: z.string().check(z.regex(/^[a-z]{2}(-[a-z]+)+-[0-9]$/, "expected an AWS region")),
+    /** The full ARN, never an alias: whoever can move an alias could choose the key. */
+    kmsKeyArn: z
+      .string()
+      .check(z.regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key\/[A-Za-z0-9-]+$/, "expected a full KMS key ARN")),
+    administrators: z.strictObject({
+      threshold: z.int().check(z.minimum(1)),
+      /** P-256, compressed, hex. */
+      publicKeys: z
+        .array(z.string().check(z.regex(/^0[23][0-9a-f]{64}$/, "expected a compressed P-256 key in lower-case hex")))
+        .check(z.minLength(1), z.maxLength(32)),
+    }),
+    /** Hosts from which identity providers' keys may be fetched, besides KMS. */
+    egress: z.array(hostAndPort).check(z.maxLength(64)),
+  })
+  .check(
+    z.refine(
+      ({ administrators }) => administrators.threshold <= new Set(administrators.publicKeys).size,
+      "administrators.threshold is more than the number of distinct keys",
+    ),
+    z.refine(({ region, kmsKeyArn }) => kmsKeyArn.split(":")[3] === region, "kmsKeyArn is of another region"),
+  );
+
+export type ManifestFields = z.output<typeof schema>;
+
+export interface Manifest extends ManifestFields {
+  /** SHA-256 of the file's bytes, as attestation documents carry it. */
+  readonly digest: Uint8Array;
+}
+
+/**
+ * Parses `cloister.yaml`.
+ *
+ * @throws {@link StartError} `MANIFEST_INVALID`
+ */
+export function parseManifest(bytes: Uint8Array): Manifest {
+  const document = parseDocument(Buffer.from(bytes).toString("utf8"), { uniqueKeys: true, version: "1.2" });
+  const [problem] = [...document.errors, ...document.warnings];
+  if (problem !== undefined) throw new StartError("MANIFEST_INVALID", `not YAML: ${problem.code}`, { cause: problem });
+  const parsed = schema.safeParse(document.toJS({ maxAliasCount: 0 }));
+  if (!parsed.success) throw new StartError("MANIFEST_INVALID", describeIssues(parsed.error));
+  return { ...parsed.data, digest: createHash("sha256").update(bytes).digest() };
+}
+
+/** AWS General Reference, "AWS KMS endpoints". The region is measured, so the parent cannot send us elsewhere. */
+export function kmsHost({ region }: ManifestFields): string {
+  return `kms.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`;
+}

@@ -1,0 +1,43 @@
+/** Secret random bytes from two sources, either of which suffices: the kernel's generator and the NSM's. */
+import { createHmac, createSecretKey, hkdfSync, type KeyObject, randomBytes } from "node:crypto";
+import { StartError } from "../errors.ts";
+import type { Nsm } from "./nsm.ts";
+
+/** Below this the NSM's answer adds too little; hardware gives 256. */
+const MIN_NSM_BYTES = 32;
+const BLOCK_BYTES = 64;
+
+export class Randomness {
+  readonly #nsmKey: KeyObject;
+
+  private constructor(nsmKey: KeyObject) {
+    this.#nsmKey = nsmKey;
+  }
+
+  /**
+   * Reads the NSM twice. A source that repeats itself or gives a constant is broken, and the enclave must not make keys.
+   *
+   * @throws {@link StartError} `NSM_RANDOMNESS_BAD`
+   */
+  static async seed(nsm: Nsm): Promise<Randomness> {
+    const [first, second] = [await nsm.random(), await nsm.random()];
+    for (const bytes of [first, second]) {
+      if (bytes.length < MIN_NSM_BYTES) {
+        throw new StartError("NSM_RANDOMNESS_BAD", `${bytes.length} bytes, expected at least ${MIN_NSM_BYTES}`);
+      }
+      if (new Set(bytes).size < 8) throw new StartError("NSM_RANDOMNESS_BAD", "bytes that hardly vary");
+    }
+    if (Buffer.compare(first, second) === 0) throw new StartError("NSM_RANDOMNESS_BAD", "the same bytes twice");
+    const seed = hkdfSync("sha512", Buffer.concat([first, second]), randomBytes(64), "cloister/randomness/v1", 64);
+    return new Randomness(createSecretKey(Buffer.from(seed)));
+  }
+
+  /** HMAC under the NSM's seed over fresh kernel randomness: at least as hard to guess as the better of the two. */
+  bytes(length: number): Buffer {
+    const out = Buffer.alloc(length);
+    for (let at = 0; at < length; at += BLOCK_BYTES) {
+      createHmac("sha512", this.#nsmKey).update(randomBytes(BLOCK_BYTES)).digest().copy(out, at);
+    }
+    return out;
+  }
+}

@@ -1,0 +1,20 @@
+import { RequestError } from "../../protocol/index.ts";
+import { checkAdministrators } from "../auth/administrators.ts";
+import type { AdministratorsHandler } from "./handler.ts";
+
+export const createApp: AdministratorsHandler<"create_app"> = async ({ envelope, stamps }, params, services) => {
+  const { manifest, egress, replays, apps } = services;
+  const asker = checkAdministrators(stamps, manifest);
+  for (const { jwksUri } of params.issuers) {
+    const { hostname, port } = new URL(jwksUri);
+    const portNumber = Number(port || 443);
+    if (!egress.isAllowed(hostname, portNumber)) {
+      throw new RequestError(
+        "INVALID_PARAMS",
+        `jwksUri: the manifest's egress does not name ${hostname}:${portNumber}`,
+      );
+    }
+  }
+  replays.claim(asker, envelope.requestId, envelope.issuedAtMs);
+  return { appId: await apps.create(envelope.requestId, params) };
+};

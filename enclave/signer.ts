@@ -1,0 +1,160 @@
+/** One request, from its bytes to its signed answer. */
+import type { KeyObject } from "node:crypto";
+import {
+  audienceOf,
+  decodeRequest,
+  decodeStamp,
+  describeIssues,
+  type EnclaveErrorCode,
+  ERROR_CODES,
+  isOperationName,
+  OPERATIONS,
+  type OperationName,
+  type Params,
+  ProtocolError,
+  type RequestEnvelope,
+  RequestError,
+  type Stamp,
+} from "../protocol/index.ts";
+import { type SignedAnswer, signAnswer } from "./answer.ts";
+import type { StampVerifier } from "./auth/verify-stamp.ts";
+import type { Log } from "./log.ts";
+import { createApp } from "./operations/create-app.ts";
+import type { AppRequest, Services, StampedRequest } from "./operations/handler.ts";
+import { registerSession } from "./operations/register-session.ts";
+import { signMessage, signTransaction } from "./operations/sign.ts";
+import { createWallet, listWallets } from "./operations/wallets.ts";
+
+export interface SignerOptions {
+  /** Ed25519, of this boot. */
+  readonly answerKey: KeyObject;
+  readonly stamps: StampVerifier;
+  readonly services: Services;
+  readonly log: Log;
+}
+
+export class Signer {
+  readonly #options: SignerOptions;
+
+  constructor(options: SignerOptions) {
+    this.#options = options;
+  }
+
+  /** Never rejects: a refusal is an answer, and signed like one. */
+  async handle(body: Uint8Array, stampHeaders: readonly string[]): Promise<SignedAnswer> {
+    const { answerKey, log } = this.#options;
+    const startedAt = performance.now();
+    let requestId: string | null = null;
+    let operation: OperationName | "unknown" = "unknown";
+    try {
+      const envelope = decodeEnvelope(body);
+      requestId = envelope.requestId;
+      operation = knownOperation(envelope.operation);
+      const result = await this.#run(operation, envelope, body, stampHeaders);
+      log.info("request", { operation, status: 200, durationMs: elapsedMs(startedAt) });
+      return signAnswer(answerKey, body, 200, { requestId, result });
+    } catch (error) {
+      const { code, message } = asRefusal(error);
+      const { status } = ERROR_CODES[code];
+      log[status >= 500 ? "error" : "info"]("request", { operation, status, code, durationMs: elapsedMs(startedAt) });
+      return signAnswer(answerKey, body, status, { requestId, error: { code, message } });
+    }
+  }
+
+  async #run(
+    name: OperationName,
+    envelope: RequestEnvelope,
+    body: Uint8Array,
+    stampHeaders: readonly string[],
+  ): Promise<object> {
+    const { services } = this.#options;
+    const { deployment } = services.manifest;
+    const appId = appIdOf(envelope.audience, deployment);
+    if ((appId === null) !== (OPERATIONS[name].caller === "administrators")) throw wrongAudience(deployment);
+    await services.replays.checkTime(envelope.issuedAtMs);
+    const stamped: StampedRequest = { envelope, stamps: this.#verifyStamps(body, stampHeaders) };
+    if (name === "create_app") return createApp(stamped, parseParams(name, envelope), services);
+
+    if (appId === null) throw wrongAudience(deployment);
+    const request: AppRequest = { ...stamped, appId };
+    switch (name) {
+      case "register_session":
+        return registerSession(request, parseParams(name, envelope), services);
+      case "create_wallet":
+        return createWallet(request, parseParams(name, envelope), services);
+      case "list_wallets":
+        return listWallets(request, parseParams(name, envelope), services);
+      case "sign_transaction":
+        return signTransaction(request, parseParams(name, envelope), services);
+      case "sign_message":
+        return signMessage(request, parseParams(name, envelope), services);
+    }
+  }
+
+  #verifyStamps(body: Uint8Array, headers: readonly string[]): readonly [Stamp, ...Stamp[]] {
+    const [first, ...others] = headers.map((header) => {
+      const stamp = decodeStampHeader(header);
+      if (!this.#options.stamps.verify(stamp, body)) {
+        throw new RequestError("STAMP_INVALID", "the stamp's signature is not its key's over this body");
+      }
+      return stamp;
+    });
+    if (first === undefined) throw new RequestError("STAMP_MISSING", "no X-Stamp header");
+    return [first, ...others];
+  }
+}
+
+function decodeEnvelope(body: Uint8Array): RequestEnvelope {
+  try {
+    return decodeRequest(body);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    const code = error.code === "MALFORMED_JSON" ? "MALFORMED_JSON" : "INVALID_REQUEST";
+    throw new RequestError(code, error.message, { cause: error });
+  }
+}
+
+function knownOperation(name: string): OperationName {
+  if (!isOperationName(name)) throw new RequestError("UNKNOWN_OPERATION", "no such operation");
+  return name;
+}
+
+/** Null for the audience of administrators: the deployment itself. */
+function appIdOf(audience: string, deployment: string): string | null {
+  if (audience === audienceOf(deployment, null)) return null;
+  const appId = /\/(app_[0-9a-f]{32})$/.exec(audience)?.[1];
+  if (appId === undefined || audience !== audienceOf(deployment, appId)) throw wrongAudience(deployment);
+  return appId;
+}
+
+function wrongAudience(deployment: string): RequestError {
+  return new RequestError(
+    "WRONG_AUDIENCE",
+    `expected ${deployment} for administrators' operations, ${deployment}/<appId> for all others`,
+  );
+}
+
+function parseParams<Name extends OperationName>(name: Name, { params }: RequestEnvelope): Params<Name> {
+  const parsed = OPERATIONS[name].params.safeParse(params);
+  if (!parsed.success) throw new RequestError("INVALID_PARAMS", describeIssues(parsed.error), { cause: parsed.error });
+  return parsed.data as Params<Name>;
+}
+
+function decodeStampHeader(header: string): Stamp {
+  try {
+    return decodeStamp(header);
+  } catch (error) {
+    if (!(error instanceof ProtocolError)) throw error;
+    throw new RequestError("STAMP_MALFORMED", error.message, { cause: error });
+  }
+}
+
+/** What is not a refusal is a fault of ours, and its words stay inside. */
+function asRefusal(error: unknown): { readonly code: EnclaveErrorCode; readonly message: string } {
+  if (error instanceof RequestError) return error;
+  return { code: "INTERNAL", message: "the enclave failed; nothing was signed" };
+}
+
+function elapsedMs(startedAt: number): number {
+  return Math.round((performance.now() - startedAt) * 100) / 100;
+}

@@ -1,0 +1,18 @@
+import { encodeHex } from "../../protocol/index.ts";
+import { keccak256 } from "./keccak.ts";
+
+/**
+ * The address of a secp256k1 public key, in EIP-55's mixed case.
+ *
+ * @param publicKey - Uncompressed, 65 bytes.
+ */
+export function ethereumAddress(publicKey: Uint8Array): string {
+  const hex = encodeHex(keccak256(publicKey.subarray(1)).subarray(12));
+  const check = encodeHex(keccak256(new TextEncoder().encode(hex)));
+  let address = "0x";
+  for (let at = 0; at < hex.length; at += 1) {
+    const digit = hex.charAt(at);
+    address += Number.parseInt(check.charAt(at), 16) >= 8 ? digit.toUpperCase() : digit;
+  }
+  return address;
+}

@@ -1,0 +1,287 @@
+/** From boot to readiness: attest, unseal, serve. The one place that knows every part. */
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  type AttestedPurpose,
+  type EnclaveAnswer,
+  type EnclaveCall,
+  type EnclaveStatus,
+  ERROR_CODES,
+  enclaveCall,
+  encodeAttestedKeys,
+  encodeAttestedUserData,
+  LOG_PORT,
+  MAX_ATTESTATION_NONCE_BYTES,
+  MIN_ATTESTATION_NONCE_BYTES,
+  REQUEST_PORT,
+} from "../protocol/index.ts";
+import { serveCalls, type Vsock } from "../vsock/index.ts";
+import { type SignedAnswer, signAnswer } from "./answer.ts";
+import { Apps } from "./apps/apps.ts";
+import { JwksCache } from "./auth/jwks-cache.ts";
+import { ReplayGuard } from "./auth/replay-guard.ts";
+import { Sessions } from "./auth/sessions.ts";
+import { StampVerifier } from "./auth/verify-stamp.ts";
+import { Egress } from "./egress/egress.ts";
+import { EgressAgent } from "./egress/egress-agent.ts";
+import { StartError } from "./errors.ts";
+import { AttestedKms } from "./kms/attested-kms.ts";
+import { ParentCredentials } from "./kms/credentials.ts";
+import { RecipientKeys } from "./kms/recipient-keys.ts";
+import { createLog, type Log } from "./log.ts";
+import { LogStream } from "./log-stream.ts";
+import { kmsHost, type Manifest, parseManifest } from "./manifest.ts";
+import { Nsm, type NsmDevice } from "./nsm/nsm.ts";
+import { Randomness } from "./nsm/randomness.ts";
+import type { Phase } from "./phase.ts";
+import { Signer } from "./signer.ts";
+import { randomizeContext } from "./signing/secp256k1.ts";
+import { TrustedClock } from "./trusted-clock.ts";
+import { openVault } from "./vault/open-vault.ts";
+import { RecordStore } from "./vault/record-store.ts";
+import { Wallets } from "./wallets/wallets.ts";
+
+export interface EnclaveOptions {
+  /** `cloister.yaml` as the image holds it. */
+  readonly manifest: Uint8Array;
+  readonly nsm: NsmDevice;
+  readonly vsock: Vsock;
+  /** PEM certificates that the image holds: what TLS to KMS, and to identity providers, is checked against. */
+  readonly tlsRoots: { readonly kms: readonly string[]; readonly web: readonly string[] };
+  /** Milliseconds from any fixed moment; never runs backwards. */
+  readonly monotonicMs: () => number;
+}
+
+export interface Enclave {
+  /** Resolves when the enclave is ready. @throws {@link StartError} when it never will be. */
+  readonly ready: Promise<void>;
+  /** Answers what is under way, then closes every stream. */
+  close(): Promise<void>;
+}
+
+/** A new vault takes GenerateDataKey and then Decrypt. */
+const KMS_CALLS_AT_START = 2;
+const FIRST_RETRY_MS = 100;
+const MAX_RETRY_MS = 10_000;
+/** The monotonic clock's drift over this is far below a millisecond's worth of anything that is decided by time. */
+const CLOCK_CHECK_MS = 60_000;
+
+/**
+ * Starts the enclave. It listens at once, so that the parent can ask where it stands, and answers requests once ready.
+ *
+ * @throws {@link StartError} `MANIFEST_INVALID`
+ */
+export function startEnclave(options: EnclaveOptions): Enclave {
+  return new RunningEnclave(options, parseManifest(options.manifest));
+}
+
+class RunningEnclave implements Enclave {
+  readonly ready: Promise<void>;
+  readonly #options: EnclaveOptions;
+  readonly #manifest: Manifest;
+  readonly #clock: TrustedClock;
+  readonly #nsm: Nsm;
+  readonly #logStream: LogStream;
+  readonly #log: Log;
+  /** Of this boot, and never stored: what vouches for them is the attestation document. */
+  readonly #answerKeys = generateKeyPairSync("ed25519");
+  readonly #sealingKeys = generateKeyPairSync("x25519");
+  readonly #stopping = new AbortController();
+  readonly #connections = new Set<{ drain: () => Promise<void> }>();
+  #phase: Phase = { name: "booting" };
+  #closeParts: (() => void)[] = [];
+
+  constructor(options: EnclaveOptions, manifest: Manifest) {
+    this.#options = options;
+    this.#manifest = manifest;
+    this.#clock = new TrustedClock(options.monotonicMs);
+    this.#nsm = new Nsm(options.nsm, this.#clock);
+    this.#logStream = new LogStream(() => options.vsock.connect(LOG_PORT, { timeoutMs: 2_000 }));
+    this.#log = createLog({ write: (line) => this.#logStream.write(line), nowMs: () => this.#clock.nowMs() });
+    this.ready = this.#start();
+    // Whoever waits for readiness hears of a failure there; the phase tells everybody else.
+    this.ready.catch(() => {});
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all([...this.#connections].map((connection) => connection.drain()));
+    for (const close of this.#closeParts) close();
+    this.#logStream.close();
+    await this.#options.vsock.close();
+  }
+
+  async #start(): Promise<void> {
+    const recipientKeys = new RecipientKeys();
+    recipientKeys.prepare(KMS_CALLS_AT_START);
+    try {
+      await this.#options.vsock.listen(REQUEST_PORT, (stream) => {
+        const connection = serveCalls<EnclaveCall, EnclaveAnswer>(stream, {
+          call: enclaveCall,
+          handle: (call) => this.#handle(call),
+          onClose: () => this.#connections.delete(connection),
+        });
+        this.#connections.add(connection);
+      });
+      // Also sets the clock: nothing is judged by time before this.
+      await this.#attest("cloister/callers/v1", null, this.#attestedKeys());
+      const randomness = await Randomness.seed(this.#nsm);
+      randomizeContext(randomness.bytes(32));
+      this.#enter({ name: "attested", waitingFor: null });
+      const signer = await this.#openWithRetries(recipientKeys, randomness);
+      this.#keepClock();
+      this.#enter({ name: "ready", signer });
+    } catch (error) {
+      if (this.#stopping.signal.aborted) throw error;
+      const { code, message } =
+        error instanceof StartError ? error : { code: "INTERNAL", message: "the start failed for an unknown reason" };
+      this.#enter({ name: "failed", failure: { code, message } });
+      throw error;
+    }
+  }
+
+  /** The parent or KMS may be away for a while; what no waiting can better ends the start. */
+  async #openWithRetries(recipientKeys: RecipientKeys, randomness: Randomness): Promise<Signer> {
+    const { signal } = this.#stopping;
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#open(recipientKeys, randomness);
+      } catch (error) {
+        if (!(error instanceof StartError) || !error.isWorthRetrying || signal.aborted) throw error;
+        const { code, message } = error;
+        this.#phase = { name: "attested", waitingFor: { code, message } };
+        this.#log.warn("start-waits", { code, attempt });
+        const backoffMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** (attempt - 1));
+        // Jitter: enclaves that lost the same KMS do not come back to it all at once.
+        await sleep(backoffMs * (0.5 + Math.random() / 2), undefined, { signal });
+      }
+    }
+  }
+
+  async #open(recipientKeys: RecipientKeys, randomness: Randomness): Promise<Signer> {
+    const { vsock, tlsRoots } = this.#options;
+    const manifest = this.#manifest;
+    const nowMs = () => this.#clock.nowMs();
+    const host = kmsHost(manifest);
+    const egress = new Egress({ vsock, allowed: new Set([`${host}:443`, ...manifest.egress]), nowMs });
+    const kmsAgent = new EgressAgent(egress, tlsRoots.kms);
+    const webAgent = new EgressAgent(egress, tlsRoots.web);
+    const credentials = new ParentCredentials(vsock);
+    const store = new RecordStore(vsock);
+    const kms = new AttestedKms({
+      region: manifest.region,
+      host,
+      keyArn: manifest.kmsKeyArn,
+      agent: kmsAgent,
+      credentials: () => credentials.get(),
+      recipientKeys,
+      attest: (publicKey) => this.#attest("cloister/kms-recipient/v1", null, publicKey),
+      nowMs,
+    });
+    const closeAll = () => {
+      for (const part of [credentials, store, kms]) part.close();
+      for (const agent of [kmsAgent, webAgent]) agent.destroy();
+    };
+    try {
+      const { records, ids, isNew } = await openVault({ store, kms, manifest, randomness });
+      this.#log.info(isNew ? "vault-made" : "vault-opened");
+      this.#closeParts.push(closeAll);
+      return new Signer({
+        answerKey: this.#answerKeys.privateKey,
+        stamps: new StampVerifier(),
+        services: {
+          manifest,
+          egress,
+          replays: new ReplayGuard({ nowMs, sleep }),
+          apps: new Apps({ records, ids }),
+          sessions: new Sessions({ records, ids, nowMs }),
+          wallets: new Wallets({ records, ids, randomness, nowMs }),
+          jwks: new JwksCache({ agent: webAgent, nowMs }),
+          nowMs,
+        },
+        log: this.#log,
+      });
+    } catch (error) {
+      closeAll();
+      throw error;
+    }
+  }
+
+  #enter(phase: Phase): void {
+    this.#phase = phase;
+    if (phase.name === "failed") this.#log.error("phase", { phase: phase.name, code: phase.failure.code });
+    else this.#log.info("phase", { phase: phase.name });
+  }
+
+  async #handle(call: EnclaveCall): Promise<Omit<EnclaveAnswer, "id">> {
+    switch (call.kind) {
+      case "operation":
+        return this.#phase.name === "ready"
+          ? await this.#phase.signer.handle(call.body, call.stamps)
+          : this.#answerNotReady(call.body);
+      case "attestation":
+        return await this.#answerAttestation(call.nonce);
+      case "status":
+        return { status: 200, body: Buffer.from(JSON.stringify(this.#status())), signature: null };
+    }
+  }
+
+  /** Signed like any answer, but without the request's id: the request was not read. */
+  #answerNotReady(request: Uint8Array): SignedAnswer {
+    const error = { code: "NOT_READY", message: "the enclave has not opened its vault" } as const;
+    return signAnswer(this.#answerKeys.privateKey, request, ERROR_CODES.NOT_READY.status, { requestId: null, error });
+  }
+
+  async #answerAttestation(nonce: Uint8Array): Promise<Omit<EnclaveAnswer, "id">> {
+    if (nonce.length < MIN_ATTESTATION_NONCE_BYTES || nonce.length > MAX_ATTESTATION_NONCE_BYTES) {
+      const limits = `${MIN_ATTESTATION_NONCE_BYTES} to ${MAX_ATTESTATION_NONCE_BYTES}`;
+      return refusal("INVALID_PARAMS", `a nonce of ${nonce.length} bytes, expected ${limits}`);
+    }
+    try {
+      const document = await this.#attest("cloister/callers/v1", nonce, this.#attestedKeys());
+      return { status: 200, body: document, signature: null };
+    } catch {
+      return refusal("INTERNAL", "the NSM gave no document");
+    }
+  }
+
+  #attest(purpose: AttestedPurpose, nonce: Uint8Array | null, publicKey: Uint8Array): Promise<Uint8Array> {
+    const userData = encodeAttestedUserData({ v: 1, purpose, manifest: this.#manifest.digest });
+    return this.#nsm.attest({ userData, nonce, publicKey });
+  }
+
+  #attestedKeys(): Uint8Array {
+    return encodeAttestedKeys({
+      answerKey: rawPublicKey(this.#answerKeys.publicKey),
+      sealingKey: rawPublicKey(this.#sealingKeys.publicKey),
+    });
+  }
+
+  #status(): EnclaveStatus {
+    const { name } = this.#phase;
+    if (this.#phase.name === "failed") return { phase: "failed", failure: this.#phase.failure };
+    if (this.#phase.name === "attested") return { phase: "attested", failure: this.#phase.waitingFor };
+    return { phase: name, failure: null };
+  }
+
+  #keepClock(): void {
+    const timer = setInterval(() => {
+      this.#attest("cloister/callers/v1", null, this.#attestedKeys()).catch(() => {
+        this.#log.error("clock-check-failed");
+      });
+    }, CLOCK_CHECK_MS);
+    timer.unref();
+    this.#closeParts.push(() => clearInterval(timer));
+  }
+}
+
+/** Where a document was asked for: it would have carried its own proof, and its refusal needs none. */
+function refusal(code: "INVALID_PARAMS" | "INTERNAL", message: string): Omit<EnclaveAnswer, "id"> {
+  const body = Buffer.from(JSON.stringify({ requestId: null, error: { code, message } }));
+  return { status: ERROR_CODES[code].status, body, signature: null };
+}
+
+/** The last 32 bytes of SubjectPublicKeyInfo (RFC 8410) are the key. */
+function rawPublicKey(key: KeyObject): Uint8Array {
+  return key.export({ type: "spki", format: "der" }).subarray(-32);
+}

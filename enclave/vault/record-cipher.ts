@@ -1,0 +1,112 @@
+/**
+ * Seals records for a parent that keeps them and must neither read nor swap nor change them (design section 4):
+ * AES-256-GCM under a key of each record's own, with the record's whole identity as additional data.
+ */
+import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from "node:crypto";
+import { RequestError } from "../../protocol/index.ts";
+
+/** format ‖ generation (u32) ‖ nonce ‖ ciphertext ‖ tag */
+const FORMAT = 1;
+const GENERATION_AT = 1;
+const NONCE_AT = 5;
+/** NIST SP 800-38D, 8.2.2: random, 96 bits. */
+const NONCE_BYTES = 12;
+const CIPHERTEXT_AT = NONCE_AT + NONCE_BYTES;
+export const TAG_BYTES = 16;
+const OVERHEAD_BYTES = CIPHERTEXT_AT + TAG_BYTES;
+
+const KEY_INFO = "cloister/record/v1";
+
+export interface RecordIdentity {
+  readonly name: string;
+  /** From 1; each write of a name gives it a higher one. */
+  readonly version: number;
+}
+
+export class RecordCipher {
+  readonly #secret: KeyObject;
+  readonly #deployment: string;
+  readonly #generation: number;
+
+  /** @param secret - The vault secret; copied into a KeyObject, and the caller may wipe it. */
+  constructor(secret: Uint8Array, context: { readonly deployment: string; readonly generation: number }) {
+    this.#secret = createSecretKey(secret);
+    this.#deployment = context.deployment;
+    this.#generation = context.generation;
+  }
+
+  seal(record: RecordIdentity, plaintext: Uint8Array): Uint8Array {
+    const sealed = Buffer.alloc(OVERHEAD_BYTES + plaintext.length);
+    sealed.writeUInt8(FORMAT, 0);
+    sealed.writeUInt32BE(this.#generation, GENERATION_AT);
+    const nonce = randomBytes(NONCE_BYTES);
+    nonce.copy(sealed, NONCE_AT);
+    const cipher = createCipheriv("aes-256-gcm", this.#keyOf(record.name), nonce, { authTagLength: TAG_BYTES });
+    cipher.setAAD(this.#additionalData(record));
+    cipher.update(plaintext).copy(sealed, CIPHERTEXT_AT);
+    cipher.final();
+    cipher.getAuthTag().copy(sealed, sealed.length - TAG_BYTES);
+    return sealed;
+  }
+
+  /**
+   * @returns The plaintext; the caller wipes it if it is secret.
+   * @throws {@link RequestError} `RECORD_TAMPERED`, the same words whatever failed.
+   */
+  open(record: RecordIdentity, sealed: Uint8Array): Uint8Array {
+    const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength);
+    if (
+      bytes.length < OVERHEAD_BYTES ||
+      bytes.readUInt8(0) !== FORMAT ||
+      bytes.readUInt32BE(GENERATION_AT) !== this.#generation
+    ) {
+      throw tampered();
+    }
+    const nonce = bytes.subarray(NONCE_AT, CIPHERTEXT_AT);
+    const decipher = createDecipheriv("aes-256-gcm", this.#keyOf(record.name), nonce, { authTagLength: TAG_BYTES });
+    decipher.setAAD(this.#additionalData(record));
+    decipher.setAuthTag(tagOf(bytes));
+    const plaintext = decipher.update(bytes.subarray(CIPHERTEXT_AT, bytes.length - TAG_BYTES));
+    try {
+      decipher.final();
+    } catch (cause) {
+      plaintext.fill(0);
+      throw tampered(cause);
+    }
+    return plaintext;
+  }
+
+  /** A key for each name: no number of records under one vault comes near GCM's limit of random nonces. */
+  #keyOf(name: string): KeyObject {
+    const key = Buffer.from(hkdfSync("sha256", this.#secret, "", KEY_INFO + name, 32));
+    try {
+      return createSecretKey(key);
+    } finally {
+      key.fill(0);
+    }
+  }
+
+  /** Each text with its length before it: no two identities give the same bytes. */
+  #additionalData({ name, version }: RecordIdentity): Buffer {
+    const numbers = Buffer.alloc(12);
+    numbers.writeBigUInt64BE(BigInt(version), 0);
+    numbers.writeUInt32BE(this.#generation, 8);
+    return Buffer.concat([withLength(this.#deployment), withLength(name), numbers]);
+  }
+}
+
+/** What tells one sealing of a record from another. */
+export function tagOf(sealed: Uint8Array): Uint8Array {
+  return sealed.subarray(sealed.length - TAG_BYTES);
+}
+
+function withLength(text: string): Buffer {
+  const bytes = Buffer.from(text, "utf8");
+  const length = Buffer.alloc(4);
+  length.writeUInt32BE(bytes.length);
+  return Buffer.concat([length, bytes]);
+}
+
+function tampered(cause?: unknown): RequestError {
+  return new RequestError("RECORD_TAMPERED", "a stored record is not the one that the enclave wrote there", { cause });
+}

@@ -1,0 +1,97 @@
+/**
+ * The vault secret: 32 bytes under the KMS key, as an AWS Encryption SDK message (design section 4). KMS gives the
+ * message's data key only to this image; the message's own authentication and key commitment then show that the data
+ * key is the one it was made with, which the KMS reply alone does not (it is not authenticated).
+ */
+import { buildDecrypt } from "@aws-crypto/decrypt-node";
+import { buildEncrypt } from "@aws-crypto/encrypt-node";
+import { KmsKeyringNode } from "@aws-crypto/kms-keyring-node";
+import { AlgorithmSuiteIdentifier, CommitmentPolicy } from "@aws-crypto/material-management-node";
+import { StartError } from "../errors.ts";
+import type { AttestedKms } from "../kms/attested-kms.ts";
+
+export const VAULT_SECRET_BYTES = 32;
+
+/** The committing suite without a signature: whoever may open the message is also who made it. */
+const SUITE = AlgorithmSuiteIdentifier.ALG_AES256_GCM_IV12_TAG16_HKDF_SHA512_COMMIT_KEY;
+const COMMITMENT = CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT;
+/** More would let whoever stores the message add a data key of their own beside KMS's. */
+const MAX_DATA_KEYS = 1;
+
+export interface VaultContext {
+  readonly deployment: string;
+  readonly generation: number;
+}
+
+/**
+ * Wraps a vault secret under the KMS key.
+ *
+ * @throws {@link StartError} what KMS said
+ */
+export async function wrapVaultSecret(
+  secret: Uint8Array,
+  context: VaultContext,
+  kms: AttestedKms,
+  keyArn: string,
+): Promise<Uint8Array> {
+  const { encrypt } = buildEncrypt({ commitmentPolicy: COMMITMENT, maxEncryptedDataKeys: MAX_DATA_KEYS });
+  const keyring = new KmsKeyringNode({ generatorKeyId: keyArn, clientProvider: () => kms });
+  try {
+    const { result } = await encrypt(keyring, secret, {
+      suiteId: SUITE,
+      encryptionContext: encryptionContextOf(context),
+      plaintextLength: secret.length,
+    });
+    return result;
+  } catch (error) {
+    throw vaultError(error, kms);
+  }
+}
+
+/**
+ * Opens a wrapped vault secret.
+ *
+ * @returns 32 bytes; the caller wipes them.
+ * @throws {@link StartError} `VAULT_INVALID` for a message of another deployment or generation, or one that does not
+ *   authenticate; otherwise what KMS said.
+ */
+export async function unwrapVaultSecret(
+  message: Uint8Array,
+  context: VaultContext,
+  kms: AttestedKms,
+  keyArn: string,
+): Promise<Uint8Array> {
+  const { decrypt } = buildDecrypt({ commitmentPolicy: COMMITMENT, maxEncryptedDataKeys: MAX_DATA_KEYS });
+  const keyring = new KmsKeyringNode({ keyIds: [keyArn], clientProvider: () => kms });
+  let opened: Awaited<ReturnType<typeof decrypt>>;
+  try {
+    opened = await decrypt(keyring, Buffer.from(message));
+  } catch (error) {
+    throw vaultError(error, kms);
+  }
+  const { messageHeader, plaintext } = opened;
+  const expected = encryptionContextOf(context);
+  const found = messageHeader.encryptionContext;
+  const isExpected =
+    messageHeader.suiteId === SUITE &&
+    Object.keys(found).length === Object.keys(expected).length &&
+    Object.entries(expected).every(([name, value]) => found[name] === value);
+  if (!isExpected || plaintext.length !== VAULT_SECRET_BYTES) {
+    plaintext.fill(0);
+    throw new StartError("VAULT_INVALID", "the wrapped vault secret belongs to something else");
+  }
+  return plaintext;
+}
+
+function encryptionContextOf({ deployment, generation }: VaultContext): Record<string, string> {
+  return {
+    "cloister:deployment": deployment,
+    "cloister:purpose": "vault",
+    "cloister:generation": String(generation),
+  };
+}
+
+function vaultError(error: unknown, kms: AttestedKms): StartError {
+  if (kms.lastFailure !== undefined) return kms.lastFailure;
+  return new StartError("VAULT_INVALID", "the wrapped vault secret does not open", { cause: error });
+}

@@ -1,0 +1,55 @@
+/** BIP-39 without strings: a mnemonic that was ever a string stays in memory until the collector takes it. */
+import { createHash, pbkdf2 } from "node:crypto";
+import { promisify } from "node:util";
+import { wordlist } from "@scure/bip39/wordlists/english.js";
+
+const WORD_BITS = 11;
+const SEED_BYTES = 64;
+/** BIP-39, "From mnemonic to seed". */
+const ITERATIONS = 2048;
+const SALT = Buffer.from("mnemonic");
+
+const words: readonly Buffer[] = wordlist.map((word) => Buffer.from(word, "ascii"));
+const derive = promisify(pbkdf2);
+
+/**
+ * The sentence for some entropy, words joined by spaces, ASCII.
+ *
+ * @param entropy - 16, 20, 24, 28 or 32 bytes.
+ * @returns The caller wipes it.
+ */
+export function mnemonicOf(entropy: Uint8Array): Buffer {
+  if (entropy.length % 4 !== 0 || entropy.length < 16 || entropy.length > 32) {
+    throw new RangeError(`entropy of ${entropy.length} bytes, expected 16 to 32 in steps of 4`);
+  }
+  const checksum = createHash("sha256").update(entropy).digest();
+  const bits = Buffer.concat([entropy, checksum.subarray(0, 1)]);
+  const count = (entropy.length * 8 + entropy.length / 4) / WORD_BITS;
+  const sentence = Buffer.alloc(count * 9);
+  let length = 0;
+  for (let word = 0; word < count; word += 1) {
+    const bytes = words[bitsAt(bits, word * WORD_BITS)];
+    if (bytes === undefined) throw new Error("unreachable: 11 bits index 2048 words");
+    if (word > 0) {
+      sentence[length] = 0x20;
+      length += 1;
+    }
+    length += bytes.copy(sentence, length);
+  }
+  bits.fill(0);
+  checksum.fill(0);
+  return sentence.subarray(0, length);
+}
+
+/** The 64-byte seed under an empty passphrase. @returns The caller wipes it. */
+export async function seedOf(mnemonic: Uint8Array): Promise<Buffer> {
+  return await derive(mnemonic, SALT, ITERATIONS, SEED_BYTES, "sha512");
+}
+
+function bitsAt(bytes: Uint8Array, offset: number): number {
+  let value = 0;
+  for (let bit = offset; bit < offset + WORD_BITS; bit += 1) {
+    value = (value << 1) | (((bytes[bit >> 3] ?? 0) >> (7 - (bit & 7))) & 1);
+  }
+  return value;
+}
