@@ -15,11 +15,11 @@ import type { ParentLimits } from "./limits.ts";
 const CONNECT_TIMEOUT_MS = 5_000;
 
 /** What `/readyz` tells. All but `unreachable` and `draining` is the enclave's own word, unsigned. */
-export type Readiness =
-  | { readonly enclave: "unreachable"; readonly reason: string }
-  | { readonly enclave: "booting" | "attested" | "ready" }
-  | { readonly enclave: "failed"; readonly reason: { readonly code: string; readonly message: string } | null }
-  | { readonly enclave: "draining" };
+export interface Readiness {
+  readonly enclave: EnclaveStatus["phase"] | "unreachable" | "draining";
+  /** Why it is not ready, where that is known. */
+  readonly reason: EnclaveStatus["failure"];
+}
 
 export class EnclaveConnection {
   readonly #calls: CallClient<EnclaveCall, EnclaveAnswer>;
@@ -68,15 +68,19 @@ export class EnclaveConnection {
   }
 
   async #askStatus(): Promise<Readiness> {
-    let status: EnclaveStatus;
     try {
       const answer = await this.#calls.call({ kind: "status" }, { timeoutMs: this.#limits.statusTimeoutMs });
-      status = enclaveStatus.parse(parseStrictJson(answer.body));
+      const { phase, failure } = enclaveStatus.parse(parseStrictJson(answer.body));
+      return { enclave: phase, reason: failure };
     } catch (error) {
-      return { enclave: "unreachable", reason: error instanceof VsockError ? error.code : "MALFORMED_STATUS" };
+      if (!(error instanceof VsockError)) {
+        return {
+          enclave: "unreachable",
+          reason: { code: "MALFORMED_STATUS", message: "the enclave's status makes no sense" },
+        };
+      }
+      return { enclave: "unreachable", reason: { code: error.code, message: error.message } };
     }
-    if (status.phase === "failed") return { enclave: "failed", reason: status.failure };
-    return { enclave: status.phase };
   }
 }
 

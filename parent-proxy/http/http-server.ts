@@ -121,7 +121,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
 
   server.get("/healthz", async () => ({ status: "alive" }));
   server.get("/readyz", async (_request, reply) => {
-    const readiness: Readiness = isDraining() ? { enclave: "draining" } : await enclave.readiness();
+    const readiness: Readiness = isDraining() ? { enclave: "draining", reason: null } : await enclave.readiness();
     return reply.status(readiness.enclave === "ready" ? 200 : 503).send(readiness);
   });
   server.get("/metrics", async (_request, reply) =>
