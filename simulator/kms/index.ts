@@ -1,0 +1,13 @@
+export type { EnvelopeShape } from "./enveloped-data.ts";
+export { sealEnvelope } from "./enveloped-data.ts";
+export { KmsError, type KmsErrorCode, KmsStoreError, type KmsStoreErrorCode } from "./errors.ts";
+export type { KmsAnswer } from "./operations.ts";
+export type { KeyPolicyInput } from "./policy-document.ts";
+export type { KmsPrincipal } from "./principal.ts";
+export {
+  type KmsFaults,
+  type KmsLogEntry,
+  type SimulatedKms,
+  type SimulatedKmsOptions,
+  startSimulatedKms,
+} from "./server.ts";
