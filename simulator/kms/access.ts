@@ -4,7 +4,7 @@ import type { AttestationRoot } from "../../attestation/index.ts";
 import type { EncryptionContext } from "./ciphertext-blob.ts";
 import type { RequestContext } from "./conditions.ts";
 import { KmsError } from "./errors.ts";
-import { type KmsInput, required } from "./input.ts";
+import { type KmsInput, mustHave } from "./input.ts";
 import type { SimulatedKey } from "./key-store.ts";
 import { decideByPolicy } from "./policy-decision.ts";
 import type { Identity } from "./principal.ts";
@@ -33,10 +33,10 @@ export interface Access {
 export function readRecipient(input: KmsInput): Uint8Array | null {
   const recipient = input.object("Recipient");
   if (recipient === undefined) return null;
-  required("KeyEncryptionAlgorithm", recipient.word("KeyEncryptionAlgorithm", ["RSAES_OAEP_SHA_256"]));
+  mustHave("KeyEncryptionAlgorithm", recipient.word("KeyEncryptionAlgorithm", ["RSAES_OAEP_SHA_256"]));
   const document = recipient.blob("AttestationDocument", { min: 1, max: MAX_DOCUMENT_BYTES });
   recipient.end();
-  return required("AttestationDocument", document);
+  return mustHave("AttestationDocument", document);
 }
 
 /**

@@ -107,7 +107,7 @@ function checkLength(name: string, length: number, { min, max }: { readonly min:
 }
 
 /** The value must be there. */
-export function required<Value>(name: string, value: Value | undefined): Value {
+export function mustHave<Value>(name: string, value: Value | undefined): Value {
   return value ?? validation(`${name}: must not be null`);
 }
 

@@ -4,7 +4,7 @@ import { type AttestationTrust, checkAccess, readRecipient } from "./access.ts";
 import { type EncryptionContext, keyIdOfBlob, openBlob, sealBlob } from "./ciphertext-blob.ts";
 import { type EnvelopeShape, sealEnvelope } from "./enveloped-data.ts";
 import { KmsError } from "./errors.ts";
-import { type KmsInput, required, validation } from "./input.ts";
+import { type KmsInput, mustHave, validation } from "./input.ts";
 import type { KeyStore, SimulatedKey } from "./key-store.ts";
 import type { Identity } from "./principal.ts";
 
@@ -42,7 +42,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
 
 async function generateDataKey(call: OperationCall): Promise<KmsAnswer> {
   const { input } = call;
-  const key = findKey(call, required("KeyId", readKeyId(input)));
+  const key = findKey(call, mustHave("KeyId", readKeyId(input)));
   const spec = input.word("KeySpec", ["AES_256", "AES_128"]);
   const count = input.integer("NumberOfBytes", { min: 1, max: MAX_RANDOM_BYTES });
   if ((spec === undefined) === (count === undefined)) validation("expected either KeySpec or NumberOfBytes");
@@ -59,7 +59,7 @@ async function generateDataKey(call: OperationCall): Promise<KmsAnswer> {
 
 async function decrypt(call: OperationCall): Promise<KmsAnswer> {
   const { input } = call;
-  const blob = required("CiphertextBlob", input.blob("CiphertextBlob", { min: 1, max: MAX_BLOB_BYTES }));
+  const blob = mustHave("CiphertextBlob", input.blob("CiphertextBlob", { min: 1, max: MAX_BLOB_BYTES }));
   const named = readKeyId(input);
   requireSymmetric(input);
   const asked = readCommon(input);
@@ -78,7 +78,7 @@ async function decrypt(call: OperationCall): Promise<KmsAnswer> {
 
 async function generateRandom(call: OperationCall): Promise<KmsAnswer> {
   const { input } = call;
-  const count = required("NumberOfBytes", input.integer("NumberOfBytes", { min: 1, max: MAX_RANDOM_BYTES }));
+  const count = mustHave("NumberOfBytes", input.integer("NumberOfBytes", { min: 1, max: MAX_RANDOM_BYTES }));
   const recipientDocument = readRecipient(input);
   const nothing: EncryptionContext = new Map();
   const recipient = await admit(call, "GenerateRandom", {
@@ -92,8 +92,8 @@ async function generateRandom(call: OperationCall): Promise<KmsAnswer> {
 
 async function encrypt(call: OperationCall): Promise<KmsAnswer> {
   const { input } = call;
-  const key = findKey(call, required("KeyId", readKeyId(input)));
-  const plaintext = required("Plaintext", input.blob("Plaintext", { min: 1, max: MAX_PLAINTEXT_BYTES }));
+  const key = findKey(call, mustHave("KeyId", readKeyId(input)));
+  const plaintext = mustHave("Plaintext", input.blob("Plaintext", { min: 1, max: MAX_PLAINTEXT_BYTES }));
   requireSymmetric(input);
   const asked = readCommon(input);
   await admit(call, "Encrypt", { key, ...asked, recipientDocument: null });
@@ -106,7 +106,7 @@ async function encrypt(call: OperationCall): Promise<KmsAnswer> {
 
 async function describeKey(call: OperationCall): Promise<KmsAnswer> {
   const { input } = call;
-  const key = findKey(call, required("KeyId", readKeyId(input)));
+  const key = findKey(call, mustHave("KeyId", readKeyId(input)));
   input.refuseGrantTokens();
   const encryptionContext: EncryptionContext = new Map();
   await admit(call, "DescribeKey", { key, encryptionContext, dryRun: false, recipientDocument: null });
