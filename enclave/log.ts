@@ -31,13 +31,21 @@ export interface Log {
   error(event: string, fields?: LogFields): void;
 }
 
-/** @param write - Takes one line of JSON without its newline. */
-export function createLog({ write, nowMs }: { write: (line: string) => void; nowMs: () => number }): Log {
+/**
+ * @param options.write - Takes one line of JSON without its newline.
+ * @param options.nowMs - Milliseconds since 1970, or null before the time is known.
+ */
+export function createLog(options: {
+  readonly write: (line: string) => void;
+  readonly nowMs: () => number | null;
+}): Log {
+  const { write, nowMs } = options;
   const logger = pino(
     {
       base: null,
       messageKey: "event",
-      timestamp: () => `,"atMs":${nowMs()}`,
+      timestamp: false,
+      mixin: () => ({ atMs: nowMs() }),
       formatters: { level: (level) => ({ level }) },
     },
     { write: (line: string) => write(line.trimEnd()) },

@@ -97,7 +97,10 @@ class RunningEnclave implements Enclave {
     this.#clock = new TrustedClock(options.monotonicMs);
     this.#nsm = new Nsm(options.nsm, this.#clock);
     this.#logStream = new LogStream(() => options.vsock.connect(LOG_PORT, { timeoutMs: 2_000 }));
-    this.#log = createLog({ write: (line) => this.#logStream.write(line), nowMs: () => this.#clock.nowMs() });
+    this.#log = createLog({
+      write: (line) => this.#logStream.write(line),
+      nowMs: () => (this.#clock.isSet ? this.#clock.nowMs() : null),
+    });
     this.ready = this.#start();
     // Whoever waits for readiness hears of a failure there; the phase tells everybody else.
     this.ready.catch(() => {});

@@ -29,6 +29,10 @@ export class TrustedClock {
     return answer;
   }
 
+  get isSet(): boolean {
+    return this.#offsetMs !== undefined;
+  }
+
   /** Milliseconds since 1970, never less than before. Throws before the NSM was first asked. */
   nowMs(): number {
     if (this.#offsetMs === undefined) throw new Error("the clock was read before the NSM was asked");
