@@ -28,6 +28,10 @@ export async function verifyPath(
     if (!equalBytes(certificate.issuer, path[at]?.subject ?? certificate.tbs)) {
       throw new AttestationError("ISSUER_MISMATCH", `${nameOf(at + 1, path)} issued by the one before it`, "another");
     }
+    // Below the root nobody vouches for himself: it would only make the path longer.
+    if (equalBytes(certificate.issuer, certificate.subject)) {
+      throw new AttestationError("ISSUER_MISMATCH", `${nameOf(at + 1, path)} issued by another`, "its own name");
+    }
   });
   return { path, leafKey: await verifySignatures(path) };
 }
