@@ -48,7 +48,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
   client: { folders: ["attestation", "protocol"], packages: [], node: false },
   simulator: {
     folders: ["attestation", "protocol", "vsock", "enclave", "parent-proxy", "client"],
-    packages: ["cborg", "yaml"],
+    packages: ["cborg", "jose", "yaml"],
     node: true,
   },
   cli: {
