@@ -1,0 +1,62 @@
+#!/usr/bin/env node
+/** The `cloister` command: one file per subcommand. */
+import { readFileSync } from "node:fs";
+
+const HELP = `cloister: a self-hosted signing appliance for AWS Nitro Enclaves
+
+Usage: cloister <command> [options]
+
+Commands:
+  simulate      run enclave, parent, KMS and a login issuer on this machine
+  attestation   verify or inspect an attestation document
+
+Options:
+  --help        show this; "cloister <command> --help" tells more
+  --version     print the version
+`;
+
+/** The pinned Node is 24: older ones lack SQLite and run no TypeScript. */
+const MIN_NODE_MAJOR = 24;
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main([command, ...args]: readonly string[]): Promise<number> {
+  const major = Number(process.versions.node.split(".")[0]);
+  if (major < MIN_NODE_MAJOR) {
+    console.error(
+      `cloister needs Node ${MIN_NODE_MAJOR} or later; this is ${process.version}.\n` +
+        `"npx cloister" in a folder where it is installed brings its own on Linux x64.`,
+    );
+    return 1;
+  }
+  switch (command) {
+    case "simulate":
+      return (await import("./simulate.ts")).run(args);
+    case "attestation":
+      return (await import("./attestation.ts")).run(args);
+    case "--version":
+      console.log(version());
+      return 0;
+    case "--help":
+    case "help":
+      console.log(HELP);
+      return 0;
+    case undefined:
+      console.error(HELP);
+      return 2;
+    default:
+      console.error(`cloister: there is no command ${JSON.stringify(command)}; "cloister --help" lists them`);
+      return 2;
+  }
+}
+
+function version(): string {
+  for (const path of ["../package.json", "../../../package.json"]) {
+    try {
+      return (JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")) as { version: string }).version;
+    } catch {
+      // The other place: beside the sources, or above dist/js.
+    }
+  }
+  return "unknown";
+}

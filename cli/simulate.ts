@@ -1,0 +1,105 @@
+/** `cloister simulate`: keeps a simulator running until Ctrl-C. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { parseArgs } from "node:util";
+import { encodeHex } from "../protocol/index.ts";
+import { type Simulator, SimulatorError, startSimulator } from "../simulator/index.ts";
+
+const HELP = `Usage: cloister simulate [--port N] [--state FOLDER] [--verbose]
+
+Runs an enclave and its parent as processes on this machine, with a KMS, an NSM and a login issuer that refuse what the
+real ones refuse. Its keys and its attestation root are its own: nothing that it signs or attests is worth anything
+elsewhere.
+
+  --port N         HTTP port on 127.0.0.1 (default 8080; 0 takes a free one)
+  --state FOLDER   where wallets, KMS keys and the manifest are kept (default .cloister)
+  --verbose        show what the enclave, the parent and KMS log
+  --help           show this
+
+Ctrl-C stops every process. Started again on the same folder, the same wallets sign again.
+Exit status: 0 stopped, 1 failed, 2 wrong usage.
+`;
+
+/** @returns The exit status. */
+export async function run(args: readonly string[]): Promise<number> {
+  const options = readOptions(args);
+  if (typeof options === "number") return options;
+  const { port, state, verbose } = options;
+  const stopped = stopSignal();
+  let simulator: Simulator;
+  try {
+    simulator = await startSimulator({
+      httpPort: port,
+      stateFolder: state,
+      ...(verbose ? { log: (line: string) => console.error(line) } : {}),
+    });
+  } catch (error) {
+    if (!(error instanceof SimulatorError)) throw error;
+    console.error(`cloister simulate: ${error.code}: ${error.message}`);
+    return 1;
+  }
+  try {
+    await introduce(simulator, state);
+    await stopped;
+    console.log("stopping");
+  } finally {
+    await simulator.stop();
+  }
+  return 0;
+}
+
+function readOptions(args: readonly string[]): { port: number; state: string; verbose: boolean } | number {
+  try {
+    const { values } = parseArgs({
+      args: [...args],
+      options: {
+        port: { type: "string", default: "8080" },
+        state: { type: "string", default: ".cloister" },
+        verbose: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    });
+    if (values.help) {
+      console.log(HELP);
+      return 0;
+    }
+    if (!/^[0-9]{1,5}$/.test(values.port) || Number(values.port) > 65_535)
+      throw new Error("--port: expected 0 to 65535");
+    return { port: Number(values.port), state: values.state, verbose: values.verbose };
+  } catch (error) {
+    console.error(`cloister simulate: ${(error as Error).message}\n\n${HELP}`);
+    return 2;
+  }
+}
+
+async function introduce(simulator: Simulator, state: string): Promise<void> {
+  const { url, deployment, attestationRootPem, expected, issuer, startedInMs } = simulator;
+  await mkdir(state, { recursive: true });
+  const rootFile = join(state, "attestation-root.pem");
+  await writeFile(rootFile, attestationRootPem);
+  const pcr0 = encodeHex(expected.pcrs[0]?.get(0) ?? new Uint8Array(0));
+  const nonce = "00112233445566778899aabbccddeeff";
+  console.log(`ready in ${startedInMs} ms: ${url}   (deployment "${deployment}", state in ${relative(".", state) || "."})
+
+Attestation root of this run, in ${rootFile}:
+${attestationRootPem}
+PCR0 of the simulated image:
+${pcr0}
+
+Try:
+  curl ${url}/readyz
+  curl -s "${url}/v1/attestation?nonce=${nonce}" |
+    npx cloister attestation verify - --root ${rootFile} --nonce ${nonce} --pcr 0=${pcr0}
+  curl -s -X POST http://127.0.0.1:${issuer.tokenPort}/token -H 'content-type: application/json' \\
+    -d '{"subject":"alice","audience":"my-app","nonce":"<hex SHA-256 of the session key's hex>"}'
+
+The administrator's key is ${join(state, "administrator-key.jwk.json")}; docs/quickstart.md goes on from here.
+Ctrl-C stops everything.`);
+}
+
+/** Resolves at the first signal; a second one ends the process where it stands. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+  });
+}

@@ -1,0 +1,17 @@
+export type SimulatorErrorCode =
+  | "STATE_UNUSABLE"
+  | "MANIFEST_OF_ANOTHER_KEY"
+  | "PROCESS_FAILED"
+  | "PROCESS_TIMEOUT"
+  | "ENCLAVE_FAILED";
+
+/** The simulator cannot start, or a process of it has ended. */
+export class SimulatorError extends Error {
+  override readonly name = "SimulatorError";
+  readonly code: SimulatorErrorCode;
+
+  constructor(code: SimulatorErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

@@ -1,0 +1,4 @@
+export { SimulatorError, type SimulatorErrorCode } from "./errors.ts";
+export type { HostileHooks, HostileParent } from "./hostile-parent.ts";
+export { keyPolicyFor } from "./key-policy.ts";
+export { type Simulator, type SimulatorOptions, startSimulator } from "./start-simulator.ts";
