@@ -1,6 +1,6 @@
 /** The keys of one account in one region, and the file that keeps them. */
 import { createSecretKey, type KeyObject, randomBytes, randomUUID } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { decodeHex, type JsonValue, parseStrictJson } from "../../protocol/index.ts";
 import { KmsError, KmsStoreError } from "./errors.ts";
@@ -133,19 +133,25 @@ function objectOf(json: JsonValue | undefined): Record<string, JsonValue> {
 /** Old content or new content, whenever the machine stops. Readable by its owner alone. */
 function writeAtomically(file: string, text: string): void {
   const fresh = `${file}.${randomUUID()}.new`;
-  const handle = openSync(fresh, "wx", 0o600);
   try {
-    writeSync(handle, text);
-    fsyncSync(handle);
+    withFile(fresh, "wx", (handle) => {
+      writeFileSync(handle, text);
+      fsyncSync(handle);
+    });
+    renameSync(fresh, file);
+  } catch (error) {
+    rmSync(fresh, { force: true });
+    throw error;
+  }
+  // The rename itself lives in the folder.
+  withFile(dirname(file), "r", fsyncSync);
+}
+
+function withFile(path: string, flags: "wx" | "r", work: (handle: number) => void): void {
+  const handle = openSync(path, flags, 0o600);
+  try {
+    work(handle);
   } finally {
     closeSync(handle);
-  }
-  renameSync(fresh, file);
-  // The rename itself lives in the folder.
-  const folder = openSync(dirname(file), "r");
-  try {
-    fsyncSync(folder);
-  } finally {
-    closeSync(folder);
   }
 }

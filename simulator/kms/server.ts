@@ -44,6 +44,7 @@ export interface SimulatedKmsOptions {
   readonly region: string;
   /** Twelve digits. */
   readonly accountId: string;
+  /** Looked at anew for each request, so that an array may be added to. */
   readonly principals: readonly KmsPrincipal[];
   /** The simulator's own roots; AWS's only where genuine documents are to be tried. */
   readonly attestationRoots: readonly AttestationRoot[];
@@ -136,14 +137,14 @@ async function serve(
       return;
     }
     options.log?.({ ...entry, outcome: "ok", detail: null });
-    send(response, 200, entry.requestId, answer);
+    send(response, 200, entry, answer);
   } catch (error) {
     const refusal =
       error instanceof KmsError
         ? error
         : new KmsError("KMSInternalException", "an error of the simulator", { cause: error, detail: String(error) });
     options.log?.({ ...entry, outcome: refusal.code, detail: refusal.detail ?? refusal.message });
-    send(response, refusal.status, entry.requestId, { __type: refusal.code, message: refusal.message });
+    send(response, refusal.status, entry, { __type: refusal.code, message: refusal.message });
   }
 }
 
@@ -220,12 +221,19 @@ async function readBody(request: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-function send(response: ServerResponse, status: number, requestId: string, members: KmsAnswer): void {
+function send(
+  response: ServerResponse,
+  status: number,
+  { requestId, atMs }: { readonly requestId: string; readonly atMs: number },
+  members: KmsAnswer,
+): void {
   const body = Buffer.from(JSON.stringify(members), "utf8");
   response.writeHead(status, {
     "content-type": CONTENT_TYPE,
     "content-length": body.length,
     "x-amzn-requestid": requestId,
+    // By our own clock: AWS's clients correct theirs by it.
+    date: new Date(atMs).toUTCString(),
     server: "SIMULATOR - NOT AWS",
   });
   response.end(body);

@@ -97,7 +97,8 @@ export function encodeExtension({ oid, critical, value }: Extension): Uint8Array
 }
 
 function generalName(host: string): Uint8Array {
-  switch (isIP(host)) {
+  // A zone, as in fe80::1%eth0, means something on one machine only.
+  switch (host.includes("%") ? 0 : isIP(host)) {
     case 4:
       return implicit(7, Uint8Array.from(host.split("."), Number));
     case 6:

@@ -1,13 +1,24 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { createPublicKey, generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DecryptCommand, EncryptCommand, GenerateDataKeyCommand, GenerateRandomCommand } from "@aws-sdk/client-kms";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type AttestationRoot, AWS_NITRO_ROOT_G1, decodeUnverified } from "../../../attestation/index.ts";
 import type { KeyPolicyInput } from "../../../simulator/kms/index.ts";
 import { documentOf, PCR0, PCR3, PCR8, PCRS, pkiAt, recipient, recipientSpki, spkiOf } from "./documents.ts";
-import { ACCOUNT, ADMIN, ENCLAVE, ENCLAVE_ROLE, type Harness, OPEN_POLICY, REGION, startHarness } from "./harness.ts";
+import {
+  ACCOUNT,
+  ADMIN,
+  ENCLAVE,
+  ENCLAVE_ROLE,
+  type Harness,
+  OPEN_POLICY,
+  REGION,
+  startForTest,
+  startHarness,
+} from "./harness.ts";
 
 // Real time: the AWS client signs by it.
 const NOW_MS = Date.now();
@@ -257,6 +268,35 @@ describe("the document's public key", () => {
     });
   });
 });
+
+const GENUINE = join(
+  process.env["CLOISTER_VECTORS"] ?? "../shared/vectors",
+  "attestation/2025-04-29-pcr16-locked.cose",
+);
+
+test.skipIf(!existsSync(GENUINE))(
+  "a genuine document of AWS's counts under AWS's root alone (skipped without vectors)",
+  async () => {
+    const bytes = new Uint8Array(readFileSync(GENUINE));
+    const { pcrs, timestampMs } = decodeUnverified(bytes);
+    const send = async (image: Uint8Array, root: AttestationRoot) => {
+      const { kms, client: clientFor } = await startForTest({
+        attestationRoots: [root],
+        nowMs: () => timestampMs + 1000,
+      });
+      const KeyId = kms.createKey({ policy: allowIf({ StringEquals: { [IMAGE]: hex(image) } }) });
+      const client = clientFor();
+      client.config.systemClockOffset = timestampMs - Date.now();
+      const command = new GenerateDataKeyCommand({ KeyId, KeySpec: "AES_256", ...recipientOf(bytes) });
+      return client.send(command).catch((error: Error) => error.name);
+    };
+    const pcr0 = pcrs.get(0) ?? ZEROS;
+    // Its public key is not RSA, which shows only once the policy has let it in.
+    expect(await send(pcr0, AWS_NITRO_ROOT_G1)).toBe("ValidationException");
+    expect(await send(PCR0, AWS_NITRO_ROOT_G1)).toBe("AccessDeniedException");
+    expect(await send(pcr0, pki.root)).toBe("AccessDeniedException");
+  },
+);
 
 describe("other condition keys", () => {
   const conditions: [what: string, condition: object, context: Record<string, string> | undefined, passes: boolean][] =

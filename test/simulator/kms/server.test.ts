@@ -112,8 +112,11 @@ describe("who asks, by AWS's own signer", () => {
   });
 
   test.each([-6, 6])("InvalidSignatureException: a clock %d minutes off", async (minutes) => {
-    const { client } = await startForTest({ nowMs: () => Date.now() + minutes * 60_000 });
-    await expect(send(client())).rejects.toMatchObject(refused("InvalidSignatureException"));
+    const { client: clientFor } = await startForTest({ nowMs: () => Date.now() + minutes * 60_000 });
+    const client = clientFor();
+    await expect(send(client)).rejects.toMatchObject(refused("InvalidSignatureException"));
+    // AWS's client sets its clock by the answer's date, as it does with the real KMS.
+    expect((await send(client)).Plaintext).toHaveLength(8);
   });
 
   test("an unrelated header makes no difference", async () => {
