@@ -34,10 +34,9 @@ interface Answer {
 }
 
 /** Over TLS that is verified, under the issuer's name, as the enclave does through the relay. */
-function fetchJson(url: string, method = "GET"): Promise<Answer> {
+function fetchJson(url: string, method = "GET", port = issuer.port): Promise<Answer> {
   const agent = new Agent();
-  agent.createConnection = () =>
-    connect({ host: "127.0.0.1", port: issuer.port, servername: HOST, ca: authority.rootPem });
+  agent.createConnection = () => connect({ host: "127.0.0.1", port, servername: HOST, ca: authority.rootPem });
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
   get(url, { agent, method }, (response) => collect(response, resolve)).on("error", reject);
   return promise;
@@ -108,6 +107,21 @@ describe("discovery", () => {
   ])("refuses %s by %s", async (path, method, status, code) => {
     const answer = await fetchJson(`https://${HOST}${path}`, method);
     expect(answer).toMatchObject({ status, json: { error: { code }, note: NOTE } });
+  });
+
+  test("an error inside says nothing but that", async () => {
+    const broken = await start({
+      log: () => {
+        throw new Error("secret of the inside");
+      },
+    });
+    try {
+      const { status, json } = await fetchJson(broken.jwksUri, "GET", broken.port);
+      expect({ status, json }).toMatchObject({ status: 500, json: { error: { code: "INTERNAL" } } });
+      expect(JSON.stringify(json)).not.toContain("secret");
+    } finally {
+      await broken.close();
+    }
   });
 
   test("the log hears what is fetched", async () => {

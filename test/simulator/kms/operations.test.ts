@@ -230,6 +230,16 @@ describe("faults", () => {
     expect(seen).toEqual(["GenerateDataKey"]);
   });
 
+  test("KMSInternalException: an error inside says nothing but that", async () => {
+    const rewriteAnswer = () => {
+      throw new Error("secret of the inside");
+    };
+    const { client } = await startForTest({ faults: { rewriteAnswer } });
+    const sending = client().send(new GenerateRandomCommand({ NumberOfBytes: 1 }));
+    const message = "an error of the simulator";
+    await expect(sending).rejects.toMatchObject({ ...refusedWith("KMSInternalException", 500), message });
+  });
+
   test("fail: throttled, broken inside, cut off", async () => {
     const faults = ["ThrottlingException", "KMSInternalException", "CONNECTION_RESET", undefined] as const;
     let call = 0;
