@@ -1,4 +1,5 @@
 export { type AttestationRoot, AWS_NITRO_ROOT_G1 } from "./aws-root.ts";
+export { describeUnverifiedCertificate, type UnverifiedCertificate } from "./describe-certificate.ts";
 export type { UnverifiedAttestation } from "./document.ts";
 export { ATTESTATION_ERROR_STEPS, AttestationError, type AttestationErrorCode } from "./errors.ts";
 export { createPcrSet, type ExpectedAttestation, type PcrSet } from "./expectation.ts";

@@ -1,0 +1,152 @@
+/** What `cloister attestation verify` and `inspect` have in common: options, input, and text for a terminal. */
+import { parseArgs } from "node:util";
+import {
+  type AttestationRoot,
+  AWS_NITRO_ROOT_G1,
+  createPcrSet,
+  type ExpectedAttestation,
+} from "../attestation/index.ts";
+
+/** The world outside, so that tests can stand in for it. */
+export interface AttestationIo {
+  /** A file's bytes, or standard input's for `-`. At most {@link MAX_INPUT_BYTES} and one more are needed. */
+  read(path: string): Promise<Uint8Array>;
+  out(text: string): void;
+  err(text: string): void;
+  nowMs(): number;
+}
+
+/** Four times the largest document: hex, with room for line ends. */
+export const MAX_INPUT_BYTES = 64 * 1024;
+
+/** Wrong use: exit status 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+export interface AttestationOptions {
+  readonly path: string;
+  readonly expected: ExpectedAttestation;
+  readonly json: boolean;
+}
+
+/**
+ * @param defaultAt - What `--at` is where it is not given.
+ * @returns Null where help was asked for.
+ * @throws {@link UsageError}
+ */
+export async function readAttestationOptions(
+  args: readonly string[],
+  io: AttestationIo,
+  defaultAt: "now" | "document",
+): Promise<AttestationOptions | null> {
+  const { values, positionals } = parse(args);
+  if (values.help) return null;
+  if (positionals.length > 1) throw new UsageError(`expected one FILE, got ${positionals.length}`);
+  const roots = await Promise.all((values.root ?? []).map((path) => readRoot(path, io)));
+  const expected: ExpectedAttestation = {
+    roots: roots.length === 0 ? [AWS_NITRO_ROOT_G1] : roots,
+    atMs: readTime(values.at ?? defaultAt, io),
+    nonce: values.nonce === undefined ? "unchecked" : readHex(values.nonce, "--nonce"),
+    pcrs: values.pcr === undefined ? "unchecked" : [readPcrs(values.pcr, values["allow-debug"])],
+    maxAgeMs: readSeconds(values["max-age"]) * 1000,
+    allowDebug: values["allow-debug"],
+  };
+  return { path: positionals[0] ?? "-", expected, json: values.json };
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        at: { type: "string" },
+        nonce: { type: "string" },
+        pcr: { type: "string", multiple: true },
+        root: { type: "string", multiple: true },
+        "max-age": { type: "string", default: "300" },
+        "allow-debug": { type: "boolean", default: false },
+        json: { type: "boolean", default: false },
+        help: { type: "boolean", default: false },
+      },
+    });
+  } catch (cause) {
+    throw new UsageError((cause as Error).message, { cause });
+  }
+}
+
+function readTime(text: string, io: AttestationIo): number | "document" {
+  if (text === "document") return text;
+  if (text === "now") return io.nowMs();
+  const ms = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/.test(text)
+    ? Date.parse(text)
+    : NaN;
+  if (Number.isNaN(ms)) throw new UsageError("--at: expected now, document, or a time such as 2026-01-31T12:00:00Z");
+  return ms;
+}
+
+function readSeconds(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new UsageError("--max-age: expected whole seconds");
+  return Number(text);
+}
+
+function readHex(text: string, option: string): Uint8Array {
+  if (!/^([0-9a-fA-F]{2})+$/.test(text)) throw new UsageError(`${option}: expected pairs of hex digits`);
+  return new Uint8Array(Buffer.from(text, "hex"));
+}
+
+function readPcrs(texts: readonly string[], allowDebug: boolean): ReadonlyMap<number, Uint8Array> {
+  const entries = texts.map((text): [number, Uint8Array] => {
+    const [, index = "", value = ""] = /^(\d{1,2})=(.*)$/.exec(text) ?? [];
+    if (index === "") throw new UsageError("--pcr: expected N=HEX, such as 0=9f…");
+    return [Number(index), readHex(value, `--pcr ${index}`)];
+  });
+  try {
+    return allowDebug ? new Map(entries) : createPcrSet(entries);
+  } catch (cause) {
+    throw new UsageError(`--pcr: ${(cause as Error).message}`, { cause });
+  }
+}
+
+async function readRoot(path: string, io: AttestationIo): Promise<AttestationRoot> {
+  const bytes = await readFile(path, io);
+  const pem = /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/.exec(
+    Buffer.from(bytes).toString("latin1"),
+  );
+  const der = pem === null ? bytes : new Uint8Array(Buffer.from(pem[1] ?? "", "base64"));
+  if (der[0] !== 0x30) throw new UsageError(`--root: ${path} is neither PEM nor DER`);
+  return { name: path, der };
+}
+
+/**
+ * Reads a document that may be raw, base64 or hex. A raw one begins with 0x84 or 0xd2, which no text does.
+ *
+ * @throws {@link UsageError} if there is no such file.
+ */
+export async function readDocument(path: string, io: AttestationIo): Promise<Uint8Array> {
+  const bytes = await readFile(path, io);
+  // Too large for any form: the verifier refuses it by its size.
+  if (bytes.length > MAX_INPUT_BYTES || bytes.some((byte) => byte > 0x7e)) return bytes;
+  const text = Buffer.from(bytes).toString("latin1").replaceAll(/\s/g, "");
+  if (/^([0-9a-fA-F]{2})+$/.test(text)) return new Uint8Array(Buffer.from(text, "hex"));
+  if (/^[A-Za-z0-9+/_-]+={0,2}$/.test(text)) return new Uint8Array(Buffer.from(text, "base64"));
+  return bytes;
+}
+
+async function readFile(path: string, io: AttestationIo): Promise<Uint8Array> {
+  try {
+    return await io.read(path);
+  } catch (cause) {
+    throw new UsageError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Text that somebody else chose: control characters could move a terminal's cursor and draw a ✓. */
+export function printable(text: string): string {
+  return text.replaceAll(/[^\x20-\x7e\u00a1-\u024f]/g, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
+}
+
+export function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
