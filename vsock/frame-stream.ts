@@ -12,17 +12,23 @@ export interface FrameHandlers {
 export class FrameStream {
   readonly #stream: Duplex;
   readonly #decoder = new FrameDecoder();
+  readonly #onFrame: FrameHandlers["onFrame"];
+  /** Frames that came in one read with the one at which this was paused. */
+  #undelivered: Uint8Array[] = [];
+  #isPaused = false;
   #cause: Error | undefined;
   #corked = false;
 
   constructor(stream: Duplex, { onFrame, onClose }: FrameHandlers) {
     this.#stream = stream;
+    this.#onFrame = onFrame;
     stream.on("data", (chunk: Uint8Array) => {
       try {
-        for (const payload of this.#decoder.push(chunk)) onFrame(payload);
+        this.#undelivered.push(...this.#decoder.push(chunk));
       } catch (error) {
         this.destroy(error as Error);
       }
+      this.#deliver();
     });
     stream.on("end", () => {
       try {
@@ -61,12 +67,16 @@ export class FrameStream {
     this.#stream.once("drain", resume);
   }
 
+  /** From here on no frame is handed over, one that has been read already neither. */
   pause(): void {
+    this.#isPaused = true;
     this.#stream.pause();
   }
 
   resume(): void {
-    this.#stream.resume();
+    this.#isPaused = false;
+    this.#deliver();
+    if (!this.#isPaused) this.#stream.resume();
   }
 
   /** Sends what is queued, then ends this direction. */
@@ -76,6 +86,19 @@ export class FrameStream {
 
   destroy(cause?: Error): void {
     this.#cause ??= cause;
+    this.#undelivered = [];
     this.#stream.destroy();
+  }
+
+  #deliver(): void {
+    try {
+      while (!this.#isPaused) {
+        const payload = this.#undelivered.shift();
+        if (payload === undefined) return;
+        this.#onFrame(payload);
+      }
+    } catch (error) {
+      this.destroy(error as Error);
+    }
   }
 }
