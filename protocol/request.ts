@@ -50,7 +50,8 @@ function describeIssue(issue: z.core.$ZodIssue): string {
     case "unrecognized_keys":
       return "has a field that this operation does not know";
     case "invalid_type":
-      return `expected ${issue.expected}`;
+      // What zod says of a field that any value would fit, and that is not there.
+      return String(issue.expected) === "nonoptional" ? "missing" : `expected ${issue.expected}`;
     case "invalid_value":
       return `expected one of ${issue.values.map(String).join(", ")}`;
     case "too_big":

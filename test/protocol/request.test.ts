@@ -1,0 +1,58 @@
+import { expect, test } from "vitest";
+import { decodeRequest, encodeRequest } from "../../protocol/index.ts";
+
+const REQUEST = {
+  operation: "sign_message",
+  audience: "prod-eu/app_1",
+  requestId: "0f8fad5b-d9cb-469f-a165-70867728950e",
+  issuedAtMs: 1_790_000_000_000,
+  params: { walletId: "w_1", message: "0x00" },
+};
+const GOLDEN =
+  '{"operation":"sign_message","audience":"prod-eu/app_1","requestId":"0f8fad5b-d9cb-469f-a165-70867728950e",' +
+  '"issuedAtMs":1790000000000,"params":{"walletId":"w_1","message":"0x00"}}';
+
+const utf8 = (text: string) => new TextEncoder().encode(text);
+const decode = (more: object) => decodeRequest(utf8(JSON.stringify({ ...REQUEST, ...more })));
+
+test("has fixed bytes, whatever the order of the fields given", () => {
+  const { operation, ...rest } = REQUEST;
+  expect(new TextDecoder().decode(encodeRequest({ ...rest, operation }))).toBe(GOLDEN);
+  expect(decodeRequest(utf8(GOLDEN))).toEqual(REQUEST);
+});
+
+test("takes the fields in any order and leaves params to their operation", () => {
+  const { params, ...rest } = REQUEST;
+  expect(decodeRequest(utf8(JSON.stringify({ params, ...rest })))).toEqual(REQUEST);
+  for (const any of [null, 1, "x", [], { deep: [{}] }]) expect(decode({ params: any }).params).toEqual(any);
+});
+
+test.each([
+  ["no operation", { operation: undefined }, "operation: expected string"],
+  ["an operation of 65 characters", { operation: "o".repeat(65) }, "operation: at most 64"],
+  ["an audience of 257 characters", { audience: "a".repeat(257) }, "audience: at most 256"],
+  ["an audience that is null", { audience: null }, "audience: expected string"],
+  ["no params", { params: undefined }, "params: missing"],
+  ["a request id in upper case", { requestId: REQUEST.requestId.toUpperCase() }, "requestId"],
+  ["a request id in braces", { requestId: `{${REQUEST.requestId}}` }, "requestId"],
+  ["a request id and a newline", { requestId: `${REQUEST.requestId}\n` }, "requestId"],
+  ["a time as text", { issuedAtMs: "1790000000000" }, "issuedAtMs: expected"],
+  ["a time before 1970", { issuedAtMs: -1 }, "issuedAtMs: at least 0"],
+  ["an unknown field", { nonce: "x" }, "body: has a field"],
+])("refuses %s and says where", (_name, more, message) => {
+  const refusal = expect.objectContaining({ name: "ProtocolError", code: "MALFORMED_MESSAGE" });
+  expect(() => decode(more)).toThrow(refusal);
+  expect(() => decode(more)).toThrow(message);
+});
+
+test.each([
+  ["no JSON", "hello"],
+  ["a duplicate field", GOLDEN.replace("{", '{"audience":"other",')],
+  ["a fraction of a millisecond", GOLDEN.replace("1790000000000", "1790000000000.5")],
+])("refuses %s as JSON already", (_name, text) => {
+  expect(() => decodeRequest(utf8(text))).toThrow(expect.objectContaining({ code: "MALFORMED_JSON" }));
+});
+
+test.each(["[]", "null", '"x"', "{}"])("refuses a body that is %s", (text) => {
+  expect(() => decodeRequest(utf8(text))).toThrow(expect.objectContaining({ code: "MALFORMED_MESSAGE" }));
+});
