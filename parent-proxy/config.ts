@@ -44,6 +44,8 @@ const config = z.strictObject({
   ]),
   limits: z.optional(
     z.strictObject({
+      maxConnections: z.optional(positive),
+      receiveTimeoutMs: z.optional(positive),
       maxInFlight: z.optional(positive),
       requestTimeoutMs: z.optional(positive),
       statusTimeoutMs: z.optional(positive),

@@ -1,5 +1,9 @@
 /** What the parent allows, beyond the limits of the wire. Tests set smaller ones. */
 export interface ParentLimits {
+  /** HTTP connections at once; one over is closed unanswered. */
+  readonly maxConnections: number;
+  /** For the whole of a request to arrive: against clients that send a byte now and then. */
+  readonly receiveTimeoutMs: number;
   /** Operations and attestations that wait for the enclave at once; the wire's own limit leaves room for `status`. */
   readonly maxInFlight: number;
   /** From a whole request to its answer. */
@@ -16,6 +20,8 @@ export interface ParentLimits {
 }
 
 export const DEFAULT_LIMITS: ParentLimits = {
+  maxConnections: 4096,
+  receiveTimeoutMs: 15_000,
   maxInFlight: 1000,
   requestTimeoutMs: 30_000,
   statusTimeoutMs: 2_000,

@@ -58,7 +58,7 @@ export async function startParentProxy(options: ParentProxyOptions): Promise<Par
   const metrics = createMetrics();
   const enclave = new EnclaveConnection(vsock, limits);
   let closing: Promise<void> | undefined;
-  const http = createHttpServer({ enclave, metrics, log, isDraining: () => closing !== undefined });
+  const http = createHttpServer({ enclave, limits, metrics, log, isDraining: () => closing !== undefined });
   let store: RecordStore | undefined;
   // The enclave's streams go before what they use.
   const closeAll = async () => {

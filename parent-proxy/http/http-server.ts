@@ -12,6 +12,7 @@ import {
 } from "../../protocol/index.ts";
 import type { EnclaveConnection, Readiness } from "../enclave-connection.ts";
 import { ParentError } from "../errors.ts";
+import type { ParentLimits } from "../limits.ts";
 import { type Metrics, operationLabel } from "../metrics.ts";
 import { allowAnyOrigin } from "./cors.ts";
 import { refuseMalformedHttp } from "./malformed-http.ts";
@@ -19,14 +20,12 @@ import { stampsOf } from "./stamps.ts";
 
 /** Sixteen stamps of 2 KiB, and what browsers and proxies add. */
 const MAX_HEADER_BYTES = 64 * 1024;
-/** For the whole of a request to arrive: against clients that send a byte now and then. */
-const RECEIVE_TIMEOUT_MS = 15_000;
 /** Over the 60 s of AWS load balancers, so that theirs ends first and no request meets a closing connection. */
 const KEEP_ALIVE_TIMEOUT_MS = 72_000;
-const MAX_CONNECTIONS = 4096;
 
 export interface HttpServerOptions {
   readonly enclave: EnclaveConnection;
+  readonly limits: ParentLimits;
   readonly metrics: Metrics;
   readonly log: Logger;
   readonly isDraining: () => boolean;
@@ -39,23 +38,28 @@ export interface HttpServer {
 }
 
 export function createHttpServer(options: HttpServerOptions): HttpServer {
-  const { enclave, metrics, log, isDraining } = options;
+  const { enclave, limits, metrics, log, isDraining } = options;
   let underWay = 0;
   const server = fastify({
     bodyLimit: MAX_BODY_BYTES,
-    requestTimeout: RECEIVE_TIMEOUT_MS,
+    requestTimeout: limits.receiveTimeoutMs,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     forceCloseConnections: true,
     // The drain is ours: `/healthz`, `/readyz` and `/metrics` answer until the end.
     return503OnClosing: false,
     exposeHeadRoutes: false,
-    http: { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: RECEIVE_TIMEOUT_MS },
+    http: {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: limits.receiveTimeoutMs,
+      // How often Node looks for late requests; its own 30 s would double the deadline.
+      connectionsCheckingInterval: Math.ceil(limits.receiveTimeoutMs / 8),
+    },
     clientErrorHandler: refuseMalformedHttp,
     frameworkErrors: (_error, _request, reply) => {
       sendError(reply, new ParentError("PARENT_NOT_FOUND", "no such path"));
     },
   });
-  server.server.maxConnections = MAX_CONNECTIONS;
+  server.server.maxConnections = limits.maxConnections;
 
   // Bytes stay bytes whatever the client calls them, and a type that no parser understands is no reason to refuse them.
   server.removeAllContentTypeParsers();

@@ -244,12 +244,35 @@ test.each([
   ["headers over the limit", `GET / HTTP/1.1\r\nx: ${"a".repeat(70_000)}\r\n\r\n`, "the headers are too large"],
 ])("answers %s with JSON and closes", async (_name, bytes, message) => {
   const { proxy } = await startParent();
-  const socket = createConnection(proxy.httpPort, "127.0.0.1");
+  const answer = await sendAndWait(proxy.httpPort, bytes);
+  const [head, body = ""] = answer.split("\r\n\r\n");
+  expect(head).toMatch(/^HTTP\/1\.1 400 /);
+  expect(JSON.parse(body)).toEqual({ requestId: null, error: { code: "PARENT_INVALID_REQUEST", message } });
+});
+
+/** Sends bytes and nothing more, and reads until the other side closes. */
+async function sendAndWait(port: number, bytes: string): Promise<string> {
+  const socket = createConnection(port, "127.0.0.1");
   socket.on("error", () => {});
   socket.write(bytes);
   let answer = "";
   for await (const chunk of socket) answer += String(chunk);
-  const [head, body = ""] = answer.split("\r\n\r\n");
-  expect(head).toMatch(/^HTTP\/1\.1 400 /);
-  expect(JSON.parse(body)).toEqual({ requestId: null, error: { code: "PARENT_INVALID_REQUEST", message } });
+  return answer;
+}
+
+test.each([
+  ["headers", "POST /v1/sign_message HTTP/1.1\r\nhost: a\r\nx-st"],
+  ["body", "POST /v1/sign_message HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n{"],
+])("does not wait for ever for the rest of the %s", async (_name, bytes) => {
+  const { proxy } = await startParent({ limits: { receiveTimeoutMs: 100 } });
+  const answer = await sendAndWait(proxy.httpPort, bytes);
+  expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+  expect(answer).toContain("the request did not arrive in time");
+});
+
+test("takes no more connections than it may", async () => {
+  const { proxy, url } = await startParent({ limits: { maxConnections: 1 } });
+  expect((await fetch(`${url}/healthz`)).status).toBe(200);
+  // The first one is kept alive by the client.
+  expect(await sendAndWait(proxy.httpPort, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")).toBe("");
 });
