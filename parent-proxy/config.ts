@@ -58,7 +58,7 @@ const config = z.strictObject({
   logLevel: z.optional(z.enum(["debug", "info", "warn", "error"])),
 });
 
-/** What `--config` names. `docs/` shows one; `limits` and `logLevel` may be left out. */
+/** What `--config` names. `connectTo`, `limits` and `logLevel` may be left out. */
 export type ParentConfig = z.output<typeof config>;
 
 /** @throws {@link StartError} `CONFIG_INVALID`, naming the wrong fields and never their content. */

@@ -10,7 +10,7 @@ const HELP = `Usage: node parent-proxy/main.ts --config parent.json [--stop-on-s
 
 Runs the parent's side of one enclave: HTTP in, records, egress, credentials and logs.
 
-  --config <file>       JSON; see docs/. Unknown fields are refused
+  --config <file>       JSON; parent-proxy/config.ts names its fields, and unknown ones are refused
   --stop-on-stdin-end   stop when standard input ends, and so with the process that holds its other end
   --help                show this
 
