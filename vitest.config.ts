@@ -11,5 +11,7 @@ export default defineConfig({
     hookTimeout: 30_000,
     // Named refusals are what this project promises; a run that found no test is a failed run.
     passWithNoTests: false,
+    // .ci/run counts from this file.
+    reporters: process.env["CI"] === undefined ? ["default"] : ["default", ["json", { outputFile: "dist/tests.json" }]],
   },
 });

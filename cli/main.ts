@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** The `cloister` command: one file per subcommand. */
 import { readFileSync } from "node:fs";
 
@@ -15,20 +14,9 @@ Options:
   --version     print the version
 `;
 
-/** The pinned Node is 24: older ones lack SQLite and run no TypeScript. */
-const MIN_NODE_MAJOR = 24;
-
 process.exitCode = await main(process.argv.slice(2));
 
 async function main([command, ...args]: readonly string[]): Promise<number> {
-  const major = Number(process.versions.node.split(".")[0]);
-  if (major < MIN_NODE_MAJOR) {
-    console.error(
-      `cloister needs Node ${MIN_NODE_MAJOR} or later; this is ${process.version}.\n` +
-        `"npx cloister" in a folder where it is installed brings its own on Linux x64.`,
-    );
-    return 1;
-  }
   switch (command) {
     case "simulate":
       return (await import("./simulate.ts")).run(args);

@@ -75,6 +75,14 @@ export function startEnclave(options: EnclaveOptions): Enclave {
   return new RunningEnclave(options, parseManifest(options.manifest));
 }
 
+/** What a boot makes once, however often it tries to open the vault. */
+interface Boot {
+  readonly recipientKeys: RecipientKeys;
+  readonly randomness: Randomness;
+  /** By the trusted clock. */
+  readonly bootedAtMs: number;
+}
+
 class RunningEnclave implements Enclave {
   readonly ready: Promise<void>;
   readonly #options: EnclaveOptions;
@@ -128,10 +136,11 @@ class RunningEnclave implements Enclave {
       });
       // Also sets the clock: nothing is judged by time before this.
       await this.#attest("cloister/callers/v1", null, this.#attestedKeys());
+      const bootedAtMs = this.#clock.nowMs();
       const randomness = await Randomness.seed(this.#nsm);
       randomizeContext(randomness.bytes(32));
       this.#enter({ name: "attested", waitingFor: null });
-      const signer = await this.#openWithRetries(recipientKeys, randomness);
+      const signer = await this.#openWithRetries({ recipientKeys, randomness, bootedAtMs });
       this.#keepClock();
       this.#enter({ name: "ready", signer });
     } catch (error) {
@@ -144,11 +153,11 @@ class RunningEnclave implements Enclave {
   }
 
   /** The parent or KMS may be away for a while; what no waiting can better ends the start. */
-  async #openWithRetries(recipientKeys: RecipientKeys, randomness: Randomness): Promise<Signer> {
+  async #openWithRetries(boot: Boot): Promise<Signer> {
     const { signal } = this.#stopping;
     for (let attempt = 1; ; attempt += 1) {
       try {
-        return await this.#open(recipientKeys, randomness);
+        return await this.#open(boot);
       } catch (error) {
         if (!(error instanceof StartError) || !error.isWorthRetrying || signal.aborted) throw error;
         const { code, message } = error;
@@ -161,7 +170,7 @@ class RunningEnclave implements Enclave {
     }
   }
 
-  async #open(recipientKeys: RecipientKeys, randomness: Randomness): Promise<Signer> {
+  async #open({ recipientKeys, randomness, bootedAtMs }: Boot): Promise<Signer> {
     const { vsock, tlsRoots } = this.#options;
     const manifest = this.#manifest;
     const nowMs = () => this.#clock.nowMs();
@@ -195,7 +204,7 @@ class RunningEnclave implements Enclave {
         services: {
           manifest,
           egress,
-          replays: new ReplayGuard({ nowMs, sleep }),
+          replays: new ReplayGuard({ nowMs, sleep }, bootedAtMs),
           apps: new Apps({ records, ids }),
           sessions: new Sessions({ records, ids, nowMs }),
           wallets: new Wallets({ records, ids, randomness, nowMs }),

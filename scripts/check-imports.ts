@@ -100,7 +100,7 @@ function importsOf(file: string): Import[] {
     const text = source.slice(moduleRequest.start, moduleRequest.end);
     imports.push(at(/^["'`][^$]*["'`]$/.test(text) ? text.slice(1, -1) : "(computed)", moduleRequest.start));
   }
-  for (const match of source.matchAll(/\brequire\w*\(\s*["']([^"']+)["']/g))
+  for (const match of source.matchAll(/\brequire(?:\.resolve)?\(\s*["']([^"']+)["']/g))
     imports.push(at(match[1] ?? "", match.index));
   return imports;
 }

@@ -19,9 +19,10 @@ export class ReplayGuard {
   /** When each request was issued, by who asked and its id; in order of arrival. */
   readonly #seen = new Map<string, number>();
 
-  constructor(time: Freshness) {
+  /** @param bootedAtMs - When this enclave first knew the time: an earlier one on the same records had ended by then. */
+  constructor(time: Freshness, bootedAtMs: number) {
     this.#time = time;
-    this.#bootedAtMs = time.nowMs();
+    this.#bootedAtMs = bootedAtMs;
   }
 
   /**

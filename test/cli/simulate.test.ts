@@ -1,0 +1,125 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { decodeUnverified } from "../../attestation/index.ts";
+
+let folder: string;
+const running = new Set<ChildProcess>();
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "cloister-test-"));
+});
+afterEach(async () => {
+  for (const process of running) process.kill("SIGKILL");
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Command {
+  readonly process: ChildProcess;
+  readonly output: () => string;
+  readonly exitCode: Promise<number | null>;
+}
+
+function cloister(...args: string[]): Command {
+  const child = spawn(process.execPath, ["bin/cloister.js", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  running.add(child);
+  let output = "";
+  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
+  const exitCode = once(child, "close").then(([code]) => {
+    running.delete(child);
+    return code as number | null;
+  });
+  return { process: child, output: () => output, exitCode };
+}
+
+async function simulate(): Promise<Command & { readonly url: string }> {
+  const command = cloister("simulate", "--port", "0", "--state", folder);
+  await expect.poll(command.output, { timeout: 20_000 }).toContain("Ctrl-C stops everything.");
+  const url = /ready in [0-9]+ ms: (http:\/\/127\.0\.0\.1:[0-9]+)/.exec(command.output())?.[1] ?? "";
+  return { ...command, url };
+}
+
+function childrenOf(pid: number | undefined): number[] {
+  const { stdout } = spawnSync("ps", ["-o", "pid=", "--ppid", String(pid)], { encoding: "utf8" });
+  return stdout.split("\n").map(Number).filter(Boolean);
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    // A zombie is ended, though it still has a number.
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+  } catch {
+    return false;
+  }
+}
+
+test("runs until Ctrl-C, which stops every process that it started", async () => {
+  const { process: child, url, exitCode, output } = await simulate();
+  expect(await (await fetch(`${url}/readyz`)).json()).toMatchObject({ enclave: "ready" });
+  const document = await (await fetch(`${url}/v1/attestation?nonce=${"ab".repeat(16)}`)).arrayBuffer();
+  expect(decodeUnverified(new Uint8Array(document)).nonce).toEqual(new Uint8Array(16).fill(0xab));
+  expect(output()).toContain("BEGIN CERTIFICATE");
+  const children = childrenOf(child.pid);
+  expect(children).toHaveLength(2);
+
+  child.kill("SIGINT");
+  expect(await exitCode).toBe(0);
+  expect(children.filter(isRunning)).toEqual([]);
+});
+
+test("killed without a chance to tidy up, it takes its processes along", async () => {
+  const { process: child, exitCode } = await simulate();
+  const children = childrenOf(child.pid);
+  child.kill("SIGKILL");
+  await exitCode;
+  await expect.poll(() => children.filter(isRunning), { timeout: 15_000 }).toEqual([]);
+});
+
+test("the calls that it prints work as they are printed", async () => {
+  const { process: child, output, exitCode } = await simulate();
+  const [verify] = /curl -s "[^"]+" \|\n\s+npx cloister attestation verify[^\n]+/.exec(output()) ?? [];
+  if (verify === undefined) throw new Error("no example");
+  const shell = spawnSync("sh", ["-c", verify.replace("npx cloister", `${process.execPath} bin/cloister.js`)], {
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  expect(shell.status).toBe(0);
+
+  const [token] = /http:\/\/127\.0\.0\.1:[0-9]+\/token/.exec(output()) ?? [];
+  const minted = await fetch(token ?? "", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ subject: "alice", audience: "my-app", nonce: "00".repeat(32) }),
+  });
+  expect(((await minted.json()) as { token: string }).token.split(".")).toHaveLength(3);
+  child.kill("SIGINT");
+  await exitCode;
+});
+
+test("two on one port: the second says why it cannot start", async () => {
+  const { process: child, url, exitCode } = await simulate();
+  const second = cloister("simulate", "--port", new URL(url).port, "--state", join(folder, "second"));
+  expect(await second.exitCode).toBe(1);
+  expect(second.output()).toMatch(/in use|EADDRINUSE/);
+  child.kill("SIGINT");
+  expect(await exitCode).toBe(0);
+});
+
+test.each([
+  [["simulate", "--port", "many"], 2, "--port"],
+  [["simulate", "--no-such-flag"], 2, "no-such-flag"],
+  [["simulate", "--help"], 0, "Usage: cloister simulate"],
+  [["--help"], 0, "Usage: cloister"],
+  [["--version"], 0, "0."],
+  [["sign-everything"], 2, "there is no command"],
+  [[], 2, "Usage: cloister"],
+])("cloister %j exits with %i", async (args, status, words) => {
+  const { exitCode, output } = cloister(...args);
+  expect(await exitCode).toBe(status);
+  expect(output()).toContain(words);
+});
