@@ -4,6 +4,7 @@
  *
  *   node scripts/bench-attestation.ts [--seconds N]
  */
+import "reflect-metadata";
 import { parseArgs } from "node:util";
 import * as x509 from "@peculiar/x509";
 import { Decoder } from "cbor-x";
