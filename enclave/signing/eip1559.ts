@@ -8,6 +8,8 @@ const TRANSACTION_TYPE = 0x02;
 /** EIP-1559: chain id, nonce, two fees, gas limit, to, value, data, access list. */
 const UNSIGNED_FIELDS = 9;
 const SIGNED_FIELDS = 12;
+/** Fields, access list, entry, storage keys. */
+const MAX_LIST_DEPTH = 4;
 /** EIP-2681: a nonce is below 2^64 - 1. */
 const MAX_NONCE = 2n ** 64n - 2n;
 const MAX_UINT64 = 2n ** 64n - 1n;
@@ -42,6 +44,7 @@ export function parseEip1559(bytes: Uint8Array): Eip1559Transaction {
       type >= 0xc0 ? "a legacy transaction; expected EIP-1559, type 2" : `type ${type}; expected EIP-1559, type 2`,
     );
   }
+  checkNesting(bytes.subarray(1));
   let items: RlpItem;
   try {
     items = RLP.decode(bytes.subarray(1)) as RlpItem;
@@ -112,6 +115,30 @@ function minimal(value: bigint): Uint8Array {
 function stripZeros(bytes: Uint8Array): Uint8Array {
   const first = bytes.findIndex((byte) => byte !== 0);
   return first < 0 ? new Uint8Array(0) : bytes.subarray(first);
+}
+
+/** The decoder copies a list's bytes at each level: lists in lists would cost it the square of their size. */
+function checkNesting(rlp: Uint8Array): void {
+  const ends: number[] = [];
+  for (let at = 0; at < rlp.length; ) {
+    while (at >= (ends.at(-1) ?? Number.POSITIVE_INFINITY)) ends.pop();
+    const first = rlp[at] ?? 0;
+    const isList = first >= 0xc0;
+    const short = isList ? first - 0xc0 : first - 0x80;
+    const lengthBytes = Math.max(0, short - 55);
+    const head = first < 0x80 ? 0 : 1 + lengthBytes;
+    // Lengths that are wrong are the decoder's to refuse; here they only must not hide a list that it would enter.
+    const length = first < 0x80 ? 1 : lengthBytes === 0 ? short : bigEndian(rlp.subarray(at + 1, at + head));
+    if (isList) {
+      ends.push(at + head + length);
+      if (ends.length > MAX_LIST_DEPTH) malformed(`lists nested deeper than ${MAX_LIST_DEPTH}`);
+    }
+    at += isList ? head : head + length;
+  }
+}
+
+function bigEndian(bytes: Uint8Array): number {
+  return bytes.reduce((value, byte) => value * 256 + byte, 0);
 }
 
 function byteString(item: RlpItem | undefined, name: string): Uint8Array {
