@@ -5,7 +5,7 @@ import { SimulatorError } from "./errors.ts";
 
 const READY_TIMEOUT_MS = 30_000;
 /** Longer than a drain takes; then it is killed. */
-const STOP_TIMEOUT_MS = 15_000;
+const STOP_TIMEOUT_MS = 25_000;
 
 /** One line of JSON on standard output. */
 export type ProcessEvent = { readonly event: string } & Readonly<Record<string, unknown>>;

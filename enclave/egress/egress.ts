@@ -5,7 +5,7 @@
 import type { Duplex } from "node:stream";
 import { checkServerIdentity, connect as connectTls, type PeerCertificate, type TLSSocket } from "node:tls";
 import { decodeCbor, EGRESS_PORT, egressAnswer, encodeCbor, encodeFrame, FrameDecoder } from "../../protocol/index.ts";
-import type { Vsock } from "../../vsock/index.ts";
+import { readFirstFrame, type Vsock } from "../../vsock/index.ts";
 
 export type EgressErrorCode = "NOT_ALLOWED" | "PARENT_REFUSED" | "UNREACHABLE" | "TLS_REFUSED" | "TIMEOUT";
 
@@ -92,7 +92,7 @@ export class Egress {
     }
     stream.write(encodeFrame(encodeCbor({ host, port })));
     try {
-      const answer = decodeCbor(egressAnswer, await readOneFrame(stream, timeoutMs));
+      const answer = decodeCbor(egressAnswer, await readFirstFrame(stream, { timeoutMs }));
       if (answer.kind === "refused") {
         throw new EgressError("PARENT_REFUSED", `the parent does not connect to ${host}:${port}: ${answer.reason}`);
       }
@@ -109,39 +109,5 @@ export class Egress {
     const now = this.#options.nowMs();
     const holds = Date.parse(valid_from) <= now && now <= Date.parse(valid_to);
     return holds ? undefined : new Error("the certificate does not hold at the trusted time");
-  }
-}
-
-/** Reads one frame and leaves what follows it in the stream. */
-async function readOneFrame(stream: Duplex, timeoutMs: number): Promise<Uint8Array> {
-  const decoder = new FrameDecoder();
-  const { promise, resolve, reject } = Promise.withResolvers<Uint8Array>();
-  const timer = setTimeout(() => reject(new EgressError("TIMEOUT", `no answer within ${timeoutMs} ms`)), timeoutMs);
-  const onEnd = () => reject(new EgressError("UNREACHABLE", "the stream ended before the answer"));
-  const onReadable = () => {
-    const chunk = stream.read() as Buffer | null;
-    if (chunk === null) return;
-    try {
-      const [payload, ...more] = decoder.push(chunk);
-      if (payload === undefined) return;
-      if (more.length > 0) throw new EgressError("UNREACHABLE", "more than one answer");
-      stream.off("readable", onReadable);
-      const rest = decoder.takeRest();
-      if (rest.length > 0) stream.unshift(rest);
-      resolve(payload);
-    } catch (error) {
-      reject(error);
-    }
-  };
-  stream.on("readable", onReadable);
-  stream.once("end", onEnd);
-  stream.once("close", onEnd);
-  try {
-    return await promise;
-  } finally {
-    clearTimeout(timer);
-    stream.off("readable", onReadable);
-    stream.off("end", onEnd);
-    stream.off("close", onEnd);
   }
 }

@@ -148,6 +148,29 @@ describe("time and repetition", () => {
     expect((await send(simulator, signBody({ requestId, issuedAtMs: issuedAtMs + 1 }), alice.key)).code).toBeNull();
   });
 
+  test("a request that an earlier boot acted on is not taken for new by the next", async () => {
+    await using own = await startSimulator();
+    const ownClient = await own.connect();
+    const ownAppId = await createApp(own, ownClient);
+    const { key } = await logIn(own, ownClient, ownAppId, "alice");
+    const body = requestBody(own, { operation: "list_wallets", appId: ownAppId, params: { after: null } });
+    const stamp = await stampOf(key, body);
+    // Dated ahead, so that it would lie after the next boot had it been acted on at once.
+    const ahead = requestBody(own, {
+      operation: "list_wallets",
+      appId: ownAppId,
+      params: { after: null },
+      issuedAtMs: own.nowMs() + 300,
+    });
+    const aheadStamp = await stampOf(key, ahead);
+    expect((await post(own, body, [stamp])).code).toBeNull();
+    expect((await post(own, ahead, [aheadStamp])).code).toBeNull();
+    await own.killEnclave();
+    await own.startEnclave();
+    expect((await post(own, body, [stamp])).code).toBe("REQUEST_STALE");
+    expect((await post(own, ahead, [aheadStamp])).code).toBe("REQUEST_STALE");
+  });
+
   test("a request from before the window, or from too far ahead, is refused", async () => {
     const now = simulator.nowMs();
     const stale = await send(simulator, signBody({ issuedAtMs: now - REQUEST_WINDOW_MS - 2_000 }), alice.key);

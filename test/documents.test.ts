@@ -1,0 +1,48 @@
+/** What the documents say of the code is so. */
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { ERROR_CODES, OPERATIONS } from "../protocol/index.ts";
+
+const protocolPage = readFileSync("docs/protocol.md", "utf8");
+
+test("docs/protocol.md lists every error code, with its status, and no other", () => {
+  const listed = [...protocolPage.matchAll(/^\| `([A-Z_0-9]+)` \| ([0-9]{3}) \| (yes|no) \|/gm)].map(
+    ([, code, status, retry]) => [code, { status: Number(status), retry: retry === "yes" }],
+  );
+  expect(Object.fromEntries(listed)).toEqual(ERROR_CODES);
+});
+
+test("docs/protocol.md lists every operation", () => {
+  for (const name of Object.keys(OPERATIONS)) expect(protocolPage).toContain(`| \`${name}\` |`);
+});
+
+describe("docs/threat-model.md", () => {
+  const rows = [...readFileSync("docs/threat-model.md", "utf8").matchAll(/^\| [^|]+ \| [^|]+ \| (`[^|]+`) \|$/gm)];
+  const named = rows.flatMap(([, tests = ""]) => tests.split("<br>").map((name) => name.slice(1, -1)));
+
+  test("has rows, each with a test", () => {
+    expect(rows.length).toBeGreaterThan(20);
+  });
+
+  test.each(named)("names a test that exists: %s", (name) => {
+    const [file = "", ...title] = name.split(": ");
+    const path = globSync([`test/${file}.test.ts`, `test/${dirname(file)}/**/${file.split("/").at(-1)}.test.ts`])[0];
+    expect(path).toBeDefined();
+    expect(readFileSync(path ?? "", "utf8")).toContain(title.join(": "));
+  });
+});
+
+test("links between documents lead somewhere", () => {
+  for (const page of ["README.md", "SECURITY.md", "CONTRIBUTING.md", ...globSync("docs/**/*.md")]) {
+    for (const [, target = ""] of readFileSync(page, "utf8").matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
+      expect(existsSync(join(dirname(page), target)), `${page} links to ${target}`).toBe(true);
+    }
+  }
+});
+
+test("make help explains every target", () => {
+  const makefile = readFileSync("Makefile", "utf8");
+  const phony = /^\.PHONY: (.+)$/m.exec(makefile)?.[1]?.split(" ") ?? [];
+  for (const target of phony) expect(makefile).toMatch(new RegExp(`^${target}:.*## `, "m"));
+});
