@@ -4,7 +4,7 @@
  */
 import type { Duplex } from "node:stream";
 import { checkServerIdentity, connect as connectTls, type PeerCertificate, type TLSSocket } from "node:tls";
-import { decodeCbor, EGRESS_PORT, egressAnswer, encodeCbor, encodeFrame, FrameDecoder } from "../../protocol/index.ts";
+import { decodeCbor, EGRESS_PORT, egressAnswer, encodeCbor, encodeFrame } from "../../protocol/index.ts";
 import { readFirstFrame, type Vsock } from "../../vsock/index.ts";
 
 export type EgressErrorCode = "NOT_ALLOWED" | "PARENT_REFUSED" | "UNREACHABLE" | "TLS_REFUSED" | "TIMEOUT";
