@@ -14,7 +14,7 @@ export const MAX_FIELD_BYTES = 1024;
 /** AWS's bundles hold 4. Each costs a signature check, so the list is bounded before any is made. */
 export const MAX_CABUNDLE_CERTIFICATES = 8;
 /** The last millisecond that a JavaScript Date can show (ECMA-262, 21.4.1.1). */
-const MAX_DATE_MS = 8.64e15;
+export const MAX_DATE_MS = 8.64e15;
 
 /** What a document says, whoever wrote it. Nothing may be released to its `publicKey`, or believed of its PCRs. */
 export interface UnverifiedAttestation {
@@ -105,7 +105,7 @@ function pcrsOf(map: CborMap): ReadonlyMap<number, Bytes> {
     if (pcr.length !== PCR_BYTES) {
       throw new AttestationError("PCR_LENGTH", `PCRs of ${PCR_BYTES} bytes under SHA384`, `one of ${pcr.length}`);
     }
-    pcrs.set(index, pcr);
+    pcrs.set(index, pcr.slice());
   }
   return pcrs;
 }
@@ -129,7 +129,8 @@ function optionalBytes(map: CborMap, field: string, minBytes: number): Bytes | n
   const value = map.get(field) ?? null;
   if (value === null) return null;
   if (!(value instanceof Uint8Array)) throw wrongType(field, "a byte string or null");
-  return sized(value, field, minBytes, MAX_FIELD_BYTES);
+  // Copies, here and of PCRs: whoever takes the `buffer` of a field gets that field and not the whole document.
+  return sized(value, field, minBytes, MAX_FIELD_BYTES).slice();
 }
 
 function required(map: CborMap, field: string): CborValue {

@@ -1,7 +1,7 @@
 /** What a caller demands of a document. Nothing here has a default that lowers it. */
 import type { AttestationRoot } from "./aws-root.ts";
 import { type Bytes, isAllZero } from "./bytes.ts";
-import { MAX_FIELD_BYTES, MAX_PCR_INDEX, PCR_BYTES } from "./document.ts";
+import { MAX_DATE_MS, MAX_FIELD_BYTES, MAX_PCR_INDEX, PCR_BYTES } from "./document.ts";
 import { AttestationError } from "./errors.ts";
 
 /** PCR index to its 48 bytes. Every PCR named must be present and equal; those not named may be anything. */
@@ -52,7 +52,7 @@ export function createPcrSet(entries: Iterable<readonly [index: number, value: U
 export function parseExpectation(expected: ExpectedAttestation): ParsedExpectation {
   const { roots, atMs, nonce, pcrs, maxAgeMs, allowDebug = false } = expected;
   if (!Array.isArray(roots) || roots.length === 0) throw invalid("at least one root", "none");
-  if (atMs !== "document" && !(Number.isSafeInteger(atMs) && atMs > 0)) {
+  if (atMs !== "document" && !(typeof atMs === "number" && atMs > 0 && atMs <= MAX_DATE_MS)) {
     throw invalid('atMs as milliseconds after 1970, or "document"', "another value");
   }
   if (!Number.isFinite(maxAgeMs) || maxAgeMs < 0) throw invalid("maxAgeMs of 0 or more", "another value");

@@ -1,12 +1,15 @@
 import { createHash } from "node:crypto";
+import { decode, encode } from "cborg";
 import { describe, expect, test } from "vitest";
 import {
   type AttestationErrorCode,
   AWS_NITRO_ROOT_G1,
   createPcrSet,
   decodeUnverified,
+  describeUnverifiedCertificate,
   type ExpectedAttestation,
   pcr4OfInstanceId,
+  type VerifiedAttestation,
   verifyAttestation,
 } from "../../attestation/index.ts";
 import { GENUINE, ownTime, VECTORS_ABSENT } from "./genuine.ts";
@@ -48,10 +51,31 @@ describe.skipIf(VECTORS_ABSENT).each(GENUINE)("$name", (genuine) => {
     expect(pcrs.get(4)).toEqual(await pcr4OfInstanceId(moduleId.replace(/-enc.*/, "")));
   });
 
-  test("fails one hour after its leaf's end, and before its leaf's beginning", async () => {
+  test("verifies through its leaf's last second, and fails after it and before its first", async () => {
+    const { notBeforeMs, notAfterMs } = describeUnverifiedCertificate(decodeUnverified(genuine.read()).certificate);
     const maxAgeMs = 24 * HOUR_MS;
-    await refused({ atMs: genuine.timestampMs + 4 * HOUR_MS, maxAgeMs }, "CERTIFICATE_EXPIRED");
-    await refused({ atMs: genuine.timestampMs - 3 * HOUR_MS, maxAgeMs }, "CERTIFICATE_NOT_YET_VALID");
+    const atEnd = { ...ownTime(genuine), atMs: notAfterMs, maxAgeMs };
+    await expect(verifyAttestation(genuine.read(), atEnd)).resolves.toBeDefined();
+    await refused({ atMs: notAfterMs + 1, maxAgeMs }, "CERTIFICATE_EXPIRED");
+    await refused({ atMs: notAfterMs + HOUR_MS, maxAgeMs }, "CERTIFICATE_EXPIRED");
+    await refused({ atMs: notBeforeMs - 1, maxAgeMs }, "CERTIFICATE_NOT_YET_VALID");
+  });
+
+  test("fails with any certificate dropped, moved or replaced by another document's", async () => {
+    const other = GENUINE.find(({ name }) => name !== genuine.name) ?? genuine;
+    const own = decodeUnverified(genuine.read()).cabundle;
+    const foreign = decodeUnverified(other.read()).cabundle;
+    for (const [at, der] of own.entries()) {
+      const next = (at + 1) % own.length;
+      const bundles = [own.toSpliced(at, 1), own.with(at, own[next] ?? der).with(next, der)];
+      // The root is the same in all of them, and two share an authority.
+      if (Buffer.compare(foreign[at] ?? der, der) !== 0) bundles.push(own.with(at, foreign[at] ?? der));
+      for (const cabundle of bundles) {
+        await expect(verifyAttestation(withBundle(genuine.read(), cabundle), ownTime(genuine))).rejects.toMatchObject({
+          code: expect.stringMatching(/^(ROOT_NOT_TRUSTED|ISSUER_MISMATCH|CERTIFICATE_SIGNATURE_INVALID)$/),
+        });
+      }
+    }
   });
 
   test("fails with any PCR changed or absent", async () => {
@@ -127,3 +151,24 @@ describe.skipIf(VECTORS_ABSENT)("what is special in each", () => {
     expect((await verifying).moduleId).toBe("i-02447a481344e9ec0-enc0199546b533fd5d0");
   });
 });
+
+test.skipIf(VECTORS_ABSENT)("what is not verified cannot be passed where a verified document is wanted", async () => {
+  const [genuine] = GENUINE;
+  if (genuine === undefined) throw new Error("no document");
+  const release = (document: VerifiedAttestation): string => document.moduleId;
+  // @ts-expect-error: this line must not compile.
+  const unverified = release(decodeUnverified(genuine.read()));
+  expect(release(await verifyAttestation(genuine.read(), ownTime(genuine)))).toBe(unverified);
+});
+
+/** The same document with other certificates: what it says of them is no longer signed, but the path is checked first. */
+function withBundle(bytes: Uint8Array, cabundle: readonly Uint8Array[]): Uint8Array {
+  const [header, unprotected, payload, signature] = decode(bytes, { useMaps: true }) as [
+    Uint8Array,
+    unknown,
+    Uint8Array,
+    Uint8Array,
+  ];
+  const fields = decode(payload, { useMaps: true }) as Map<string, unknown>;
+  return encode([header, unprotected, encode(fields.set("cabundle", cabundle)), signature]);
+}

@@ -54,6 +54,11 @@ export const ACCEPTED: readonly (readonly [string, Forgery])[] = [
   ["an unprotected header that says something", { items: ([a, , c, d]) => parts(a, hex("a10443010203"), c, d) }],
   ["a protected header that says more", header("a20138220443010203")],
   ["no public_key", dropEntry("public_key")],
+  ["a public_key of null", setEntry("public_key", null)],
+  ["no user_data", dropEntry("user_data")],
+  ["an empty user_data", setEntry("user_data", new Uint8Array(0))],
+  ["user_data of 1024 bytes", setEntry("user_data", new Uint8Array(1024))],
+  ["keys in another order", { entries: (entries) => entries.toReversed() }],
   ["no path length above", { levels: unlimited }],
   ["a leaf straight under the root", { levels: (levels) => levels.filter((_, index) => index === 0 || index === 4) }],
 ];

@@ -154,6 +154,8 @@ describe("step 0: expectations that protect nothing", () => {
     ["no time", { atMs: undefined }],
     ["time 0", { atMs: 0 }],
     ["a time that is no number", { atMs: Number.NaN }],
+    ["a time past all dates", { atMs: 8.64e15 + 1 }],
+    ["an endless time", { atMs: Number.POSITIVE_INFINITY }],
     ["time in text", { atMs: "now" }],
     ["no nonce", { nonce: undefined }],
     ["an empty nonce", { nonce: new Uint8Array(0) }],
