@@ -69,16 +69,8 @@ function readArgument(reader: ByteReader, info: number): number | bigint {
   if (info < 24) return info;
   if (info > 27) throw unsupported(reader.at - 1);
   const width = 1 << (info - 24);
-  const head = reader.take(width);
-  const view = new DataView(head.buffer, head.byteOffset, width);
-  const value =
-    width === 8
-      ? view.getBigUint64(0)
-      : width === 4
-        ? view.getUint32(0)
-        : width === 2
-          ? view.getUint16(0)
-          : view.getUint8(0);
+  let value = 0n;
+  for (const byte of reader.take(width)) value = (value << 8n) | BigInt(byte);
   const smallest = width === 1 ? 24 : 2 ** (4 * width);
   if (value < smallest) {
     throw new AttestationError(

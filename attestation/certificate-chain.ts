@@ -39,21 +39,22 @@ export async function verifyPath(
 /** All at once, because each is the most costly thing that a verification does; the first bad one is reported. */
 async function verifySignatures(path: CertificatePath): Promise<CryptoKey> {
   const keys = await Promise.all(path.map(({ publicKey }) => importP384Key(publicKey)));
-  const signed = await Promise.all(
-    path.slice(1).map(({ signature, tbs }, at) => {
-      const key = keys[at];
-      return key !== undefined && key !== null && verifyEs384(key, signature, tbs);
-    }),
-  );
+  const signed = await Promise.all(path.map((certificate, at) => at === 0 || isSignedBy(certificate, keys[at - 1])));
+  let leafKey: CryptoKey | null = null;
   for (const [at, key] of keys.entries()) {
-    if (at > 0 && signed[at - 1] !== true) {
+    if (signed[at] !== true) {
       const expected = `${nameOf(at, path)} signed by the one before it`;
       throw new AttestationError("CERTIFICATE_SIGNATURE_INVALID", expected, "a signature that does not verify");
     }
     if (key === null) throw new AttestationError("CERTIFICATE_KEY", `a point of P-384 in ${nameOf(at, path)}`, "none");
-    if (at === path.length - 1) return key;
+    leafKey = key;
   }
-  throw new AttestationError("CERTIFICATE_KEY", "a leaf", "none");
+  if (leafKey === null) throw new AttestationError("CERTIFICATE_KEY", "a leaf", "an empty path");
+  return leafKey;
+}
+
+async function isSignedBy({ signature, tbs }: Certificate, key: CryptoKey | null | undefined): Promise<boolean> {
+  return key !== undefined && key !== null && verifyEs384(key, signature, tbs);
 }
 
 /**

@@ -9,9 +9,13 @@ import { forge } from "./forge.ts";
 import { GENUINE, ownTime, VECTORS_ABSENT } from "./genuine.ts";
 import { ACCEPTED, REFUSED } from "./negative-corpus.ts";
 
-const CHROMIUM = "/usr/bin/chromium";
+/** Where Debian puts it. */
+const CHROMIUM = process.env["CLOISTER_CHROMIUM"] ?? "/usr/bin/chromium";
 const CHROMIUM_ABSENT = !existsSync(CHROMIUM);
-if (CHROMIUM_ABSENT) process.stderr.write(`skipped: no ${CHROMIUM}; "apt-get install chromium" brings it\n`);
+if (CHROMIUM_ABSENT)
+  process.stderr.write(
+    `skipped: no ${CHROMIUM}; "apt-get install chromium" brings it, or name one in CLOISTER_CHROMIUM\n`,
+  );
 
 const ARGUMENTS = [
   "--headless",

@@ -164,6 +164,7 @@ describe("step 0: expectations that protect nothing", () => {
     ["no set", { pcrs: [] }],
     ["an empty set", { pcrs: [new Map()] }],
     ["an empty set under debug mode", { pcrs: [new Map()], allowDebug: true }],
+    ["PCR3 alone under debug mode", { pcrs: [new Map([[3, PCR0]])], allowDebug: true }],
     ["a set as object", { pcrs: [{ 0: PCR0 }] }],
     ["PCR0 of zeros", { pcrs: [new Map([[0, zeros]])] }],
     ["PCR1 alone", { pcrs: [new Map([[1, PCR0]])] }],
