@@ -24,6 +24,7 @@ const { values } = parseArgs({ options: { verbose: { type: "boolean", default: f
 await using simulator = await step("start enclave, parent, KMS, NSM and login issuer", () =>
   startSimulator(values.verbose ? { log: (line) => console.error(line) } : {}),
 );
+detail("processes", `enclave pid ${simulator.enclavePid}, parent pid ${simulator.parentPid}`);
 
 const client = await step("verify the enclave's attestation", () => simulator.connect());
 detail("PCR0", encodeHex(simulator.expected.pcrs[0]?.get(0) ?? new Uint8Array(0)));
