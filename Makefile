@@ -1,11 +1,11 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation size fuzz clean
 
 NPM := npm --loglevel=error
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: node_modules/.installed ## Install exactly what package-lock.json names, with no install scripts
 
@@ -42,6 +42,15 @@ format: install ## Format, and repair what the linter can
 
 bench: install ## Measure signing, wallet creation, start-up and memory beside viem
 	@$(NPM) run --silent bench
+
+bench-attestation: install ## Measure attestation verifications beside @peculiar/x509 with cbor-x
+	@$(NPM) run --silent bench-attestation
+
+size: install ## Print the size of the browser bundle of attestation/, against its budget
+	@$(NPM) run --silent size
+
+fuzz: install ## Fuzz the attestation decoder for a minute (more: npm run fuzz -- --seconds 600)
+	@$(NPM) run --silent fuzz
 
 clean: ## Remove what building and simulating left behind
 	rm -rf dist .cloister
