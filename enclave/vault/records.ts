@@ -4,7 +4,7 @@
  * neither bring back an older one, nor a sibling of the same version, nor pretend that there is none. Across a restart
  * nothing inside Nitro remembers (docs/threat-model.md, "Rollback").
  */
-import { decodeCbor, encodeCbor, RequestError, type z } from "../../protocol/index.ts";
+import { decodeCbor, encodeCbor, MAX_RECORDS_PER_PAGE, RequestError, type z } from "../../protocol/index.ts";
 import { type RecordCipher, tagOf } from "./record-cipher.ts";
 import type { RecordStore, StoredChange } from "./record-store.ts";
 
@@ -38,6 +38,8 @@ export class Records {
   readonly #store: RecordStore;
   readonly #cipher: RecordCipher;
   readonly #seen = new Map<string, Seen>();
+  /** Names of records that are known to exist, by their folder: what a list must not leave out. */
+  readonly #folders = new Map<string, Set<string>>();
 
   constructor(store: RecordStore, cipher: RecordCipher) {
     this.#store = store;
@@ -56,9 +58,10 @@ export class Records {
   }
 
   /**
-   * Reads the records of a kind whose names begin with `under`, one page after `after`. The parent can leave records
-   * out of a list that this enclave has not seen yet.
+   * Reads the records of a kind in the folder `under`, one page after `after`. The parent can leave records out of a
+   * list that this enclave has not seen yet.
    *
+   * @param under - Ends in a slash.
    * @throws {@link RequestError} as {@link read}
    */
   async list<Value>(
@@ -66,7 +69,15 @@ export class Records {
     under: string,
     after: string | null,
   ): Promise<readonly ReadRecord<Value>[]> {
-    const stored = await this.#store.list(kind.prefix + under, after === null ? null : kind.prefix + after);
+    const folder = kind.prefix + under;
+    const from = after === null ? null : kind.prefix + after;
+    // Taken before the call: its answer may be from before a write that is made meanwhile.
+    const known = [...(this.#folders.get(folder) ?? [])].filter((name) => from === null || name > from);
+    const stored = await this.#store.list(folder, from);
+    const listed = new Set(stored.map(({ name }) => name));
+    const end = stored.length < MAX_RECORDS_PER_PAGE ? undefined : stored.at(-1)?.name;
+    const isOnPage = (name: string) => end === undefined || name <= end;
+    if (known.some((name) => isOnPage(name) && !listed.has(name) && this.#isKnown(name))) throw rolledBack();
     return stored.map((record) => this.#open(kind, record));
   }
 
@@ -77,6 +88,8 @@ export class Records {
    * @throws {@link RequestError} `RECORDS_UNAVAILABLE`: unknown whether they were made; the next read tells.
    */
   async write(changes: readonly Change[]): Promise<boolean> {
+    // The store would say so too, unless it pretends that there is no such record.
+    if (changes.some(({ name, read }) => read === null && this.#isKnown(name))) return false;
     const stored = changes.map((change): StoredChange => {
       const expectedVersion = change.read?.version ?? 0;
       const version = Math.max(expectedVersion, this.#seen.get(change.name)?.version ?? 0) + 1;
@@ -122,6 +135,11 @@ export class Records {
     // Answers can overtake one another: an older one must not lower what is known.
     if (seen !== undefined && seen.version > version) return;
     this.#seen.set(name, { version, tag: sealed === null ? null : hexTag(sealed) });
+    const folder = name.slice(0, name.lastIndexOf("/") + 1);
+    const names = this.#folders.get(folder) ?? new Set();
+    if (sealed === null) names.delete(name);
+    else names.add(name);
+    this.#folders.set(folder, names);
   }
 }
 

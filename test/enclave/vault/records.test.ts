@@ -1,0 +1,333 @@
+/** Records against a parent that forgets, repeats, reorders and lies; that it changes bytes is record-cipher's test. */
+import { describe, expect, test } from "vitest";
+import { RecordCipher } from "../../../enclave/vault/record-cipher.ts";
+import { RecordStore } from "../../../enclave/vault/record-store.ts";
+import { type RecordKind, Records } from "../../../enclave/vault/records.ts";
+import { MAX_RECORDS_PER_PAGE, type RecordsCall, type StoredRecord, z } from "../../../protocol/index.ts";
+import { MemoryParent } from "../../support/memory-parent.ts";
+
+const notes: RecordKind<{ text: string }> = { prefix: "note/", schema: z.strictObject({ text: z.string() }) };
+const SECRET = new Uint8Array(32).fill(7);
+
+function boot(parent: MemoryParent): Records {
+  return new Records(new RecordStore(parent.vsock), new RecordCipher(SECRET, { deployment: "test", generation: 1 }));
+}
+
+function start(): { parent: MemoryParent; records: Records } {
+  const parent = new MemoryParent();
+  return { parent, records: boot(parent) };
+}
+
+async function put(records: Records, name: string, text: string): Promise<boolean> {
+  const read = await records.read(notes, name);
+  return records.write([{ name: notes.prefix + name, read, value: { text } }]);
+}
+
+async function remove(records: Records, name: string): Promise<boolean> {
+  const read = await records.read(notes, name);
+  return records.write([{ name: notes.prefix + name, read, value: undefined }]);
+}
+
+async function textOf(records: Records, name: string): Promise<string | undefined> {
+  return (await records.read(notes, name))?.value.text;
+}
+
+function stored(parent: MemoryParent, name: string): StoredRecord {
+  const record = parent.records.get(notes.prefix + name);
+  if (record === undefined) throw new Error("no such record");
+  return record;
+}
+
+/** Holds back the first answer to a call of this kind; what was asked is done at once. */
+function holdBack(parent: MemoryParent, kind: RecordsCall["kind"]): () => void {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let held = false;
+  parent.answer = async (call, act) => {
+    const answer = act();
+    if (call.kind === kind && !held) {
+      held = true;
+      await promise;
+    }
+    return answer;
+  };
+  return resolve;
+}
+
+const rolledBack = { code: "RECORD_ROLLED_BACK" };
+const tampered = { code: "RECORD_TAMPERED" };
+const unavailable = { code: "RECORDS_UNAVAILABLE" };
+
+describe("an honest parent", () => {
+  test("keeps what was written, version by version, also over a restart", async () => {
+    const { parent, records } = start();
+    expect(await records.read(notes, "a/1")).toBeNull();
+    expect(await put(records, "a/1", "one")).toBe(true);
+    expect(await put(records, "a/1", "two")).toBe(true);
+    const expected = { name: "note/a/1", version: 2, value: { text: "two" } };
+    expect(await records.read(notes, "a/1")).toEqual(expected);
+    expect(await boot(parent).read(notes, "a/1")).toEqual(expected);
+  });
+
+  test("makes all changes of a write or none", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    const read = await records.read(notes, "a/1");
+    await put(records, "a/1", "two");
+    const changes = [
+      { name: "note/a/2", read: null, value: { text: "new" } },
+      { name: "note/a/1", read, value: { text: "three" } },
+    ];
+    expect(await records.write(changes)).toBe(false);
+    expect([...parent.records.keys()]).toEqual(["note/a/1"]);
+    expect(await textOf(records, "a/1")).toBe("two");
+  });
+
+  test("gives lists in pages, each record once", async () => {
+    const { records } = start();
+    const names = Array.from({ length: 2 * MAX_RECORDS_PER_PAGE + 1 }, (_, at) => `a/${String(at).padStart(3, "0")}`);
+    for (const name of names) await put(records, name, name);
+    await put(records, "b/000", "another folder's");
+    const listed: string[] = [];
+    for (let after: string | null = null; ; after = listed.at(-1) ?? null) {
+      const page = await records.list(notes, "a/", after);
+      if (page.length === 0) break;
+      listed.push(...page.map(({ value }) => value.text));
+    }
+    expect(listed).toEqual(names);
+  });
+
+  test("may answer a list without a record that is made meanwhile", async () => {
+    const { parent, records } = start();
+    const release = holdBack(parent, "list");
+    const list = records.list(notes, "a/", null);
+    await put(records, "a/2", "two");
+    release();
+    expect(await list).toEqual([]);
+  });
+});
+
+describe("RECORD_ROLLED_BACK", () => {
+  test("for an older version", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    const older = stored(parent, "a/1");
+    await put(records, "a/1", "two");
+    parent.records.set(older.name, older);
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+    await expect(records.list(notes, "a/", null)).rejects.toMatchObject(rolledBack);
+    // The limit of what Nitro can promise: the next boot has nothing to compare with.
+    expect(await textOf(boot(parent), "a/1")).toBe("one");
+  });
+
+  test("for another record of the same version, that an earlier boot wrote", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    const sibling = stored(parent, "a/1");
+    parent.records.clear();
+    const later = boot(parent);
+    await put(later, "a/1", "another");
+    parent.records.set(sibling.name, sibling);
+    await expect(later.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+    await expect(later.list(notes, "a/", null)).rejects.toMatchObject(rolledBack);
+  });
+
+  test("for a record that is withheld, alone or from a list", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    await put(records, "a/2", "two");
+    parent.records.delete("note/a/1");
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+    await expect(records.list(notes, "a/", null)).rejects.toMatchObject(rolledBack);
+    // After it, the page is whole.
+    expect(await records.list(notes, "a/", "a/1")).toHaveLength(1);
+    // One that this boot has not seen cannot be missed.
+    expect(await boot(parent).list(notes, "a/", null)).toHaveLength(1);
+  });
+
+  test("for a record that is withheld from the first of two pages", async () => {
+    const { parent, records } = start();
+    for (let at = 0; at < MAX_RECORDS_PER_PAGE + 2; at += 1) await put(records, `a/${at + 100}`, "x");
+    parent.records.delete("note/a/103");
+    await expect(records.list(notes, "a/", null)).rejects.toMatchObject(rolledBack);
+    expect(await records.list(notes, "a/", "a/110")).toHaveLength(MAX_RECORDS_PER_PAGE + 2 - 11);
+  });
+
+  test("for a deleted record that comes back", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    const deleted = stored(parent, "a/1");
+    expect(await remove(records, "a/1")).toBe(true);
+    expect(await records.read(notes, "a/1")).toBeNull();
+    expect(await records.list(notes, "a/", null)).toEqual([]);
+    parent.records.set(deleted.name, deleted);
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+    await expect(records.list(notes, "a/", null)).rejects.toMatchObject(rolledBack);
+  });
+
+  test("and what is made again after a deletion has a higher version than any before", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    await put(records, "a/1", "two");
+    const second = stored(parent, "a/1");
+    await remove(records, "a/1");
+    await put(records, "a/1", "again");
+    expect(stored(parent, "a/1").version).toBe(4);
+    parent.records.set(second.name, second);
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+  });
+
+  test("for an answer that comes after a newer one, which does not lower what is known", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    const release = holdBack(parent, "get");
+    const late = records.read(notes, "a/1");
+    await put(records, "a/1", "two");
+    const newer = stored(parent, "a/1");
+    release();
+    await expect(late).rejects.toMatchObject(rolledBack);
+    parent.records.set(newer.name, newer);
+    expect(await textOf(records, "a/1")).toBe("two");
+  });
+
+  test("for a list from before a deletion that was answered first", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    const release = holdBack(parent, "list");
+    const list = records.list(notes, "a/", null);
+    await put(records, "a/2", "two");
+    await remove(records, "a/1");
+    release();
+    await expect(list).rejects.toMatchObject(rolledBack);
+    expect((await records.list(notes, "a/", null)).map(({ value }) => value.text)).toEqual(["two"]);
+  });
+
+  test("for a write's own record, once the parent said that it was made", async () => {
+    const { parent, records } = start();
+    parent.answer = (call, act) => (call.kind === "write" ? { kind: "written" } : act());
+    expect(await put(records, "a/1", "one")).toBe(true);
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+  });
+
+  test("and a write's answer that comes late does not hide a newer version", async () => {
+    const { parent, records } = start();
+    const release = holdBack(parent, "write");
+    const late = put(records, "a/1", "one");
+    // The record is there already, and can be read and written before the first write's answer.
+    await expect.poll(() => parent.records.size).toBe(1);
+    const first = stored(parent, "a/1");
+    expect(await put(records, "a/1", "two")).toBe(true);
+    release();
+    expect(await late).toBe(true);
+    expect(await textOf(records, "a/1")).toBe("two");
+    parent.records.set(first.name, first);
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+  });
+});
+
+test("a record that is known cannot be made anew, though the parent would let it", async () => {
+  const { parent, records } = start();
+  await put(records, "a/1", "one");
+  parent.records.clear();
+  expect(await records.write([{ name: "note/a/1", read: null, value: { text: "instead" } }])).toBe(false);
+  expect(parent.records.size).toBe(0);
+});
+
+describe("RECORD_TAMPERED", () => {
+  test("for another record's content under this name, in a read and in a list", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    await put(records, "a/2", "two");
+    parent.records.set("note/a/1", { ...stored(parent, "a/2"), name: "note/a/1" });
+    const later = boot(parent);
+    await expect(later.read(notes, "a/1")).rejects.toMatchObject(tampered);
+    await expect(later.list(notes, "a/", null)).rejects.toMatchObject(tampered);
+  });
+
+  test("for a version that is not the one that was sealed", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    parent.records.set("note/a/1", { ...stored(parent, "a/1"), version: 9 });
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(tampered);
+    // A forged number must not have been believed.
+    parent.records.set("note/a/1", { ...stored(parent, "a/1"), version: 1 });
+    expect(await textOf(records, "a/1")).toBe("one");
+  });
+});
+
+describe("RECORDS_UNAVAILABLE", () => {
+  test.each(["get", "write", "list"] as const)("for a failure in answer to a %s", async (kind) => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    parent.answer = (call, act) => (call.kind === kind ? { kind: "failed" } : act());
+    const work = {
+      get: () => textOf(records, "a/1"),
+      write: () => put(records, "a/1", "two"),
+      list: () => records.list(notes, "a/", null),
+    };
+    await expect(work[kind]()).rejects.toMatchObject(unavailable);
+  });
+
+  test.each<[string, (one: StoredRecord, two: StoredRecord) => StoredRecord[]]>([
+    ["another folder's", (one) => [{ ...one, name: "note/b/1" }]],
+    ["one record twice", (one) => [one, one]],
+    ["records out of order", (one, two) => [two, one]],
+  ])("for a list with %s", async (_what, list) => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    await put(records, "a/2", "two");
+    const answer = { kind: "records", records: list(stored(parent, "a/1"), stored(parent, "a/2")) } as const;
+    parent.answer = () => answer;
+    await expect(records.list(notes, "a/", null)).rejects.toMatchObject(unavailable);
+  });
+
+  test("for a list that goes back behind where it was asked to begin", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    parent.answer = () => ({ kind: "records", records: [stored(parent, "a/1")] });
+    await expect(records.list(notes, "a/", "a/1")).rejects.toMatchObject(unavailable);
+  });
+
+  test("for a record of another name than was asked for", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    parent.answer = () => ({ kind: "record", record: stored(parent, "a/1") });
+    await expect(records.read(notes, "a/2")).rejects.toMatchObject(unavailable);
+  });
+
+  test.each([true, false])("for a write whose answer is lost, done: %s; the next read tells", async (isDone) => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    const read = await records.read(notes, "a/1");
+    parent.answer = (call, act) => {
+      if (call.kind !== "write") return act();
+      if (isDone) act();
+      parent.cut();
+      return { kind: "written" };
+    };
+    const write = records.write([{ name: "note/a/1", read, value: { text: "two" } }]);
+    await expect(write).rejects.toMatchObject(unavailable);
+    parent.answer = (_call, act) => act();
+    expect(await textOf(records, "a/1")).toBe(isDone ? "two" : "one");
+    expect(await put(records, "a/1", "three")).toBe(true);
+    expect(await textOf(records, "a/1")).toBe("three");
+  });
+
+  test("for a lost write that the parent brings out later, beside the one that was made instead", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    let kept: StoredRecord | undefined;
+    parent.answer = (call, act) => {
+      const [change] = call.kind === "write" ? call.changes : [];
+      if (change === undefined) return act();
+      if (change.value !== null) kept = { name: change.name, version: change.version, value: change.value };
+      return { kind: "failed" };
+    };
+    await expect(put(records, "a/1", "lost")).rejects.toMatchObject(unavailable);
+    parent.answer = (_call, act) => act();
+    expect(await put(records, "a/1", "instead")).toBe(true);
+    if (kept === undefined) throw new Error("the write was not seen");
+    expect(kept.version).toBe(stored(parent, "a/1").version);
+    parent.records.set(kept.name, kept);
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+  });
+});
