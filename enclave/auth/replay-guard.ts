@@ -16,13 +16,15 @@ export interface Freshness {
 export class ReplayGuard {
   readonly #time: Freshness;
   readonly #bootedAtMs: number;
+  readonly #maxRemembered: number;
   /** When each request was issued, by who asked and its id; in order of arrival. */
   readonly #seen = new Map<string, number>();
 
   /** @param bootedAtMs - When this enclave first knew the time: an earlier one on the same records had ended by then. */
-  constructor(time: Freshness, bootedAtMs: number) {
+  constructor(time: Freshness, bootedAtMs: number, maxRemembered: number = MAX_REMEMBERED) {
     this.#time = time;
     this.#bootedAtMs = bootedAtMs;
+    this.#maxRemembered = maxRemembered;
   }
 
   /**
@@ -32,9 +34,7 @@ export class ReplayGuard {
    */
   async checkTime(issuedAtMs: number): Promise<void> {
     const now = this.#time.nowMs();
-    if (issuedAtMs < now - REQUEST_WINDOW_MS) {
-      throw new RequestError("REQUEST_STALE", `issued ${now - issuedAtMs} ms ago, limit ${REQUEST_WINDOW_MS}`);
-    }
+    checkAge(issuedAtMs, now);
     if (issuedAtMs <= this.#bootedAtMs) {
       throw new RequestError("REQUEST_STALE", "issued before this enclave booted: stamp it again");
     }
@@ -50,7 +50,7 @@ export class ReplayGuard {
    * `issuedAtMs`, which needs a new stamp: that is a retry, and never somebody's replay.
    *
    * @param asker - Whoever stamped it, so that nobody can use up another's ids.
-   * @throws {@link RequestError} `REQUEST_REPLAYED`, `BUSY`
+   * @throws {@link RequestError} `REQUEST_REPLAYED`, `REQUEST_STALE`, `BUSY`
    */
   claim(asker: string, requestId: string, issuedAtMs: number): void {
     const key = `${asker}/${requestId}`;
@@ -58,18 +58,26 @@ export class ReplayGuard {
     if (before !== undefined && issuedAtMs <= before) {
       throw new RequestError("REQUEST_REPLAYED", "this request was acted on already");
     }
-    this.#forget();
-    if (this.#seen.size >= MAX_REMEMBERED) throw new RequestError("BUSY", "too many requests within the window");
+    const now = this.#time.nowMs();
+    // Again: between the two checks stand the parent's answers, and a copy held up there may outlast what is remembered.
+    checkAge(issuedAtMs, now);
+    this.#forget(now);
+    if (this.#seen.size >= this.#maxRemembered) throw new RequestError("BUSY", "too many requests within the window");
     this.#seen.delete(key);
     this.#seen.set(key, issuedAtMs);
   }
 
-  /** Drops, from the oldest arrival on, what {@link checkTime} refuses by its age. */
-  #forget(): void {
-    const oldest = this.#time.nowMs() - REQUEST_WINDOW_MS;
+  /** Drops, from the oldest arrival on, what is refused by its age. */
+  #forget(now: number): void {
     for (const [key, issuedAtMs] of this.#seen) {
-      if (issuedAtMs >= oldest) return;
+      if (issuedAtMs >= now - REQUEST_WINDOW_MS) return;
       this.#seen.delete(key);
     }
+  }
+}
+
+function checkAge(issuedAtMs: number, now: number): void {
+  if (issuedAtMs < now - REQUEST_WINDOW_MS) {
+    throw new RequestError("REQUEST_STALE", `issued ${now - issuedAtMs} ms ago, limit ${REQUEST_WINDOW_MS}`);
   }
 }
