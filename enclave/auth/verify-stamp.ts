@@ -1,6 +1,6 @@
 /** Signatures of callers over request bodies. Every key here is public; what must be constant-time is elsewhere. */
 import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
-import { encodeHex, type Stamp, type StampScheme } from "../../protocol/index.ts";
+import { encodeHex, STAMP_SCHEMES, type Stamp, type StampScheme } from "../../protocol/index.ts";
 import { verifyDer } from "../signing/secp256k1.ts";
 
 /** SubjectPublicKeyInfo (RFC 5480, RFC 8410) up to the key's own bytes. */
@@ -17,6 +17,8 @@ export class StampVerifier {
 
   /** True if the stamp's signature is its key's over these exact bytes. */
   verify(stamp: Stamp, body: Uint8Array): boolean {
+    // OpenSSL ignores bytes after a key: without this one key would have many spellings, and each its own session.
+    if (stamp.publicKey.length !== STAMP_SCHEMES[stamp.scheme].publicKeyBytes) return false;
     switch (stamp.scheme) {
       case "SIGNATURE_SCHEME_TK_API_P256":
       case "SIGNATURE_SCHEME_TK_API_ED25519": {
