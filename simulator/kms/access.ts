@@ -2,13 +2,13 @@
 import type { KeyObject } from "node:crypto";
 import type { AttestationRoot } from "../../attestation/index.ts";
 import type { EncryptionContext } from "./ciphertext-blob.ts";
-import type { RequestContext } from "./conditions.ts";
 import { KmsError } from "./errors.ts";
 import { type KmsInput, mustHave } from "./input.ts";
 import type { SimulatedKey } from "./key-store.ts";
 import { decideByPolicy } from "./policy-decision.ts";
 import type { Identity } from "./principal.ts";
-import { conditionKeysOf, judgeRecipient, type RecipientJudgement, recipientKeyOf } from "./recipient.ts";
+import { judgeRecipient, recipientKeyOf } from "./recipient.ts";
+import { contextKeysOf } from "./request-context.ts";
 
 /** KMS API Reference, RecipientInfo: AttestationDocument has 1 to 262144 bytes. */
 const MAX_DOCUMENT_BYTES = 262_144;
@@ -60,35 +60,24 @@ export async function checkAccess(access: Access): Promise<KeyObject | null> {
         caller: access.caller,
         action: `kms:${access.operation}`,
         resource: key.arn,
-        context: contextOf(access, judgement),
+        context: contextKeysOf({
+          caller: access.caller,
+          operation: access.operation,
+          pcrs: judgement === null ? null : judgement.attestation.pcrs,
+          encryptionContext: access.encryptionContext,
+        }),
       },
       key.policy,
     );
     if (decision.kind === "deny") {
-      const statement = decision.reason === "EXPLICIT_DENY" ? `denied by statement ${decision.statement}` : "no allow";
+      const statement =
+        decision.reason === "EXPLICIT_DENY"
+          ? `denied by statement ${decision.statement.sid ?? "without Sid"}`
+          : "no allow";
       throw denied(access, decision.reason, statement);
     }
   }
   return judgement === null ? null : recipientKeyOf(judgement.attestation);
-}
-
-function contextOf(access: Access, judgement: RecipientJudgement | null): RequestContext {
-  const context = new Map<string, string[]>([
-    ["kms:calleraccount", [access.caller.accountId]],
-    ["aws:principalarn", [access.caller.principalArn]],
-    ["aws:securetransport", ["true"]],
-  ]);
-  if (judgement?.kind === "verified") {
-    for (const [key, values] of conditionKeysOf(judgement.attestation)) context.set(key, [...values]);
-  }
-  const { encryptionContext } = access;
-  if (encryptionContext.size > 0) context.set("kms:encryptioncontextkeys", [...encryptionContext.keys()]);
-  for (const [key, value] of encryptionContext) {
-    // Names that differ by case alone share one condition key; its values then fail closed in resolveCondition.
-    const name = `kms:encryptioncontext:${key.toLowerCase()}`;
-    context.set(name, [...(context.get(name) ?? []), value]);
-  }
-  return context;
 }
 
 /** AWS's words (nitro.md 4.2): they do not tell a bad document from a policy that wants another one. */

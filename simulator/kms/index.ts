@@ -1,3 +1,11 @@
+export {
+  type DecidedBy,
+  decideKeyAccess,
+  type KeyAccessDecision,
+  type KeyAccessQuestion,
+  type StatementPlace,
+  type UnresolvedCondition,
+} from "./decide-key-access.ts";
 export type { EnvelopeShape } from "./enveloped-data.ts";
 export { sealEnvelope } from "./enveloped-data.ts";
 export { KmsError, type KmsErrorCode, KmsStoreError, type KmsStoreErrorCode } from "./errors.ts";

@@ -38,16 +38,6 @@ export async function judgeRecipient(
   }
 }
 
-/** The condition keys that a verified document fills: lower-case names, lower-case hex values (nitro.md 4.4). */
-export function conditionKeysOf({ pcrs }: VerifiedAttestation): [key: string, values: readonly string[]][] {
-  return [...pcrs].flatMap(([index, value]) => {
-    const hex = [Buffer.from(value).toString("hex")];
-    const keys: [string, readonly string[]][] = [[`kms:recipientattestation:pcr${index}`, hex]];
-    if (index === 0) keys.push(["kms:recipientattestation:imagesha384", hex]);
-    return keys;
-  });
-}
-
 /** @throws {@link KmsError} `ValidationException` unless the document holds an RSA-2048 key in SPKI DER. */
 export function recipientKeyOf({ publicKey }: VerifiedAttestation): KeyObject {
   if (publicKey === null) refuse("the attestation document holds no public key");

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type KeyPolicyInput, KmsError } from "../../../simulator/kms/index.ts";
-import { decideByPolicy, type PolicyDecision } from "../../../simulator/kms/policy-decision.ts";
+import { type KeyAccessDecision, type KeyPolicyInput, KmsError } from "../../../simulator/kms/index.ts";
+import { decideByPolicy } from "../../../simulator/kms/policy-decision.ts";
 import { parseKeyPolicy } from "../../../simulator/kms/policy-document.ts";
 import { identityOf } from "../../../simulator/kms/principal.ts";
 import { matchesWildcard } from "../../../simulator/kms/wildcard.ts";
@@ -23,7 +23,7 @@ interface Asked {
   readonly keys?: Readonly<Record<string, readonly string[]>>;
 }
 
-function decide(policy: KeyPolicyInput, asked: Asked = {}): PolicyDecision {
+function decide(policy: KeyPolicyInput, asked: Asked = {}): KeyAccessDecision {
   return decideByPolicy(
     {
       caller: identityOf(asked.arn ?? SESSION_ARN),
@@ -39,11 +39,18 @@ const allowed = (policy: KeyPolicyInput, asked?: Asked) => decide(policy, asked)
 
 describe("decision", () => {
   test("says why", () => {
-    expect(decide(policyOf(ALLOW))).toEqual({ kind: "allow", statement: "A" });
-    expect(decide(policyOf(ALLOW), { action: "kms:Encrypt" })).toEqual({ kind: "deny", reason: "NO_ALLOW" });
-    expect(decide(policyOf(ALLOW, DENY))).toEqual({ kind: "deny", reason: "EXPLICIT_DENY", statement: "D" });
-    expect(decide(policyOf(DENY, ALLOW))).toEqual({ kind: "deny", reason: "EXPLICIT_DENY", statement: "D" });
-    expect(decide(policyOf(DENY))).toEqual({ kind: "deny", reason: "EXPLICIT_DENY", statement: "D" });
+    const by = "key-policy";
+    const denied = (index: number) => ({
+      ...{ kind: "deny", reason: "EXPLICIT_DENY", by, unresolved: [] },
+      statement: { index, sid: "D" },
+    });
+    expect(decide(policyOf(ALLOW))).toEqual({ kind: "allow", by, statement: { index: 0, sid: "A" }, unresolved: [] });
+    expect(decide(policyOf(ALLOW), { action: "kms:Encrypt" })).toEqual({
+      ...{ kind: "deny", reason: "NO_ALLOW", unresolved: [] },
+    });
+    expect(decide(policyOf(ALLOW, DENY))).toEqual(denied(1));
+    expect(decide(policyOf(DENY, ALLOW))).toEqual(denied(0));
+    expect(decide(policyOf(DENY))).toEqual(denied(0));
   });
 
   test.each([
