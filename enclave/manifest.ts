@@ -1,6 +1,6 @@
 /** The manifest is part of the image: every attestation covers it, and nothing the parent says can change it. */
 import { createHash } from "node:crypto";
-import { parseDocument } from "yaml";
+import { type Document, parseDocument } from "yaml";
 import { describeIssues, z } from "../protocol/index.ts";
 import { StartError } from "./errors.ts";
 
@@ -49,12 +49,28 @@ export interface Manifest extends ManifestFields {
  * @throws {@link StartError} `MANIFEST_INVALID`
  */
 export function parseManifest(bytes: Uint8Array): Manifest {
-  const document = parseDocument(Buffer.from(bytes).toString("utf8"), { uniqueKeys: true, version: "1.2" });
+  const document = parseDocument(textOf(bytes), { uniqueKeys: true, version: "1.2" });
   const [problem] = [...document.errors, ...document.warnings];
   if (problem !== undefined) throw new StartError("MANIFEST_INVALID", `not YAML: ${problem.code}`, { cause: problem });
-  const parsed = schema.safeParse(document.toJS({ maxAliasCount: 0 }));
+  const parsed = schema.safeParse(dataOf(document));
   if (!parsed.success) throw new StartError("MANIFEST_INVALID", describeIssues(parsed.error));
   return { ...parsed.data, digest: createHash("sha256").update(bytes).digest() };
+}
+
+function textOf(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new StartError("MANIFEST_INVALID", "not UTF-8", { cause });
+  }
+}
+
+function dataOf(document: Document): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 0 });
+  } catch (cause) {
+    throw new StartError("MANIFEST_INVALID", "it uses an alias: write the value out", { cause });
+  }
 }
 
 /** AWS General Reference, "AWS KMS endpoints". The region is measured, so the parent cannot send us elsewhere. */
