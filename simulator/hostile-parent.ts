@@ -1,8 +1,7 @@
 /**
  * The parent as an enemy. It stands between an enclave and an honest parent on the unix sockets of vsock/, sees every
- * message, and changes, repeats, invents or withholds what its hooks say. Without hooks it is invisible.
+ * message, and changes, repeats, invents or withholds what its hooks and its script say. Without either it is invisible.
  */
-import { once } from "node:events";
 import type { Duplex } from "node:stream";
 import {
   CREDENTIALS_PORT,
@@ -35,10 +34,13 @@ import {
   type z,
 } from "../protocol/index.ts";
 import { guestVsock, hostVsock } from "../vsock/index.ts";
+import { Lane } from "./hostile-parent/lane.ts";
+import { Mischief, type Unit } from "./hostile-parent/mischief.ts";
+import type { Direction, Done, Script } from "./hostile-parent/script.ts";
+
+export type { Direction, Done, Misdeed, Recorded, Rule, Script } from "./hostile-parent/script.ts";
 
 const CONNECT_TIMEOUT_MS = 5_000;
-
-export type Direction = "to-enclave" | "to-parent";
 
 export type WireMessage =
   | EnclaveCall
@@ -61,17 +63,27 @@ export interface HostileHooks {
   bytes?: ((direction: Direction, bytes: Uint8Array) => Uint8Array | "drop") | undefined;
   /** Each stream, before anything passes: false cuts it off. */
   stream?: ((port: number) => boolean) | undefined;
+  /** Misbehaviour as data, done to what the hooks above let through. */
+  script?: Script | undefined;
 }
 
 /** What passed, as it was before any hook. */
 export type Seen =
-  | { readonly port: number; readonly direction: Direction; readonly message: WireMessage }
+  | {
+      readonly port: number;
+      readonly direction: Direction;
+      readonly message: WireMessage;
+      /** The frame's payload, byte for byte. */
+      readonly payload: Uint8Array;
+    }
   | { readonly port: number; readonly direction: Direction; readonly bytes: Uint8Array };
 
 export interface HostileParent {
   /** May be changed at any time. */
   readonly hooks: HostileHooks;
   readonly record: Seen[];
+  /** What its scripts have done so far. */
+  readonly done: readonly Done[];
   close(): Promise<void>;
 }
 
@@ -97,6 +109,7 @@ export async function startHostileParent(options: {
 }): Promise<HostileParent> {
   const hooks: HostileHooks = { ...options.hooks };
   const record: Seen[] = [];
+  const mischief = new Mischief(() => hooks.script);
   // To the enclave it is the parent, and to the parent it is the enclave.
   const enclave = hostVsock(options.guestPath);
   const parent = guestVsock(options.hostPath);
@@ -110,11 +123,14 @@ export async function startHostileParent(options: {
     const other = from === "enclave" ? parent : enclave;
     const listener = await other.connect(port, { timeoutMs: CONNECT_TIMEOUT_MS });
     const [ofEnclave, ofParent] = from === "enclave" ? [caller, listener] : [listener, caller];
+    const stream = mischief.nextStream(port);
+    const carry = (source: Duplex, target: Duplex, direction: Direction) => {
+      const place = { port, direction, stream };
+      const lanes = { frames: new Lane(target, place, mischief, true), raw: new Lane(target, place, mischief, false) };
+      return pump(source, lanes, createTranslator(port, direction, { hooks, record }));
+    };
     try {
-      await Promise.all([
-        pump(ofEnclave, ofParent, createTranslator(port, "to-parent", { hooks, record })),
-        pump(ofParent, ofEnclave, createTranslator(port, "to-enclave", { hooks, record })),
-      ]);
+      await Promise.all([carry(ofEnclave, ofParent, "to-parent"), carry(ofParent, ofEnclave, "to-enclave")]);
     } finally {
       listener.destroy();
     }
@@ -135,12 +151,12 @@ export async function startHostileParent(options: {
     await close();
     throw error;
   }
-  return { hooks, record, close };
+  return { hooks, record, done: mischief.done, close };
 }
 
-type Translate = (bytes: Uint8Array) => Promise<Uint8Array[]>;
+type Translate = (bytes: Uint8Array) => Promise<Unit[]>;
 
-/** From the bytes of one direction of one stream to the bytes that go on. */
+/** From the bytes of one direction of one stream to the units that go on. */
 function createTranslator(
   port: number,
   direction: Direction,
@@ -152,22 +168,23 @@ function createTranslator(
   const isEgress = port === EGRESS_PORT;
   let isRaw = false;
 
-  function translateRaw(bytes: Uint8Array): Uint8Array[] {
+  function translateRaw(bytes: Uint8Array): Unit[] {
     if (bytes.length === 0) return [];
     record.push({ port, direction, bytes });
     const verdict = hooks.bytes?.(direction, bytes) ?? bytes;
-    return verdict === "drop" ? [] : [verdict];
+    return verdict === "drop" ? [] : [{ of: "bytes", message: null, bytes: verdict }];
   }
 
   return async (bytes) => {
     if (isRaw) return translateRaw(bytes);
-    const out: Uint8Array[] = [];
+    const out: Unit[] = [];
     for (const payload of decoder.push(bytes, isEgress ? 1 : undefined)) {
       const message = decodeCbor(schema, payload);
-      record.push({ port, direction, message });
+      record.push({ port, direction, message, payload });
       const verdict = (await hooks.message?.(port, direction, message)) ?? message;
       const messages = verdict === "drop" ? [] : [verdict].flat();
-      out.push(...messages.map((one) => encodeFrame(encodeCbor(one))));
+      const of = nameOf(port, message);
+      out.push(...messages.map((one) => ({ of, message: one, bytes: encodeFrame(encodeCbor(one)) })));
       isRaw = isEgress;
     }
     if (isRaw) out.push(...translateRaw(decoder.takeRest()));
@@ -175,22 +192,24 @@ function createTranslator(
   };
 }
 
-/** One direction: an end goes on as an end, and the other direction stays open. */
-async function pump(source: Duplex, target: Duplex, translate: Translate): Promise<void> {
-  for await (const bytes of source.iterator({ destroyOnReturn: false })) {
-    for (const out of await translate(bytes as Uint8Array)) {
-      if (target.destroyed) throw new Error("the other side is gone");
-      if (!target.write(out)) await drained(target);
-    }
-  }
-  target.end();
+/** What a script calls a message. */
+function nameOf(port: number, message: WireMessage): string {
+  if ("kind" in message) return message.kind;
+  if (port === EGRESS_PORT) return "connect";
+  return port === LOG_PORT ? "line" : "answer";
 }
 
-async function drained(target: Duplex): Promise<void> {
-  const abort = new AbortController();
-  try {
-    await Promise.race([once(target, "drain", abort), once(target, "close", abort)]);
-  } finally {
-    abort.abort();
+/** One direction: an end goes on as an end, and the other direction stays open. */
+async function pump(
+  source: Duplex,
+  lanes: { readonly frames: Lane; readonly raw: Lane },
+  translate: Translate,
+): Promise<void> {
+  for await (const bytes of source.iterator({ destroyOnReturn: false })) {
+    for (const unit of await translate(bytes as Uint8Array)) {
+      await (unit.message === null ? lanes.raw : lanes.frames).pass(unit);
+    }
   }
+  await lanes.frames.settle();
+  await lanes.raw.end();
 }
