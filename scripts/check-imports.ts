@@ -18,6 +18,7 @@ const ANY = ["*"] as const;
 const ZONES: Readonly<Record<string, Zone>> = {
   attestation: { folders: [], packages: [], node: false },
   protocol: { folders: [], packages: ["zod/mini", "cborg"], node: false },
+  "kms-policy": { folders: [], packages: [], node: false },
   vsock: { folders: ["protocol"], packages: [], node: true },
   enclave: {
     folders: ["attestation", "protocol", "vsock"],
@@ -47,12 +48,22 @@ const ZONES: Readonly<Record<string, Zone>> = {
   },
   client: { folders: ["attestation", "protocol"], packages: [], node: false },
   simulator: {
-    folders: ["attestation", "protocol", "vsock", "enclave", "parent-proxy", "client"],
+    folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client"],
     packages: ["cborg", "jose", "yaml"],
     node: true,
   },
   cli: {
-    folders: ["attestation", "protocol", "vsock", "enclave", "parent-proxy", "client", "eif", "simulator"],
+    folders: [
+      "attestation",
+      "protocol",
+      "kms-policy",
+      "vsock",
+      "enclave",
+      "parent-proxy",
+      "client",
+      "eif",
+      "simulator",
+    ],
     packages: [],
     node: true,
   },

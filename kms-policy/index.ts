@@ -1,0 +1,12 @@
+export { KeyPolicyError, type KeyPolicyErrorCode } from "./errors.ts";
+export {
+  formatKeyPolicy,
+  generateKeyPolicy,
+  type KeyPolicyDocument,
+  type KeyPolicyParameters,
+  MAX_POLICY_BYTES,
+  type PolicyStatement,
+} from "./generate.ts";
+export { createPcrValues, MAX_PCRS_IN_SET, MAX_SETS, type PcrValues } from "./pcr-set.ts";
+export type { KeyPrincipals } from "./principals.ts";
+export { type Rotation, type RotationStep, rotateKeyPolicy } from "./rotate.ts";
