@@ -1,0 +1,40 @@
+/** Codes are promises to callers and operators: each must have a test in which it comes up. */
+import { globSync, readFileSync } from "node:fs";
+import { relative } from "node:path";
+import { expect, test } from "vitest";
+import { ERROR_CODES } from "../protocol/index.ts";
+
+const ROOT = new URL("..", import.meta.url).pathname;
+const OWN = relative(ROOT, import.meta.filename);
+
+const tests = globSync("test/**/*.ts", { cwd: ROOT })
+  .filter((file) => file !== OWN)
+  .map((file) => readFileSync(`${ROOT}/${file}`, "utf8"));
+
+/** A union of string literals, read from the source: types leave nothing to import. */
+function codesOf(file: string, union: string): string[] {
+  const source = readFileSync(`${ROOT}/${file}`, "utf8");
+  const declaration = new RegExp(`export type ${union} =([^;]*);`).exec(source)?.[1] ?? "";
+  const codes = [...declaration.matchAll(/"([A-Z_]+)"/g)].map(([, code = ""]) => code);
+  // An empty list would pass whatever the tests do.
+  if (codes.length < 2) throw new Error(`${file}: no union ${union}`);
+  return codes;
+}
+
+/** What the enclave answers when it does not know why: no input is known to bring it about. */
+const UNREACHABLE = new Set(["INTERNAL"]);
+
+const enclaveCodes = Object.keys(ERROR_CODES).filter((code) => !code.startsWith("PARENT_") && !UNREACHABLE.has(code));
+
+test.each([
+  ...codesOf("enclave/errors.ts", "StartErrorCode").map((code) => ["StartErrorCode", code] as const),
+  ...codesOf("client/errors.ts", "ClientErrorCode").map((code) => ["ClientErrorCode", code] as const),
+  ...enclaveCodes.map((code) => ["EnclaveErrorCode", code] as const),
+])("%s %s has a test", (_union, code) => {
+  expect(tests.some((source) => source.includes(`"${code}"`))).toBe(true);
+});
+
+test("a code that nobody tests would be found", () => {
+  const untested = ["NO", "SUCH", "CODE"].join("_");
+  expect(tests.some((source) => source.includes(`"${untested}"`))).toBe(false);
+});
