@@ -8,6 +8,8 @@ import {
   decodeBase64url,
   encodeHex,
   ProtocolError,
+  STAMP_HEADER,
+  stampsDigestInput,
 } from "../protocol/index.ts";
 import { ClientError } from "./errors.ts";
 
@@ -18,6 +20,11 @@ export interface ExpectedEnclave {
   readonly pcrs: readonly PcrSet[];
   /** SHA-256 of the manifest in the image, 32 bytes, or the word for not asking (the image's PCRs cover it as well). */
   readonly manifestDigest: Uint8Array | "covered-by-pcrs";
+  /**
+   * The vault's id, 16 bytes, as {@link Client.vaultId} showed it when the deployment was set up; or the word for taking
+   * any. A parent that hides the records makes the enclave start a new vault: genuine, empty, and with another id.
+   */
+  readonly vaultId: Uint8Array | "any";
 }
 
 export interface AttestedEnclaveOptions {
@@ -30,7 +37,14 @@ export interface AttestedEnclaveOptions {
   readonly monotonicMs: () => number;
 }
 
+/** What came back; `isSigned` is true only for the enclave's own answer to this very request. */
+export interface PostedAnswer {
+  readonly body: Uint8Array;
+  readonly isSigned: boolean;
+}
+
 interface Attested {
+  readonly vault: Uint8Array | null;
   readonly answerKey: CryptoKey;
   /** Add to the monotonic clock for the enclave's own, or a little less. */
   readonly clockOffsetMs: number;
@@ -53,10 +67,15 @@ export class AttestedEnclave {
    * Asks for a fresh document and verifies it.
    *
    * @throws {@link ClientError} `UNREACHABLE`, `ATTESTATION_UNAVAILABLE`, `ATTESTATION_NOT_FOR_CALLERS`,
-   *   `MANIFEST_MISMATCH`; and AttestationError, for a document that must not be trusted.
+   *   `MANIFEST_MISMATCH`, `VAULT_MISMATCH`; and AttestationError, for a document that must not be trusted.
    */
   static async connect(options: AttestedEnclaveOptions): Promise<AttestedEnclave> {
     return new AttestedEnclave(options, await attest(options));
+  }
+
+  /** Which vault the enclave has open; null if it had none when it was last asked. */
+  get vaultId(): Uint8Array | null {
+    return this.#attested.vault;
   }
 
   /** The enclave's clock as far as we can tell: behind it by the time that a document took to reach us. */
@@ -69,37 +88,46 @@ export class AttestedEnclave {
    *
    * @throws {@link ClientError} `UNREACHABLE`, `ANSWER_SIGNATURE_INVALID`
    */
-  async post(
-    path: string,
-    body: Uint8Array<ArrayBuffer>,
-    headers: Headers,
-  ): Promise<{ body: Uint8Array; isSigned: boolean; status: number }> {
+  async post(path: string, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
+    const headers = new Headers({ "content-type": "application/json" });
+    for (const stamp of stamps) headers.append(STAMP_HEADER, stamp);
     const response = await reach(() =>
       this.#options.fetch(new URL(path, this.#options.url), { method: "POST", body, headers, redirect: "error" }),
     );
     const answer = new Uint8Array(await reach(() => response.arrayBuffer()));
     const header = response.headers.get(ANSWER_SIGNATURE_HEADER);
     const { status } = response;
-    if (header === null) return { body: answer, isSigned: false, status };
+    if (header === null) return { body: answer, isSigned: false };
     const signature = decodeSignature(header);
     const input = answerSigningInput({
       requestDigest: await sha256(body),
+      stampsDigest: await sha256(stampsDigestInput(stamps)),
       status,
       answerDigest: await sha256(answer),
     });
-    if (!(await this.#isSigned(input, signature))) {
+    if (!(await isSigned(this.#attested, input, signature))) {
       // An enclave that was started anew has another key, and another document to prove it.
-      this.#attested = await attest(this.#options);
-      if (!(await this.#isSigned(input, signature))) {
+      const fresh = await attest(this.#options);
+      if (!(await isSigned(fresh, input, signature))) {
         throw new ClientError("ANSWER_SIGNATURE_INVALID", "the answer is not the enclave's answer to this request");
       }
+      this.#attested = fresh;
     }
-    return { body: answer, isSigned: true, status };
+    return { body: answer, isSigned: true };
   }
 
-  #isSigned(input: Uint8Array<ArrayBuffer>, signature: Uint8Array<ArrayBuffer>): Promise<boolean> {
-    return crypto.subtle.verify("Ed25519", this.#attested.answerKey, signature, input);
+  /** Asks for a new document, and so for the time: a computer that slept has lost count of it. */
+  async refresh(): Promise<void> {
+    this.#attested = await attest(this.#options);
   }
+}
+
+function isSigned(
+  { answerKey }: Attested,
+  input: Uint8Array<ArrayBuffer>,
+  signature: Uint8Array<ArrayBuffer>,
+): Promise<boolean> {
+  return crypto.subtle.verify("Ed25519", answerKey, signature, input);
 }
 
 async function attest(options: AttestedEnclaveOptions): Promise<Attested> {
@@ -120,11 +148,15 @@ async function attest(options: AttestedEnclaveOptions): Promise<Attested> {
     maxAgeMs: MAX_AGE_MS,
   });
   const clockOffsetMs = document.timestampMs - monotonicMs();
-  const { answerKey, manifest } = forCallers(document.publicKey, document.userData);
+  const { answerKey, manifest, vault } = forCallers(document.publicKey, document.userData);
   if (expected.manifestDigest !== "covered-by-pcrs" && encodeHex(expected.manifestDigest) !== encodeHex(manifest)) {
     throw new ClientError("MANIFEST_MISMATCH", "the enclave's manifest is not the expected one");
   }
+  if (expected.vaultId !== "any" && (vault === null || encodeHex(expected.vaultId) !== encodeHex(vault))) {
+    throw new ClientError("VAULT_MISMATCH", "the enclave has not opened the expected vault");
+  }
   return {
+    vault,
     answerKey: await crypto.subtle.importKey("raw", Uint8Array.from(answerKey), "Ed25519", false, ["verify"]),
     clockOffsetMs,
   };
@@ -133,11 +165,11 @@ async function attest(options: AttestedEnclaveOptions): Promise<Attested> {
 function forCallers(
   publicKey: Uint8Array | null,
   userData: Uint8Array | null,
-): { answerKey: Uint8Array; manifest: Uint8Array } {
+): { answerKey: Uint8Array; manifest: Uint8Array; vault: Uint8Array | null } {
   try {
-    const { purpose, manifest } = decodeAttestedUserData(userData ?? new Uint8Array(0));
+    const { purpose, manifest, vault } = decodeAttestedUserData(userData ?? new Uint8Array(0));
     if (purpose === "cloister/callers/v1") {
-      return { answerKey: decodeAttestedKeys(publicKey ?? new Uint8Array(0)).answerKey, manifest };
+      return { answerKey: decodeAttestedKeys(publicKey ?? new Uint8Array(0)).answerKey, manifest, vault };
     }
   } catch (cause) {
     if (!(cause instanceof ProtocolError)) throw cause;

@@ -10,7 +10,6 @@ import {
   type Params,
   ProtocolError,
   type Result,
-  STAMP_HEADER,
 } from "../protocol/index.ts";
 import { AttestedEnclave, type ExpectedEnclave } from "./attested-enclave.ts";
 import { ClientError, RefusedError } from "./errors.ts";
@@ -61,6 +60,11 @@ export class Client {
     this.#deployment = deployment;
   }
 
+  /** The id of the vault that the enclave has open: keep it, and expect it from then on. Null before it is ready. */
+  get vaultId(): Uint8Array | null {
+    return this.#enclave.vaultId;
+  }
+
   /** Creates an app, with the stamps of as many administrators as the manifest asks for. */
   createApp(
     keys: readonly StampKey[],
@@ -102,18 +106,21 @@ export class Client {
       issuedAtMs: this.#enclave.nowMs(),
       params: params as JsonValue,
     });
-    const headers = new Headers({ "content-type": "application/json" });
-    for (const key of options.keys) {
-      const { scheme, publicKey } = key;
-      headers.append(STAMP_HEADER, encodeStamp({ scheme, publicKey, signature: await key.sign(body) }));
-    }
-    const { body: answerBody, isSigned } = await this.#enclave.post(`/v1/${operation}`, body, headers);
+    const stamps = await Promise.all(
+      options.keys.map(async (key) => {
+        const { scheme, publicKey } = key;
+        return encodeStamp({ scheme, publicKey, signature: await key.sign(body) });
+      }),
+    );
+    const { body: answerBody, isSigned } = await this.#enclave.post(`/v1/${operation}`, body, stamps);
     const answer = decode(answerBody);
     if ("error" in answer) {
       const { code, message } = answer.error;
       if (!isSigned && !code.startsWith("PARENT_")) {
         throw new ClientError("ANSWER_NOT_SIGNED", "an answer in the enclave's name without its signature");
       }
+      // The next request is dated anew; this one may have been acted on when it first came.
+      if (code === "REQUEST_STALE") await this.#enclave.refresh();
       throw new RefusedError(code, message, { isFromEnclave: isSigned });
     }
     if (!isSigned) throw new ClientError("ANSWER_NOT_SIGNED", "a result without the enclave's signature");

@@ -5,6 +5,7 @@ export type ClientErrorCode =
   | "ATTESTATION_UNAVAILABLE"
   | "ATTESTATION_NOT_FOR_CALLERS"
   | "MANIFEST_MISMATCH"
+  | "VAULT_MISMATCH"
   | "ANSWER_NOT_SIGNED"
   | "ANSWER_SIGNATURE_INVALID"
   | "ANSWER_MALFORMED";
@@ -20,7 +21,12 @@ export class ClientError extends Error {
   }
 }
 
-/** A request was refused. Branch on `code`; the message is for people. */
+/**
+ * A request was refused. Branch on `code`; the message is for people.
+ *
+ * A refusal does not prove that nothing was done: a parent can show the enclave a request twice and hand over the second
+ * answer, such as `REQUEST_REPLAYED` or `REQUEST_STALE`. Ask again with the same `requestId`.
+ */
 export class RefusedError extends Error {
   override readonly name = "RefusedError";
   readonly code: ErrorCode;

@@ -1,5 +1,5 @@
 import { createHash, type KeyObject, sign } from "node:crypto";
-import { answerSigningInput } from "../protocol/index.ts";
+import { answerSigningInput, stampsDigestInput } from "../protocol/index.ts";
 
 export interface SignedAnswer {
   /** An HTTP status. */
@@ -10,10 +10,27 @@ export interface SignedAnswer {
   readonly signature: Uint8Array;
 }
 
+/** A request as it came: what an answer is bound to. */
+export interface ReceivedRequest {
+  readonly body: Uint8Array;
+  /** `X-Stamp` header values. */
+  readonly stamps: readonly string[];
+}
+
 /** Signs an answer to one request: neither its words nor the request that it answers can be changed afterwards. */
-export function signAnswer(answerKey: KeyObject, request: Uint8Array, status: number, answer: object): SignedAnswer {
+export function signAnswer(
+  answerKey: KeyObject,
+  request: ReceivedRequest,
+  status: number,
+  answer: object,
+): SignedAnswer {
   const body = Buffer.from(JSON.stringify(answer), "utf8");
-  const input = answerSigningInput({ requestDigest: sha256(request), status, answerDigest: sha256(body) });
+  const input = answerSigningInput({
+    requestDigest: sha256(request.body),
+    stampsDigest: sha256(stampsDigestInput(request.stamps)),
+    status,
+    answerDigest: sha256(body),
+  });
   return { status, body, signature: sign(null, input, answerKey) };
 }
 

@@ -38,6 +38,10 @@ export class LogStream {
     this.#opening = true;
     this.#open()
       .then((stream) => {
+        if (this.#closed) {
+          stream.destroy();
+          return;
+        }
         this.#stream = stream;
         stream.resume();
         stream.on("drain", () => this.#flush());

@@ -1,12 +1,13 @@
 /** The manifest is part of the image: every attestation covers it, and nothing the parent says can change it. */
 import { createHash } from "node:crypto";
 import { type Document, parseDocument } from "yaml";
-import { describeIssues, z } from "../protocol/index.ts";
+import { describeIssues, MAX_STAMPS, z } from "../protocol/index.ts";
 import { StartError } from "./errors.ts";
 
-const hostAndPort = z
-  .string()
-  .check(z.regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?:[0-9]{1,5}$/, "expected host:port in lower case"));
+const hostAndPort = z.string().check(
+  z.regex(/^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?:[1-9][0-9]{0,4}$/, "expected host:port in lower case"),
+  z.refine((text) => Number(text.split(":")[1]) <= 65_535, "a port over 65535"),
+);
 
 const schema = z
   .strictObject({
@@ -20,10 +21,10 @@ const schema = z
       .check(z.regex(/^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key\/[A-Za-z0-9-]+$/, "expected a full KMS key ARN")),
     administrators: z.strictObject({
       threshold: z.int().check(z.minimum(1)),
-      /** P-256, compressed, hex. */
+      /** P-256, compressed, hex; no more than one request can carry stamps. */
       publicKeys: z
         .array(z.string().check(z.regex(/^0[23][0-9a-f]{64}$/, "expected a compressed P-256 key in lower-case hex")))
-        .check(z.minLength(1), z.maxLength(32)),
+        .check(z.minLength(1), z.maxLength(MAX_STAMPS)),
     }),
     /** Hosts from which identity providers' keys may be fetched, besides KMS. */
     egress: z.array(hostAndPort).check(z.maxLength(64)),

@@ -16,7 +16,7 @@ import {
   RequestError,
   type Stamp,
 } from "../protocol/index.ts";
-import { type SignedAnswer, signAnswer } from "./answer.ts";
+import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts";
 import type { StampVerifier } from "./auth/verify-stamp.ts";
 import type { Log } from "./log.ts";
 import { createApp } from "./operations/create-app.ts";
@@ -41,42 +41,40 @@ export class Signer {
   }
 
   /** Never rejects: a refusal is an answer, and signed like one. */
-  async handle(body: Uint8Array, stampHeaders: readonly string[]): Promise<SignedAnswer> {
+  async handle(request: ReceivedRequest): Promise<SignedAnswer> {
     const { answerKey, log } = this.#options;
     const startedAt = performance.now();
     let requestId: string | null = null;
     let operation: OperationName | "unknown" = "unknown";
     try {
-      const envelope = decodeEnvelope(body);
+      const envelope = decodeEnvelope(request.body);
       requestId = envelope.requestId;
       operation = knownOperation(envelope.operation);
-      const result = await this.#run(operation, envelope, body, stampHeaders);
+      const result = await this.#run(operation, envelope, request);
       log.info("request", { operation, status: 200, durationMs: elapsedMs(startedAt) });
-      return signAnswer(answerKey, body, 200, { requestId, result });
+      return signAnswer(answerKey, request, 200, { requestId, result });
     } catch (error) {
       const { code, message } = asRefusal(error);
       const { status } = ERROR_CODES[code];
       log[status >= 500 ? "error" : "info"]("request", { operation, status, code, durationMs: elapsedMs(startedAt) });
-      return signAnswer(answerKey, body, status, { requestId, error: { code, message } });
+      return signAnswer(answerKey, request, status, { requestId, error: { code, message } });
     }
   }
 
-  async #run(
-    name: OperationName,
-    envelope: RequestEnvelope,
-    body: Uint8Array,
-    stampHeaders: readonly string[],
-  ): Promise<object> {
+  async #run(name: OperationName, envelope: RequestEnvelope, received: ReceivedRequest): Promise<object> {
     const { services } = this.#options;
     const { deployment } = services.manifest;
     const appId = appIdOf(envelope.audience, deployment);
     if ((appId === null) !== (OPERATIONS[name].caller === "administrators")) throw wrongAudience(deployment);
-    await services.replays.checkTime(envelope.issuedAtMs);
-    const stamped: StampedRequest = { envelope, stamps: this.#verifyStamps(body, stampHeaders) };
+    services.replays.checkTime(envelope.issuedAtMs);
+    const stamps = this.#verifyStamps(received);
+    const stamped: StampedRequest = { envelope, stamps };
     if (name === "create_app") return createApp(stamped, parseParams(name, envelope), services);
 
     if (appId === null) throw wrongAudience(deployment);
-    const request: AppRequest = { ...stamped, appId };
+    const [stamp, ...others] = stamps;
+    if (others.length > 0) throw new RequestError("STAMP_UNEXPECTED", "one stamp: that of the session's key");
+    const request: AppRequest = { envelope, stamp, appId };
     switch (name) {
       case "register_session":
         return registerSession(request, parseParams(name, envelope), services);
@@ -91,8 +89,8 @@ export class Signer {
     }
   }
 
-  #verifyStamps(body: Uint8Array, headers: readonly string[]): readonly [Stamp, ...Stamp[]] {
-    const [first, ...others] = headers.map((header) => {
+  #verifyStamps({ body, stamps }: ReceivedRequest): readonly [Stamp, ...Stamp[]] {
+    const [first, ...others] = stamps.map((header) => {
       const stamp = decodeStampHeader(header);
       if (!this.#options.stamps.verify(stamp, body)) {
         throw new RequestError("STAMP_INVALID", "the stamp's signature is not its key's over this body");

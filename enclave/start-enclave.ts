@@ -16,7 +16,7 @@ import {
   REQUEST_PORT,
 } from "../protocol/index.ts";
 import { serveCalls, type Vsock } from "../vsock/index.ts";
-import { type SignedAnswer, signAnswer } from "./answer.ts";
+import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts";
 import { Apps } from "./apps/apps.ts";
 import { JwksCache } from "./auth/jwks-cache.ts";
 import { ReplayGuard } from "./auth/replay-guard.ts";
@@ -63,8 +63,9 @@ export interface Enclave {
 const KMS_CALLS_AT_START = 2;
 const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 10_000;
-/** The monotonic clock's drift over this is far below a millisecond's worth of anything that is decided by time. */
+/** 50 ppm of drift make 3 ms in this time: far less than any window here. */
 const CLOCK_CHECK_MS = 60_000;
+const MAX_ATTESTING = 64;
 
 /**
  * Starts the enclave. It listens at once, so that the parent can ask where it stands, and answers requests once ready.
@@ -97,6 +98,9 @@ class RunningEnclave implements Enclave {
   readonly #stopping = new AbortController();
   readonly #connections = new Set<{ drain: () => Promise<void> }>();
   #phase: Phase = { name: "booting" };
+  /** Null until the vault is open. */
+  #vaultId: Uint8Array | null = null;
+  #attesting = 0;
   #closeParts: (() => void)[] = [];
 
   constructor(options: EnclaveOptions, manifest: Manifest) {
@@ -197,8 +201,7 @@ class RunningEnclave implements Enclave {
     try {
       const { records, ids, isNew } = await openVault({ store, kms, manifest, randomness });
       this.#log.info(isNew ? "vault-made" : "vault-opened");
-      this.#closeParts.push(closeAll);
-      return new Signer({
+      const signer = new Signer({
         answerKey: this.#answerKeys.privateKey,
         stamps: new StampVerifier(),
         services: {
@@ -213,6 +216,9 @@ class RunningEnclave implements Enclave {
         },
         log: this.#log,
       });
+      this.#closeParts.push(closeAll);
+      this.#vaultId = ids.vaultId();
+      return signer;
     } catch (error) {
       closeAll();
       throw error;
@@ -228,9 +234,7 @@ class RunningEnclave implements Enclave {
   async #handle(call: EnclaveCall): Promise<Omit<EnclaveAnswer, "id">> {
     switch (call.kind) {
       case "operation":
-        return this.#phase.name === "ready"
-          ? await this.#phase.signer.handle(call.body, call.stamps)
-          : this.#answerNotReady(call.body);
+        return this.#phase.name === "ready" ? await this.#phase.signer.handle(call) : this.#answerNotReady(call);
       case "attestation":
         return await this.#answerAttestation(call.nonce);
       case "status":
@@ -239,7 +243,7 @@ class RunningEnclave implements Enclave {
   }
 
   /** Signed like any answer, but without the request's id: the request was not read. */
-  #answerNotReady(request: Uint8Array): SignedAnswer {
+  #answerNotReady(request: ReceivedRequest): SignedAnswer {
     const error = { code: "NOT_READY", message: "the enclave has not opened its vault" } as const;
     return signAnswer(this.#answerKeys.privateKey, request, ERROR_CODES.NOT_READY.status, { requestId: null, error });
   }
@@ -249,16 +253,26 @@ class RunningEnclave implements Enclave {
       const limits = `${MIN_ATTESTATION_NONCE_BYTES} to ${MAX_ATTESTATION_NONCE_BYTES}`;
       return refusal("INVALID_PARAMS", `a nonce of ${nonce.length} bytes, expected ${limits}`);
     }
+    // The NSM answers one by one: a crowd that asks it would keep the enclave's own questions waiting.
+    if (this.#attesting >= MAX_ATTESTING) return refusal("BUSY", "too many callers ask for attestation");
+    this.#attesting += 1;
     try {
       const document = await this.#attest("cloister/callers/v1", nonce, this.#attestedKeys());
       return { status: 200, body: document, signature: null };
     } catch {
       return refusal("INTERNAL", "the NSM gave no document");
+    } finally {
+      this.#attesting -= 1;
     }
   }
 
   #attest(purpose: AttestedPurpose, nonce: Uint8Array | null, publicKey: Uint8Array): Promise<Uint8Array> {
-    const userData = encodeAttestedUserData({ v: 1, purpose, manifest: this.#manifest.digest });
+    const userData = encodeAttestedUserData({
+      v: 1,
+      purpose,
+      manifest: this.#manifest.digest,
+      vault: this.#vaultId,
+    });
     return this.#nsm.attest({ userData, nonce, publicKey });
   }
 
@@ -288,7 +302,7 @@ class RunningEnclave implements Enclave {
 }
 
 /** Where a document was asked for: it would have carried its own proof, and its refusal needs none. */
-function refusal(code: "INVALID_PARAMS" | "INTERNAL", message: string): Omit<EnclaveAnswer, "id"> {
+function refusal(code: "INVALID_PARAMS" | "BUSY" | "INTERNAL", message: string): Omit<EnclaveAnswer, "id"> {
   const body = Buffer.from(JSON.stringify({ requestId: null, error: { code, message } }));
   return { status: ERROR_CODES[code].status, body, signature: null };
 }

@@ -1,4 +1,8 @@
-/** What the enclave's answer key signs, so that an answer can be neither changed nor given to another request. */
+/**
+ * What the enclave's answer key signs, so that an answer can be neither changed nor given to another request, nor to
+ * the same body under another's stamp: a relay that puts its own stamp in a caller's place gets an answer that the
+ * caller does not accept.
+ */
 import { type ErrorCode, isErrorCode, ProtocolError } from "./errors.ts";
 import { type JsonValue, parseStrictJson } from "./strict-json.ts";
 import { z } from "./zod.ts";
@@ -9,25 +13,33 @@ const CONTEXT = new TextEncoder().encode("cloister/response/v1");
 const DIGEST_BYTES = 32;
 
 /**
- * The Ed25519 message: context ‖ SHA-256(request body) ‖ status (u16 big-endian) ‖ SHA-256(answer body).
+ * The Ed25519 message: context ‖ SHA-256(request body) ‖ SHA-256(stamps) ‖ status (u16 big-endian) ‖ SHA-256(answer body).
  *
- * @param digests - Both SHA-256, 32 bytes.
+ * @param digests - Each SHA-256, 32 bytes; that of the stamps over {@link stampsDigestInput}.
  */
 export function answerSigningInput(digests: {
   readonly requestDigest: Uint8Array;
+  readonly stampsDigest: Uint8Array;
   readonly status: number;
   readonly answerDigest: Uint8Array;
 }): Uint8Array<ArrayBuffer> {
-  const input = new Uint8Array(CONTEXT.length + DIGEST_BYTES + 2 + DIGEST_BYTES);
+  const input = new Uint8Array(CONTEXT.length + DIGEST_BYTES * 2 + 2 + DIGEST_BYTES);
   let at = 0;
   input.set(CONTEXT, at);
   at += CONTEXT.length;
   input.set(digests.requestDigest, at);
   at += DIGEST_BYTES;
+  input.set(digests.stampsDigest, at);
+  at += DIGEST_BYTES;
   new DataView(input.buffer).setUint16(at, digests.status);
   at += 2;
   input.set(digests.answerDigest, at);
   return input;
+}
+
+/** The stamps as they were sent, each header value with a line feed after it: none contains one. */
+export function stampsDigestInput(headers: readonly string[]): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(headers.map((header) => `${header}\n`).join(""));
 }
 
 const answer = z.union([

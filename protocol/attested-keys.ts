@@ -43,13 +43,15 @@ const userData = z.strictObject({
   purpose: z.enum(ATTESTED_PURPOSES),
   /** SHA-256 of the manifest file. */
   manifest: bytesOf(32),
+  /** Which vault is open; null while none is. A new one in an old one's place shows here. */
+  vault: z.nullable(bytesOf(16)),
 });
 
 export type AttestedUserData = z.output<typeof userData>;
 
 /** The document's `user_data`. */
 export function encodeAttestedUserData(data: AttestedUserData): Uint8Array<ArrayBuffer> {
-  return encodeCbor({ v: data.v, purpose: data.purpose, manifest: data.manifest });
+  return encodeCbor({ v: data.v, purpose: data.purpose, manifest: data.manifest, vault: data.vault });
 }
 
 /** @throws {@link ProtocolError} `MALFORMED_MESSAGE` */

@@ -3,7 +3,7 @@ import { decode, encode } from "cborg";
 import { ProtocolError } from "./errors.ts";
 import type { z } from "./zod.ts";
 
-/** Messages nest three deep at most: message, list of changes, change. */
+/** Messages and records nest four deep at most: an app, its issuers, one of them, its audiences. */
 const MAX_DEPTH = 4;
 
 /** Encodes one message. Keys keep the order in which they are written: wire fixtures are fixed bytes. */

@@ -15,6 +15,7 @@ export const ERROR_CODES = {
   STAMP_MISSING: { status: 401, retry: false },
   STAMP_MALFORMED: { status: 400, retry: false },
   STAMP_INVALID: { status: 401, retry: false },
+  STAMP_UNEXPECTED: { status: 400, retry: false },
   NOT_ENOUGH_ADMINISTRATORS: { status: 403, retry: false },
   SESSION_UNKNOWN: { status: 401, retry: false },
   SESSION_EXPIRED: { status: 401, retry: false },

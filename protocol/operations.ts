@@ -26,7 +26,7 @@ const issuer = z.strictObject({
   /** Compared with `iss` byte for byte. */
   issuer: z.string().check(z.minLength(1), z.maxLength(512)),
   /** `aud` must name one of these. */
-  audiences: z.array(z.string().check(z.minLength(1), z.maxLength(512))).check(z.minLength(1), z.maxLength(16)),
+  audiences: z.array(z.string().check(z.minLength(1), z.maxLength(128))).check(z.minLength(1), z.maxLength(8)),
   /** RFC 7517 key set; its host must stand in the manifest too. */
   jwksUri: httpsUrl,
   algorithms: z.array(z.enum(JWT_ALGORITHMS)).check(z.minLength(1), z.maxLength(JWT_ALGORITHMS.length)),
@@ -63,7 +63,12 @@ export const OPERATIONS = {
     caller: "administrators",
     params: z.strictObject({
       name: z.string().check(z.minLength(1), z.maxLength(128)),
-      issuers: z.array(issuer).check(z.minLength(1), z.maxLength(16)),
+      /** At their greatest they still fit into one record. */
+      issuers: z.array(issuer).check(
+        z.minLength(1),
+        z.maxLength(8),
+        z.refine((issuers) => new Set(issuers.map((each) => each.issuer)).size === issuers.length, "an issuer twice"),
+      ),
       /** Seconds; 900 is customary. */
       sessionLifetimeS: z.int().check(z.minimum(1), z.maximum(86_400)),
       signingPolicy,

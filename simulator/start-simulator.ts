@@ -218,6 +218,7 @@ class RunningSimulator implements Simulator {
       roots: [nsmPki.root],
       pcrs: [createPcrSet([[0, pcr0]])],
       manifestDigest: manifest.digest,
+      vaultId: "any" as const,
     };
     return { state, issuer, kms, nsmPki, manifestFile, expected };
   }

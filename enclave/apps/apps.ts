@@ -1,6 +1,7 @@
+import { isDeepStrictEqual } from "node:util";
 import { OPERATIONS, type Params, RequestError, type z } from "../../protocol/index.ts";
 import type { Ids } from "../vault/ids.ts";
-import type { RecordKind, Records } from "../vault/records.ts";
+import { change, type RecordKind, type Records } from "../vault/records.ts";
 
 export type App = Params<"create_app">;
 
@@ -26,9 +27,9 @@ export class Apps {
    */
   async create(requestId: string, app: App): Promise<string> {
     const appId = this.#ids.derive("app", [requestId]);
-    if (await this.#records.write([{ name: appRecords.prefix + appId, read: null, value: app }])) return appId;
+    if (await this.#records.write([change(appRecords, appId, null, app)])) return appId;
     const existing = await this.#records.read(appRecords, appId);
-    if (existing === null || JSON.stringify(existing.value) !== JSON.stringify(app)) {
+    if (existing === null || !isDeepStrictEqual(existing.value, app)) {
       throw new RequestError("RECORD_CONFLICT", "this request id made another app: use a new one");
     }
     return appId;

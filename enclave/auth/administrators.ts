@@ -4,10 +4,9 @@ import type { Manifest } from "../manifest.ts";
 /**
  * Checks that enough distinct administrators stamped a body. The stamps' signatures have been verified.
  *
- * @returns Who asked, for the replay guard: the same administrators in one spelling.
  * @throws {@link RequestError} `NOT_ENOUGH_ADMINISTRATORS`
  */
-export function checkAdministrators(stamps: readonly Stamp[], { administrators }: Manifest): string {
+export function checkAdministrators(stamps: readonly Stamp[], { administrators }: Manifest): void {
   const known = new Set(administrators.publicKeys);
   const distinct = new Set(
     stamps
@@ -21,5 +20,4 @@ export function checkAdministrators(stamps: readonly Stamp[], { administrators }
       `${distinct.size} of ${administrators.threshold} administrators' stamps`,
     );
   }
-  return [...distinct].sort().join("+");
 }

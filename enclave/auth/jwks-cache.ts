@@ -12,6 +12,8 @@ const MAX_STALE_MS = 60 * 60_000;
 const REFETCH_INTERVAL_MS = 30_000;
 /** While there is no set at all, logins wait for the issuer to come back, and a little sooner. */
 const RETRY_INTERVAL_MS = 1_000;
+/** Anybody can send a token, so not every login may wait: the places belong to requests in sessions as well. */
+const MAX_WAITING = 128;
 const MAX_BYTES = 256 * 1024;
 const TIMEOUT_MS = 10_000;
 
@@ -33,6 +35,7 @@ export class JwksCache {
   readonly #nowMs: () => number;
   /** By URL; only administrators name URLs, so this stays small. */
   readonly #sources = new Map<string, Source>();
+  #waiting = 0;
 
   constructor(options: { readonly agent: EgressAgent; readonly nowMs: () => number }) {
     this.#agent = options.agent;
@@ -42,7 +45,7 @@ export class JwksCache {
   /**
    * Finds the key that a token's header names.
    *
-   * @throws {@link RequestError} `JWT_KEY_UNKNOWN`, `JWKS_UNAVAILABLE`
+   * @throws {@link RequestError} `JWT_KEY_UNKNOWN`, `JWKS_UNAVAILABLE`, `BUSY`
    */
   async find(jwksUri: string, header: JWTHeaderParameters): Promise<VerificationKey> {
     const source = this.#sourceOf(jwksUri);
@@ -82,7 +85,13 @@ export class JwksCache {
     source.fetching ??= this.#fetchOnce(jwksUri, source).finally(() => {
       source.fetching = undefined;
     });
-    await source.fetching;
+    if (this.#waiting >= MAX_WAITING) throw new RequestError("BUSY", "too many logins wait for issuers' keys");
+    this.#waiting += 1;
+    try {
+      await source.fetching;
+    } finally {
+      this.#waiting -= 1;
+    }
   }
 
   async #fetchOnce(jwksUri: string, source: Source): Promise<void> {

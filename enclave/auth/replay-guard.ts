@@ -1,12 +1,18 @@
 /**
  * One stamped request is acted on once. The window is measured by the trusted clock, and a request from before this
  * boot is refused: what an earlier boot acted on, this one cannot remember. A request dated ahead waits until its time
- * has come, so that no boot ever acts on one that the next would still take for new.
+ * has come, so that no boot ever acts on one that the next would still take for new. That holds for boots that follow
+ * one another; a parent that runs two enclaves on one store can have each act once (docs/threat-model.md).
  */
 import { MAX_FUTURE_MS, REQUEST_WINDOW_MS, RequestError } from "../../protocol/index.ts";
 
-/** About 100 bytes each. Over this, requests are refused rather than forgotten. */
-const MAX_REMEMBERED = 1_000_000;
+/** Some 400 bytes each (measured). Over this, requests are refused rather than forgotten. */
+const MAX_REMEMBERED = 400_000;
+/** Of these no single asker may take more than a quarter: one busy session does not shut the others out. */
+const ASKER_SHARE = 4;
+/** Requests that wait for their time. Each holds a place among those that the enclave works on. */
+const MAX_WAITING = 128;
+const MAX_WAITING_PER_ASKER = 8;
 
 export interface Freshness {
   readonly nowMs: () => number;
@@ -18,9 +24,12 @@ export class ReplayGuard {
   readonly #bootedAtMs: number;
   readonly #maxRemembered: number;
   /** When each request was issued, by who asked and its id; in order of arrival. */
-  readonly #seen = new Map<string, number>();
+  readonly #seen = new Map<string, { readonly asker: string; readonly issuedAtMs: number }>();
+  readonly #countByAsker = new Map<string, number>();
+  readonly #waitingByAsker = new Map<string, number>();
+  #waiting = 0;
 
-  /** @param bootedAtMs - When this enclave first knew the time: an earlier one on the same records had ended by then. */
+  /** @param bootedAtMs - When this enclave first knew the time. */
   constructor(time: Freshness, bootedAtMs: number, maxRemembered: number = MAX_REMEMBERED) {
     this.#time = time;
     this.#bootedAtMs = bootedAtMs;
@@ -28,13 +37,15 @@ export class ReplayGuard {
   }
 
   /**
-   * Checks when a request was issued, and waits if that is yet to come.
+   * Checks when a request was issued: cheap, and before anything is known of who asks.
    *
    * @throws {@link RequestError} `REQUEST_STALE`, `REQUEST_FROM_FUTURE`
    */
-  async checkTime(issuedAtMs: number): Promise<void> {
+  checkTime(issuedAtMs: number): void {
     const now = this.#time.nowMs();
-    checkAge(issuedAtMs, now);
+    if (issuedAtMs < now - REQUEST_WINDOW_MS) {
+      throw new RequestError("REQUEST_STALE", `issued ${now - issuedAtMs} ms ago, limit ${REQUEST_WINDOW_MS}`);
+    }
     if (issuedAtMs <= this.#bootedAtMs) {
       throw new RequestError("REQUEST_STALE", "issued before this enclave booted: stamp it again");
     }
@@ -42,42 +53,73 @@ export class ReplayGuard {
     if (aheadMs > MAX_FUTURE_MS) {
       throw new RequestError("REQUEST_FROM_FUTURE", `issued ${aheadMs} ms from now, limit ${MAX_FUTURE_MS}`);
     }
-    if (aheadMs > 0) await this.#time.sleep(aheadMs);
   }
 
   /**
-   * Takes note of an authenticated request. The same asker may ask again under the same id only with a later
-   * `issuedAtMs`, which needs a new stamp: that is a retry, and never somebody's replay.
+   * Takes note of an authenticated request, and waits for its time if that is yet to come. The same asker may ask again
+   * under the same id only with a later `issuedAtMs`, which needs a new stamp: that is a retry, and never somebody's
+   * replay.
    *
    * @param asker - Whoever stamped it, so that nobody can use up another's ids.
    * @throws {@link RequestError} `REQUEST_REPLAYED`, `REQUEST_STALE`, `BUSY`
    */
-  claim(asker: string, requestId: string, issuedAtMs: number): void {
+  async claim(asker: string, requestId: string, issuedAtMs: number): Promise<void> {
+    await this.#waitFor(asker, issuedAtMs);
+    // Again: between the two checks stand the parent's answers, and a copy held up there may outlast what is remembered.
+    this.checkTime(issuedAtMs);
+    this.#forget();
     const key = `${asker}/${requestId}`;
     const before = this.#seen.get(key);
-    if (before !== undefined && issuedAtMs <= before) {
+    if (before !== undefined && issuedAtMs <= before.issuedAtMs) {
       throw new RequestError("REQUEST_REPLAYED", "this request was acted on already");
     }
-    const now = this.#time.nowMs();
-    // Again: between the two checks stand the parent's answers, and a copy held up there may outlast what is remembered.
-    checkAge(issuedAtMs, now);
-    this.#forget(now);
-    if (this.#seen.size >= this.#maxRemembered) throw new RequestError("BUSY", "too many requests within the window");
-    this.#seen.delete(key);
-    this.#seen.set(key, issuedAtMs);
+    if (before === undefined) this.#checkRoom(asker);
+    else this.#drop(key, asker);
+    this.#seen.set(key, { asker, issuedAtMs });
+    this.#countByAsker.set(asker, (this.#countByAsker.get(asker) ?? 0) + 1);
+  }
+
+  #checkRoom(asker: string): void {
+    const count = this.#countByAsker.get(asker) ?? 0;
+    if (this.#seen.size >= this.#maxRemembered || count >= this.#maxRemembered / ASKER_SHARE) {
+      throw new RequestError("BUSY", "too many requests within the window");
+    }
+  }
+
+  async #waitFor(asker: string, issuedAtMs: number): Promise<void> {
+    if (issuedAtMs <= this.#time.nowMs()) return;
+    const waiting = this.#waitingByAsker.get(asker) ?? 0;
+    if (this.#waiting >= MAX_WAITING || waiting >= MAX_WAITING_PER_ASKER) {
+      throw new RequestError("BUSY", "too many requests wait for their time: date them by the enclave's clock");
+    }
+    this.#waiting += 1;
+    this.#waitingByAsker.set(asker, waiting + 1);
+    try {
+      // Again if a timer comes early: not a millisecond before its time.
+      while (issuedAtMs > this.#time.nowMs()) await this.#time.sleep(issuedAtMs - this.#time.nowMs());
+    } finally {
+      this.#waiting -= 1;
+      countDown(this.#waitingByAsker, asker);
+    }
   }
 
   /** Drops, from the oldest arrival on, what is refused by its age. */
-  #forget(now: number): void {
-    for (const [key, issuedAtMs] of this.#seen) {
-      if (issuedAtMs >= now - REQUEST_WINDOW_MS) return;
-      this.#seen.delete(key);
+  #forget(): void {
+    const oldest = this.#time.nowMs() - REQUEST_WINDOW_MS;
+    for (const [key, { asker, issuedAtMs }] of this.#seen) {
+      if (issuedAtMs >= oldest) return;
+      this.#drop(key, asker);
     }
+  }
+
+  #drop(key: string, asker: string): void {
+    this.#seen.delete(key);
+    countDown(this.#countByAsker, asker);
   }
 }
 
-function checkAge(issuedAtMs: number, now: number): void {
-  if (issuedAtMs < now - REQUEST_WINDOW_MS) {
-    throw new RequestError("REQUEST_STALE", `issued ${now - issuedAtMs} ms ago, limit ${REQUEST_WINDOW_MS}`);
-  }
+function countDown(counts: Map<string, number>, key: string): void {
+  const left = (counts.get(key) ?? 0) - 1;
+  if (left > 0) counts.set(key, left);
+  else counts.delete(key);
 }

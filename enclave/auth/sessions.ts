@@ -1,7 +1,7 @@
 /** Sessions: which key may act for which user, and until when. */
 import { encodeHex, RequestError, type Stamp, z } from "../../protocol/index.ts";
 import type { Ids } from "../vault/ids.ts";
-import type { Change, ReadRecord, RecordKind, Records } from "../vault/records.ts";
+import { type Change, change, type RecordKind, type Records } from "../vault/records.ts";
 import type { VerifiedLogin } from "./verify-jwt.ts";
 
 /** The oldest goes first. */
@@ -53,8 +53,8 @@ export class Sessions {
     if (value === undefined) {
       value = (await this.#records.read(sessionRecords, name))?.value;
       if (value === undefined) throw new RequestError("SESSION_UNKNOWN", "this key has no session in this app");
-      this.#remember(name, value);
     }
+    this.#remember(name, value);
     if (value.expiresAtMs <= this.#nowMs()) {
       throw new RequestError("SESSION_EXPIRED", "the session has expired: log in again");
     }
@@ -84,12 +84,11 @@ export class Sessions {
       const kept = new Set(sessions.map((each) => each.sessionId));
       const evicted = others.filter((other) => !kept.has(other.sessionId));
       const changes: Change[] = [
-        { name: userRecords.prefix + userName, read: user, value: { issuer, subject, sessions } },
-        { name: sessionRecords.prefix + sessionName, read: earlier, value: session },
-        ...(await this.#deletions(appId, evicted)),
+        change(userRecords, userName, user, { issuer, subject, sessions }),
+        change(sessionRecords, sessionName, earlier, session),
+        ...(await this.#deletions(appId, userId, evicted)),
       ];
-      if (await this.#records.write(changes)) {
-        for (const other of evicted) this.#cache.delete(`${appId}/${other.sessionId}`);
+      if (await this.#write(changes)) {
         this.#remember(sessionName, session);
         return { sessionId, ...session };
       }
@@ -97,20 +96,40 @@ export class Sessions {
     throw new RequestError("RECORD_CONFLICT", "the user's sessions keep changing: try again");
   }
 
-  async #deletions(appId: string, evicted: readonly { readonly sessionId: string }[]): Promise<Change[]> {
-    const read = await Promise.all(
-      evicted.map(({ sessionId }) => this.#records.read(sessionRecords, `${appId}/${sessionId}`)),
-    );
-    return read
-      .filter((record): record is ReadRecord<SessionValue> => record !== null)
-      .map((record) => ({ name: record.name, read: record, value: undefined }));
+  /** Whatever comes of the write, memory must not speak for these keys any more; nor what was read while it ran. */
+  async #write(changes: readonly Change[]): Promise<boolean> {
+    const forget = () => {
+      for (const { name } of changes) this.#cache.delete(name);
+    };
+    forget();
+    try {
+      return await this.#records.write(changes);
+    } finally {
+      forget();
+    }
+  }
+
+  async #deletions(
+    appId: string,
+    userId: string,
+    evicted: readonly { readonly sessionId: string }[],
+  ): Promise<Change[]> {
+    const names = evicted.map(({ sessionId }) => `${appId}/${sessionId}`);
+    const read = await Promise.all(names.map((name) => this.#records.read(sessionRecords, name)));
+    return names.flatMap((name, at) => {
+      const record = read[at] ?? null;
+      // A key that has since logged in as somebody else is no longer this user's to put out.
+      return record === null || record.value.userId !== userId ? [] : [change(sessionRecords, name, record, undefined)];
+    });
   }
 
   #idOf(appId: string, { scheme, publicKey }: Stamp): string {
     return this.#ids.derive("ses", [appId, scheme, encodeHex(publicKey)]);
   }
 
+  /** Puts it at the end: the first in order is the one not used for longest. */
   #remember(name: string, value: SessionValue): void {
+    this.#cache.delete(name);
     if (this.#cache.size >= MAX_CACHED) {
       const [oldest] = this.#cache.keys();
       if (oldest !== undefined) this.#cache.delete(oldest);

@@ -39,12 +39,14 @@ export async function verifyJwt(
   }
   const { sub, exp, azp } = payload;
   if (typeof sub !== "string" || sub === "") throw new RequestError("JWT_CLAIM_INVALID", "sub: expected text");
-  if (typeof exp !== "number") throw new RequestError("JWT_CLAIM_INVALID", "exp: expected a number");
+  // RFC 7519, NumericDate: it may have a fraction.
+  if (typeof exp !== "number" || !Number.isSafeInteger(Math.floor(exp * 1000)))
+    throw new RequestError("JWT_CLAIM_INVALID", "exp: expected a number");
   // OpenID Connect Core 3.1.3.7, steps 4 and 5: a token made for another client of the same issuer.
-  if (azp !== undefined && !issuer.audiences.includes(String(azp))) {
+  if (azp !== undefined && !(typeof azp === "string" && issuer.audiences.includes(azp))) {
     throw new RequestError("JWT_AUDIENCE_MISMATCH", "azp is not one of the app's audiences");
   }
-  return { issuer: issuer.issuer, subject: sub, expiresAtMs: exp * 1000 };
+  return { issuer: issuer.issuer, subject: sub, expiresAtMs: Math.floor(exp * 1000) };
 }
 
 async function verifyClaims(jwt: string, issuer: IssuerConfig, jwks: JwksCache, nowMs: number): Promise<JWTPayload> {

@@ -2,6 +2,7 @@
  * KMS as the vault uses it: every call carries `Recipient`, and every reply is opened from the envelope made for it.
  * Its three methods are what the Encryption SDK's keyring asks of a client (nitro.md 4.5).
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import {
   DecryptCommand,
   type DecryptCommandInput,
@@ -20,7 +21,17 @@ import type { AwsCredentials } from "./credentials.ts";
 import type { RecipientKeys } from "./recipient-keys.ts";
 
 const REQUEST_TIMEOUT_MS = 10_000;
+/** Each with a key and a document of its own. */
 const MAX_ATTEMPTS = 3;
+const FIRST_RETRY_MS = 50;
+/** KMS's own names for credentials that were good once, or are not known yet: the parent may have better ones soon. */
+const CREDENTIAL_FAULTS: ReadonlySet<string> = new Set([
+  "ExpiredTokenException",
+  "InvalidSignatureException",
+  "UnrecognizedClientException",
+  "IncompleteSignatureException",
+  "MissingAuthenticationTokenException",
+]);
 
 export interface AttestedKmsOptions {
   readonly region: string;
@@ -34,6 +45,9 @@ export interface AttestedKmsOptions {
   readonly attest: (publicKeyDer: Uint8Array) => Promise<Uint8Array>;
   readonly nowMs: () => number;
 }
+
+/** What the Encryption SDK's keyring asks of a client. */
+export type KeyringClient = Pick<AttestedKms, "generateDataKey" | "decrypt" | "encrypt">;
 
 export interface OpenedReply {
   readonly KeyId: string;
@@ -53,15 +67,14 @@ interface KmsReply {
 export class AttestedKms {
   readonly #options: AttestedKmsOptions;
   readonly #client: KMSClient;
-  /** The keyring keeps the cause of a failure to itself; the start wants to report it. */
-  lastFailure: StartError | undefined;
 
   constructor(options: AttestedKmsOptions) {
     this.#options = options;
     this.#client = new KMSClient({
       region: options.region,
       endpoint: `https://${options.host}`,
-      maxAttempts: MAX_ATTEMPTS,
+      // Its retries would send one key and one document again.
+      maxAttempts: 1,
       credentials: async () => {
         const { accessKeyId, secretAccessKey, sessionToken, expiresAtMs } = await options.credentials();
         return {
@@ -103,19 +116,27 @@ export class AttestedKms {
   }
 
   async #call(keyId: string | undefined, send: (recipient: RecipientInfo) => Promise<KmsReply>): Promise<OpenedReply> {
-    try {
-      if (keyId !== this.#options.keyArn)
-        throw new StartError("KMS_REFUSED", "asked for a key other than the manifest's");
-      const { privateKey, publicKeyDer } = await this.#options.recipientKeys.take();
-      const document = await this.#options.attest(publicKeyDer);
-      // Only the request's signature takes this time; the SDK would read the wall clock.
-      this.#client.config.systemClockOffset = this.#options.nowMs() - Date.now();
-      const reply = await send({ KeyEncryptionAlgorithm: "RSAES_OAEP_SHA_256", AttestationDocument: document });
-      return this.#open(reply, privateKey);
-    } catch (error) {
-      this.lastFailure = asStartError(error);
-      throw this.lastFailure;
+    if (keyId !== this.#options.keyArn) {
+      throw new StartError("KMS_REFUSED", "asked for a key other than the manifest's");
     }
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#callOnce(send);
+      } catch (error) {
+        const failure = asStartError(error);
+        if (failure.code !== "KMS_UNAVAILABLE" || attempt >= MAX_ATTEMPTS) throw failure;
+        await sleep(FIRST_RETRY_MS * 2 ** attempt * Math.random());
+      }
+    }
+  }
+
+  async #callOnce(send: (recipient: RecipientInfo) => Promise<KmsReply>): Promise<OpenedReply> {
+    const { privateKey, publicKeyDer } = await this.#options.recipientKeys.take();
+    const document = await this.#options.attest(publicKeyDer);
+    // Only the request's signature takes this time; the SDK would read the wall clock.
+    this.#client.config.systemClockOffset = this.#options.nowMs() - Date.now();
+    const reply = await send({ KeyEncryptionAlgorithm: "RSAES_OAEP_SHA_256", AttestationDocument: document });
+    return this.#open(reply, privateKey);
   }
 
   #open(reply: KmsReply, privateKey: Parameters<typeof openCiphertextForRecipient>[1]): OpenedReply {
@@ -150,6 +171,9 @@ function asStartError(error: unknown): StartError {
   if (error instanceof KMSServiceException) {
     if (error.name === "AccessDeniedException") {
       return new StartError("KMS_ACCESS_DENIED", `KMS denies this image the key: ${error.message}`, { cause: error });
+    }
+    if (CREDENTIAL_FAULTS.has(error.name)) {
+      return new StartError("CREDENTIALS_UNAVAILABLE", `KMS answers ${error.name}`, { cause: error });
     }
     if (error.$fault === "server" || error.name === "ThrottlingException") {
       return new StartError("KMS_UNAVAILABLE", `KMS answers ${error.name}`, { cause: error });

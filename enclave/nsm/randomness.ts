@@ -1,4 +1,8 @@
-/** Secret random bytes from two sources, either of which suffices: the kernel's generator and the NSM's. */
+/**
+ * Secret random bytes from two sources, the kernel's generator and the NSM's: unknown to whoever does not know both, and
+ * never the same twice in one boot. What OpenSSL draws for itself (the boot's own keys, nonces) comes from the kernel
+ * alone, which the image's init feeds from the NSM.
+ */
 import { createHmac, createSecretKey, hkdfSync, type KeyObject, randomBytes } from "node:crypto";
 import { StartError } from "../errors.ts";
 import type { Nsm } from "./nsm.ts";
@@ -9,6 +13,7 @@ const BLOCK_BYTES = 64;
 
 export class Randomness {
   readonly #nsmKey: KeyObject;
+  #drawn = 0n;
 
   private constructor(nsmKey: KeyObject) {
     this.#nsmKey = nsmKey;
@@ -36,7 +41,12 @@ export class Randomness {
   bytes(length: number): Buffer {
     const out = Buffer.alloc(length);
     for (let at = 0; at < length; at += BLOCK_BYTES) {
-      createHmac("sha512", this.#nsmKey).update(randomBytes(BLOCK_BYTES)).digest().copy(out, at);
+      this.#drawn += 1n;
+      const count = Buffer.alloc(8);
+      count.writeBigUInt64BE(this.#drawn);
+      const block = createHmac("sha512", this.#nsmKey).update(count).update(randomBytes(BLOCK_BYTES)).digest();
+      block.copy(out, at);
+      block.fill(0);
     }
     return out;
   }

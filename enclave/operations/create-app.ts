@@ -2,9 +2,12 @@ import { RequestError } from "../../protocol/index.ts";
 import { checkAdministrators } from "../auth/administrators.ts";
 import type { AdministratorsHandler } from "./handler.ts";
 
+/** Together one asker: the same request counts once, whichever of its stamps are shown with it. */
+const ADMINISTRATORS = "administrators";
+
 export const createApp: AdministratorsHandler<"create_app"> = async ({ envelope, stamps }, params, services) => {
   const { manifest, egress, replays, apps } = services;
-  const asker = checkAdministrators(stamps, manifest);
+  checkAdministrators(stamps, manifest);
   for (const { jwksUri } of params.issuers) {
     const { hostname, port } = new URL(jwksUri);
     const portNumber = Number(port || 443);
@@ -15,6 +18,6 @@ export const createApp: AdministratorsHandler<"create_app"> = async ({ envelope,
       );
     }
   }
-  replays.claim(asker, envelope.requestId, envelope.issuedAtMs);
+  await replays.claim(ADMINISTRATORS, envelope.requestId, envelope.issuedAtMs);
   return { appId: await apps.create(envelope.requestId, params) };
 };

@@ -19,14 +19,16 @@ export interface Services {
   readonly nowMs: () => number;
 }
 
-/** A request that came in time, for this deployment, and whose stamps are their keys' over its very bytes. */
+/** An administrators' request, for this deployment, whose stamps are their keys' over its very bytes. */
 export interface StampedRequest {
   readonly envelope: RequestEnvelope;
   readonly stamps: readonly [Stamp, ...Stamp[]];
 }
 
-/** An administrators' request names no app; every other belongs to one. */
-export interface AppRequest extends StampedRequest {
+/** A request inside an app, with the one stamp that it may have. */
+export interface AppRequest {
+  readonly envelope: RequestEnvelope;
+  readonly stamp: Stamp;
   readonly appId: string;
 }
 

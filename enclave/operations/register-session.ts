@@ -4,16 +4,15 @@ import type { AppHandler } from "./handler.ts";
 
 /** The key that stamps the login is the one that gets the session. */
 export const registerSession: AppHandler<"register_session"> = async (
-  { envelope, appId, stamps },
+  { envelope, appId, stamp },
   { jwt },
   services,
 ) => {
   const { apps, jwks, nowMs, replays, sessions } = services;
-  const [stamp] = stamps;
   const sessionKeyHex = encodeHex(stamp.publicKey);
   const app = await apps.get(appId);
   const login = await verifyJwt(jwt, sessionKeyHex, app.issuers, { jwks, nowMs });
-  replays.claim(`${appId}/${sessionKeyHex}`, envelope.requestId, envelope.issuedAtMs);
+  await replays.claim(`${appId}/${sessionKeyHex}`, envelope.requestId, envelope.issuedAtMs);
   const { sessionId, userId, expiresAtMs } = await sessions.register(appId, stamp, login, app.sessionLifetimeS * 1000);
   return { sessionId, userId, expiresAtMs };
 };

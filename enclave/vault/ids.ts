@@ -1,5 +1,8 @@
 import { createHmac, createSecretKey, type KeyObject } from "node:crypto";
 
+/** What callers may pin to know a vault again: says nothing of what is in it. */
+const VAULT_ID_LABEL = "cloister/vault-id/v1";
+
 /** Half of an HMAC-SHA-256: 128 bits, so that ids meet by chance only after some 2^64 of them. */
 const ID_BYTES = 16;
 
@@ -12,6 +15,11 @@ export class Ids {
 
   constructor(key: Uint8Array) {
     this.#key = createSecretKey(key);
+  }
+
+  /** 16 bytes that belong to this vault and no other. */
+  vaultId(): Uint8Array {
+    return createHmac("sha256", this.#key).update(VAULT_ID_LABEL).digest().subarray(0, ID_BYTES);
   }
 
   /** @param kind - Three letters that begin the id and keep one kind from meeting another. */

@@ -1,5 +1,5 @@
 /** Opens the vault, or makes it where there is none. */
-import { bytesOf, encodeCbor, z } from "../../protocol/index.ts";
+import { bytesOf, encodeCbor, RequestError, z } from "../../protocol/index.ts";
 import { StartError } from "../errors.ts";
 import type { AttestedKms } from "../kms/attested-kms.ts";
 import type { Manifest } from "../manifest.ts";
@@ -54,6 +54,7 @@ export async function openVault(options: OpenVaultOptions): Promise<Vault> {
   const records = new Records(store, new RecordCipher(secret, context));
   secret.fill(0);
   const idKey = await records.read(keyRecords, ID_KEY).catch((cause: unknown) => {
+    if (cause instanceof RequestError && cause.code === "RECORDS_UNAVAILABLE") storeUnavailable(cause);
     throw new StartError("VAULT_INVALID", "the id key does not open under the vault secret", { cause });
   });
   if (idKey === null) throw new StartError("VAULT_INVALID", "the parent has the vault secret without the id key");

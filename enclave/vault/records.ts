@@ -4,7 +4,15 @@
  * neither bring back an older one, nor a sibling of the same version, nor pretend that there is none. Across a restart
  * nothing inside Nitro remembers (docs/threat-model.md, "Rollback").
  */
-import { decodeCbor, encodeCbor, MAX_RECORDS_PER_PAGE, RequestError, type z } from "../../protocol/index.ts";
+import {
+  decodeCbor,
+  encodeCbor,
+  MAX_RECORD_BYTES,
+  MAX_RECORD_NAME_LENGTH,
+  MAX_RECORDS_PER_PAGE,
+  RequestError,
+  type z,
+} from "../../protocol/index.ts";
 import { type RecordCipher, tagOf } from "./record-cipher.ts";
 import type { RecordStore, StoredChange } from "./record-store.ts";
 
@@ -21,29 +29,51 @@ export interface ReadRecord<Value> {
 }
 
 /** One change of an atomic write; `read` is what the change is based on, null for a record that must not be there. */
-export type Change = {
+export interface Change<Value = unknown> {
+  readonly kind: RecordKind<Value>;
+  /** After the kind's prefix. */
   readonly name: string;
-  readonly read: ReadRecord<unknown> | null;
+  readonly read: ReadRecord<Value> | null;
   /** Undefined deletes. */
-  readonly value: unknown;
-};
+  readonly value: Value | undefined;
+}
+
+/** Writes down a change with its types checked; a list of them may then mix kinds. */
+export function change<Value>(
+  kind: RecordKind<Value>,
+  name: string,
+  read: ReadRecord<Value> | null,
+  value: Value | undefined,
+): Change {
+  return { kind, name, read, value } as Change;
+}
 
 interface Seen {
   readonly version: number;
   /** Hex; null for a record that was deleted at this version. */
   readonly tag: string | null;
+  /** The version of a deletion whose answer was lost: both that it is gone and that it is still there may be true. */
+  readonly mayBeDeletedAt?: number;
 }
+
+/**
+ * Some 270 bytes each (measured), so that no user's diligence can use up the enclave's memory. What is forgotten, the
+ * one not touched for longest, is protected as after a restart.
+ */
+const MAX_REMEMBERED = 1_000_000;
 
 export class Records {
   readonly #store: RecordStore;
   readonly #cipher: RecordCipher;
+  readonly #maxRemembered: number;
   readonly #seen = new Map<string, Seen>();
   /** Names of records that are known to exist, by their folder: what a list must not leave out. */
   readonly #folders = new Map<string, Set<string>>();
 
-  constructor(store: RecordStore, cipher: RecordCipher) {
+  constructor(store: RecordStore, cipher: RecordCipher, maxRemembered: number = MAX_REMEMBERED) {
     this.#store = store;
     this.#cipher = cipher;
+    this.#maxRemembered = maxRemembered;
   }
 
   /** @throws {@link RequestError} `RECORD_TAMPERED`, `RECORD_ROLLED_BACK`, `RECORDS_UNAVAILABLE` */
@@ -51,7 +81,9 @@ export class Records {
     const full = kind.prefix + name;
     const stored = await this.#store.get(full);
     if (stored === null) {
-      if (this.#isKnown(full)) throw rolledBack();
+      const seen = this.#seen.get(full);
+      if (this.#mustBeThere(full)) throw rolledBack();
+      if (seen?.mayBeDeletedAt !== undefined) this.#remember(full, seen.mayBeDeletedAt, null);
       return null;
     }
     return this.#open(kind, stored);
@@ -77,7 +109,7 @@ export class Records {
     const listed = new Set(stored.map(({ name }) => name));
     const end = stored.length < MAX_RECORDS_PER_PAGE ? undefined : stored.at(-1)?.name;
     const isOnPage = (name: string) => end === undefined || name <= end;
-    if (known.some((name) => isOnPage(name) && !listed.has(name) && this.#isKnown(name))) throw rolledBack();
+    if (known.some((name) => isOnPage(name) && !listed.has(name) && this.#mustBeThere(name))) throw rolledBack();
     return stored.map((record) => this.#open(kind, record));
   }
 
@@ -88,20 +120,49 @@ export class Records {
    * @throws {@link RequestError} `RECORDS_UNAVAILABLE`: unknown whether they were made; the next read tells.
    */
   async write(changes: readonly Change[]): Promise<boolean> {
-    // The store would say so too, unless it pretends that there is no such record.
-    if (changes.some(({ name, read }) => read === null && this.#isKnown(name))) return false;
-    const stored = changes.map((change): StoredChange => {
-      const expectedVersion = change.read?.version ?? 0;
-      const version = Math.max(expectedVersion, this.#seen.get(change.name)?.version ?? 0) + 1;
-      if (change.value === undefined) return { name: change.name, expectedVersion, version, value: null };
-      const plaintext = encodeCbor(change.value);
-      const value = this.#cipher.seal({ name: change.name, version }, plaintext);
-      plaintext.fill(0);
-      return { name: change.name, expectedVersion, version, value };
-    });
-    if (!(await this.#store.write(stored))) return false;
+    const stored = changes.map((each) => this.#seal(each));
+    // The store would say so too, unless it means ill: it is not asked what this enclave knows better.
+    if (changes.some((each) => !this.#isBasedOnLatest(each))) return false;
+    try {
+      if (!(await this.#store.write(stored))) return false;
+    } catch (error) {
+      for (const { name, version, value } of stored) if (value === null) this.#mayBeDeleted(name, version);
+      throw error;
+    }
+    // Something else stands there by now: written on top of this, or in its place by a store that lied to one of two
+    // writers. The next read shows which.
+    if (stored.some((each) => this.#isOvertaken(each))) return false;
     for (const { name, version, value } of stored) this.#remember(name, version, value);
     return true;
+  }
+
+  #isOvertaken({ name, version, value }: StoredChange): boolean {
+    const seen = this.#seen.get(name);
+    if (seen === undefined || seen.version < version) return false;
+    return seen.version > version || seen.tag !== (value === null ? null : hexTag(value));
+  }
+
+  #isBasedOnLatest({ kind, name, read }: Change): boolean {
+    const seen = this.#seen.get(kind.prefix + name);
+    if (read === null) return seen === undefined || seen.tag === null || seen.mayBeDeletedAt !== undefined;
+    return seen === undefined || (seen.tag !== null && seen.version === read.version);
+  }
+
+  /** Values are checked on their way in: one that could not be read again would lock its owner out. */
+  #seal({ kind, name, read, value }: Change): StoredChange {
+    const full = kind.prefix + name;
+    const expectedVersion = read?.version ?? 0;
+    const seen = this.#seen.get(full);
+    const version = Math.max(expectedVersion, seen?.version ?? 0, seen?.mayBeDeletedAt ?? 0) + 1;
+    if (value === undefined) return { name: full, expectedVersion, version, value: null };
+    if (!kind.schema.safeParse(value).success) throw new Error(`a value that is no ${kind.prefix} record`);
+    const plaintext = encodeCbor(value);
+    const sealed = this.#cipher.seal({ name: full, version }, plaintext);
+    plaintext.fill(0);
+    if (sealed.length > MAX_RECORD_BYTES || full.length > MAX_RECORD_NAME_LENGTH) {
+      throw new Error(`a ${kind.prefix} record of ${sealed.length} bytes, limit ${MAX_RECORD_BYTES}`);
+    }
+    return { name: full, expectedVersion, version, value: sealed };
   }
 
   #open<Value>(
@@ -125,22 +186,49 @@ export class Records {
     }
   }
 
-  #isKnown(name: string): boolean {
+  #mustBeThere(name: string): boolean {
     const seen = this.#seen.get(name);
-    return seen !== undefined && seen.tag !== null;
+    return seen !== undefined && seen.tag !== null && seen.mayBeDeletedAt === undefined;
+  }
+
+  #mayBeDeleted(name: string, version: number): void {
+    const seen = this.#seen.get(name);
+    if (seen !== undefined) this.#seen.set(name, { ...seen, mayBeDeletedAt: version });
   }
 
   #remember(name: string, version: number, sealed: Uint8Array | null): void {
     const seen = this.#seen.get(name);
     // Answers can overtake one another: an older one must not lower what is known.
     if (seen !== undefined && seen.version > version) return;
-    this.#seen.set(name, { version, tag: sealed === null ? null : hexTag(sealed) });
-    const folder = name.slice(0, name.lastIndexOf("/") + 1);
+    // At the end: the first in order is the one not touched for longest.
+    this.#seen.delete(name);
+    this.#seen.set(name, {
+      version,
+      tag: sealed === null ? null : hexTag(sealed),
+      ...(seen?.mayBeDeletedAt !== undefined && seen.mayBeDeletedAt > version
+        ? { mayBeDeletedAt: seen.mayBeDeletedAt }
+        : {}),
+    });
+    const folder = folderOf(name);
     const names = this.#folders.get(folder) ?? new Set();
     if (sealed === null) names.delete(name);
     else names.add(name);
     this.#folders.set(folder, names);
+    if (this.#seen.size > this.#maxRemembered) this.#forgetOldest();
   }
+
+  #forgetOldest(): void {
+    const [oldest] = this.#seen.keys();
+    if (oldest === undefined) return;
+    this.#seen.delete(oldest);
+    const names = this.#folders.get(folderOf(oldest));
+    names?.delete(oldest);
+    if (names?.size === 0) this.#folders.delete(folderOf(oldest));
+  }
+}
+
+function folderOf(name: string): string {
+  return name.slice(0, name.lastIndexOf("/") + 1);
 }
 
 function hexTag(sealed: Uint8Array): string {

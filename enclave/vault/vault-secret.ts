@@ -8,14 +8,17 @@ import { buildEncrypt } from "@aws-crypto/encrypt-node";
 import { KmsKeyringNode } from "@aws-crypto/kms-keyring-node";
 import { AlgorithmSuiteIdentifier, CommitmentPolicy } from "@aws-crypto/material-management-node";
 import { StartError } from "../errors.ts";
-import type { AttestedKms } from "../kms/attested-kms.ts";
+import type { AttestedKms, KeyringClient, OpenedReply } from "../kms/attested-kms.ts";
 
 export const VAULT_SECRET_BYTES = 32;
 
 /** The committing suite without a signature: whoever may open the message is also who made it. */
 const SUITE = AlgorithmSuiteIdentifier.ALG_AES256_GCM_IV12_TAG16_HKDF_SHA512_COMMIT_KEY;
 const COMMITMENT = CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT;
-/** More would let whoever stores the message add a data key of their own beside KMS's. */
+/**
+ * One, and it is KMS's. That this enclave asked KMS for it, the message cannot show: whoever may call kms:Encrypt under
+ * the key could wrap a data key of their own. The key policy denies that to everybody (docs/kms-policy.md).
+ */
 const MAX_DATA_KEYS = 1;
 
 export interface VaultContext {
@@ -35,7 +38,8 @@ export async function wrapVaultSecret(
   keyArn: string,
 ): Promise<Uint8Array> {
   const { encrypt } = buildEncrypt({ commitmentPolicy: COMMITMENT, maxEncryptedDataKeys: MAX_DATA_KEYS });
-  const keyring = new KmsKeyringNode({ generatorKeyId: keyArn, clientProvider: () => kms });
+  const client = new ReportingClient(kms);
+  const keyring = new KmsKeyringNode({ generatorKeyId: keyArn, clientProvider: () => client });
   try {
     const { result } = await encrypt(keyring, secret, {
       suiteId: SUITE,
@@ -44,7 +48,7 @@ export async function wrapVaultSecret(
     });
     return result;
   } catch (error) {
-    throw vaultError(error, kms);
+    throw client.failure ?? invalid(error);
   }
 }
 
@@ -62,12 +66,13 @@ export async function unwrapVaultSecret(
   keyArn: string,
 ): Promise<Uint8Array> {
   const { decrypt } = buildDecrypt({ commitmentPolicy: COMMITMENT, maxEncryptedDataKeys: MAX_DATA_KEYS });
-  const keyring = new KmsKeyringNode({ keyIds: [keyArn], clientProvider: () => kms });
+  const client = new ReportingClient(kms);
+  const keyring = new KmsKeyringNode({ keyIds: [keyArn], clientProvider: () => client });
   let opened: Awaited<ReturnType<typeof decrypt>>;
   try {
     opened = await decrypt(keyring, Buffer.from(message));
   } catch (error) {
-    throw vaultError(error, kms);
+    throw client.failure ?? invalid(error);
   }
   const { messageHeader, plaintext } = opened;
   const expected = encryptionContextOf(context);
@@ -91,7 +96,37 @@ function encryptionContextOf({ deployment, generation }: VaultContext): Record<s
   };
 }
 
-function vaultError(error: unknown, kms: AttestedKms): StartError {
-  if (kms.lastFailure !== undefined) return kms.lastFailure;
-  return new StartError("VAULT_INVALID", "the wrapped vault secret does not open", { cause: error });
+function invalid(cause: unknown): StartError {
+  return new StartError("VAULT_INVALID", "the wrapped vault secret does not open", { cause });
+}
+
+/** For one message: the keyring keeps the cause of a failure to itself, and the start wants to report it. */
+class ReportingClient implements KeyringClient {
+  readonly #kms: AttestedKms;
+  failure: StartError | undefined;
+
+  constructor(kms: AttestedKms) {
+    this.#kms = kms;
+  }
+
+  generateDataKey(input: Parameters<AttestedKms["generateDataKey"]>[0]): Promise<OpenedReply> {
+    return this.#report(this.#kms.generateDataKey(input));
+  }
+
+  decrypt(input: Parameters<AttestedKms["decrypt"]>[0]): Promise<OpenedReply> {
+    return this.#report(this.#kms.decrypt(input));
+  }
+
+  encrypt(): Promise<never> {
+    return this.#kms.encrypt();
+  }
+
+  async #report(call: Promise<OpenedReply>): Promise<OpenedReply> {
+    try {
+      return await call;
+    } catch (error) {
+      if (error instanceof StartError) this.failure = error;
+      throw error;
+    }
+  }
 }

@@ -4,7 +4,7 @@ import type { Randomness } from "../nsm/randomness.ts";
 import { ethereumAddress } from "../signing/ethereum-address.ts";
 import { isPrivateKey, publicKeyOf } from "../signing/secp256k1.ts";
 import type { Ids } from "../vault/ids.ts";
-import type { RecordKind, Records } from "../vault/records.ts";
+import { change, type RecordKind, type Records } from "../vault/records.ts";
 import { derivePrivateKey } from "./bip32.ts";
 import { mnemonicOf, seedOf } from "./mnemonic.ts";
 import { SecretKey } from "./secret-key.ts";
@@ -54,7 +54,8 @@ export class Wallets {
   }
 
   /**
-   * Makes a wallet. Its id comes from the request's, so a retried creation finds the same wallet.
+   * Makes a wallet. Its id comes from the request's, so a retried creation finds the same wallet, unless the parent has
+   * lost it: what the parent can lose, it can lose before an enclave boots and have made anew.
    *
    * @throws {@link RequestError} `RECORD_CONFLICT` for the same request id with another kind, and what records throw
    */
@@ -63,7 +64,7 @@ export class Wallets {
     const name = nameOf(owner, walletId);
     const value = await this.#generate(kind);
     try {
-      if (await this.#records.write([{ name: walletRecords.prefix + name, read: null, value }])) {
+      if (await this.#records.write([change(walletRecords, name, null, value)])) {
         return publicPart(walletId, value);
       }
     } finally {
