@@ -91,6 +91,16 @@ test("another manifest is refused", async () => {
   });
 });
 
+test("a vault that the parent had made anew is not the expected one", async () => {
+  const { vaultId } = await connectExpecting({});
+  if (vaultId === null) throw new Error("not ready");
+  await expect(connectExpecting({ vaultId })).resolves.toBeDefined();
+  await expect(connectExpecting({ vaultId: new Uint8Array(16) })).rejects.toMatchObject({ code: "VAULT_MISMATCH" });
+
+  await using elsewhere = await startSimulator();
+  expect((await elsewhere.connect()).vaultId).not.toEqual(vaultId);
+});
+
 test("a document that the same image made for another purpose is refused", async () => {
   const nowMs = () => simulator.nowMs();
   const pki = createNsmPki({ nowMs });
@@ -101,7 +111,12 @@ test("a document that the same image made for another purpose is refused", async
     moduleId: "i-0123456789abcdef0-enc0123456789abcdef",
     nowMs,
   });
-  const userData = encodeAttestedUserData({ v: 1, purpose: "cloister/kms-recipient/v1", manifest: new Uint8Array(32) });
+  const userData = encodeAttestedUserData({
+    v: 1,
+    purpose: "cloister/kms-recipient/v1",
+    manifest: new Uint8Array(32),
+    vault: null,
+  });
   for (const data of [userData, null]) {
     hostile.hooks.message = async (port, direction, message) => {
       if (port !== REQUEST_PORT || direction !== "to-enclave" || !("nonce" in message)) return message;

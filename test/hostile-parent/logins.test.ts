@@ -148,6 +148,11 @@ describe("a token that is refused", () => {
     });
   });
 
+  test("with an authorised party that is no text", async () => {
+    const claimed = { subject: "alice", audience: AUDIENCE, nonce, claims: { azp: [AUDIENCE] } };
+    expect(await codeOfLogin(await simulator.issuer.mint(claimed))).toBe("JWT_AUDIENCE_MISMATCH");
+  });
+
   test("that is no token, or lacks what a login needs", async () => {
     expect(await codeOfLogin("not.a.jwt")).toBe("JWT_MALFORMED");
     const noSubject = await simulator.issuer.mint({ subject: "x", audience: AUDIENCE, nonce, claims: { sub: "" } });
@@ -175,6 +180,29 @@ describe("sessions", () => {
     const later = await logIn(simulator, client, short, "bob");
     await later.session.listWallets();
     await expect(session.listWallets()).rejects.toMatchObject({ code: "SESSION_EXPIRED" });
+  });
+
+  test("survive a token whose times have fractions, and the user can log in again", async () => {
+    const own = await generateStampKey();
+    const exp = Math.floor(simulator.nowMs() / 1000) + 60.123456;
+    const jwt = await simulator.issuer.mint({
+      subject: "fraction",
+      audience: AUDIENCE,
+      nonce: await loginNonce(own),
+      claims: { exp },
+    });
+    const session = await client.login({ appId, jwt, key: own });
+    expect(session.expiresAtMs).toBe(Math.floor(exp * 1000));
+    const again = await logIn(simulator, client, appId, "fraction");
+    expect(again.session.userId).toBe(session.userId);
+  });
+
+  test("of a key that has since logged in as somebody else are not put out by the first user's", async () => {
+    const { key: shared } = await logIn(simulator, client, appId, "first");
+    const jwt = await simulator.issuer.mint({ subject: "second", audience: AUDIENCE, nonce: await loginNonce(shared) });
+    const second = await client.login({ appId, jwt, key: shared });
+    for (let device = 0; device < 10; device += 1) await logIn(simulator, client, appId, "first");
+    await second.listWallets();
   });
 
   test("never outlive the token that they came from", async () => {

@@ -1,10 +1,10 @@
 /** A parent that edits its own database, and that answers for it with what it likes. */
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { Client } from "../../client/index.ts";
+import { type Client, loginNonce } from "../../client/index.ts";
 import { RECORDS_PORT, type Wallet } from "../../protocol/index.ts";
 import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
-import { createApp, type LoggedIn, logIn } from "../support/app.ts";
+import { AUDIENCE, createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { requestBody, send } from "../support/raw-request.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
@@ -150,6 +150,33 @@ describe("while the enclave lives", () => {
     for (const row of record) insert(row);
     await expect(first.session.listWallets()).rejects.toMatchObject({ code: "RECORD_ROLLED_BACK" });
   });
+});
+
+test("logins at once through a store that says yes to all of them end with ten sessions", async () => {
+  hostile.hooks.message = (port, direction, message) =>
+    port === RECORDS_PORT && direction === "to-enclave" && "kind" in message && message.kind === "conflict"
+      ? { id: message.id, kind: "written" }
+      : message;
+  const attempts = await Promise.allSettled(Array.from({ length: 16 }, () => logIn(simulator, client, appId, "crowd")));
+  const made = attempts.flatMap((attempt) => (attempt.status === "fulfilled" ? [attempt.value] : []));
+  delete hostile.hooks.message;
+  const alive = await Promise.allSettled(made.map(({ session }) => session.listWallets()));
+  expect(alive.filter(({ status }) => status === "fulfilled").length).toBeLessThanOrEqual(10);
+});
+
+test("an eviction whose answer is lost does not leave the old session alive, nor its key locked out", async () => {
+  const first = await logIn(simulator, client, appId, "frank");
+  for (let device = 2; device <= 10; device += 1) await logIn(simulator, client, appId, "frank");
+  await first.session.listWallets();
+  hostile.hooks.message = (port, direction, message) =>
+    port === RECORDS_PORT && direction === "to-enclave" && "kind" in message && message.kind === "written"
+      ? { id: message.id, kind: "failed" }
+      : message;
+  await expect(logIn(simulator, client, appId, "frank")).rejects.toMatchObject({ code: "RECORDS_UNAVAILABLE" });
+  delete hostile.hooks.message;
+  await expect(first.session.listWallets()).rejects.toMatchObject({ code: "SESSION_UNKNOWN" });
+  const jwt = await simulator.issuer.mint({ subject: "frank", audience: AUDIENCE, nonce: await loginNonce(first.key) });
+  await client.login({ appId, jwt, key: first.key });
 });
 
 describe("a parent that answers for its store", () => {

@@ -76,6 +76,24 @@ describe("the body", () => {
     expect(await send(simulator, body, forged)).toMatchObject({ status: 401, code: "STAMP_INVALID" });
   });
 
+  test("under the stamp of another user of the same app, its answer is not taken by who asked", async () => {
+    const mallory = await logIn(simulator, client, appId, "mallory");
+    hostile.hooks.message = async (port, direction, message) => {
+      if (port !== REQUEST_PORT || direction !== "to-enclave" || !("stamps" in message)) return message;
+      return { ...message, stamps: [await stampOf(mallory.key, Uint8Array.from(message.body))] };
+    };
+    const rejected = { code: "ANSWER_SIGNATURE_INVALID" };
+    await expect(alice.session.createWallet({ kind: "single-key" })).rejects.toMatchObject(rejected);
+    await expect(alice.session.listWallets()).rejects.toMatchObject(rejected);
+  });
+
+  test("with a second stamp beside the caller's it is refused, and the caller does not take the answer", async () => {
+    const mallory = await logIn(simulator, client, appId, "mallory");
+    const body = signBody();
+    const stamps = [await stampOf(mallory.key, body), await stampOf(alice.key, body)];
+    expect(await post(simulator, body, stamps)).toMatchObject({ status: 400, code: "STAMP_UNEXPECTED" });
+  });
+
   test("without a stamp, or with one that is none, it is refused", async () => {
     expect(await post(simulator, signBody(), [])).toMatchObject({ status: 401, code: "STAMP_MISSING" });
     expect(await post(simulator, signBody(), ["AAAA"])).toMatchObject({ status: 400, code: "STAMP_MALFORMED" });
@@ -177,6 +195,17 @@ describe("time and repetition", () => {
     expect(stale).toMatchObject({ status: 409, code: "REQUEST_STALE" });
     const ahead = await send(simulator, signBody({ issuedAtMs: now + MAX_FUTURE_MS + 2_000 }), alice.key);
     expect(ahead).toMatchObject({ status: 409, code: "REQUEST_FROM_FUTURE" });
+  });
+
+  test("a crowd of strangers' requests dated ahead keeps nobody from being served", async () => {
+    const stranger = await generateStampKey();
+    const crowd = Array.from({ length: 600 }, async () => {
+      const body = signBody({ issuedAtMs: simulator.nowMs() + MAX_FUTURE_MS - 200 });
+      return (await send(simulator, body, stranger)).code;
+    });
+    const answers = await Promise.all([...crowd, send(simulator, signBody(), alice.key).then(({ code }) => code)]);
+    expect(answers.at(-1)).toBeNull();
+    expect(new Set(answers.slice(0, -1))).toEqual(new Set(["SESSION_UNKNOWN"]));
   });
 
   test("a request dated a little ahead is not acted on before its time", async () => {

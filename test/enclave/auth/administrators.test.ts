@@ -29,21 +29,24 @@ function stampOf(publicKey: Uint8Array<ArrayBuffer>, scheme: StampScheme = "SIGN
 
 describe("enough", () => {
   test("is the threshold exactly, or more", () => {
-    expect(checkAdministrators([stampOf(one)], manifest(1))).toBe(encodeHex(one));
+    expect(() => checkAdministrators([stampOf(one)], manifest(1))).not.toThrow();
     expect(() => checkAdministrators([stampOf(one), stampOf(two)], manifest(2))).not.toThrow();
     expect(() => checkAdministrators([stampOf(one), stampOf(two), stampOf(three)], manifest(2))).not.toThrow();
   });
 
-  test("is the same asker in whatever order they stamped, and however often", () => {
-    const asker = checkAdministrators([stampOf(one), stampOf(two)], manifest(2));
-    expect(checkAdministrators([stampOf(two), stampOf(one)], manifest(2))).toBe(asker);
-    expect(checkAdministrators([stampOf(two), stampOf(one), stampOf(two)], manifest(2))).toBe(asker);
-    expect(checkAdministrators([stampOf(one), stampOf(three)], manifest(2))).not.toBe(asker);
-  });
-
-  test("is not spoilt by a stranger's stamp beside it, which names nobody", () => {
-    const asker = checkAdministrators([stampOf(one)], manifest(1));
-    expect(checkAdministrators([stampOf(one), stampOf(stranger)], manifest(1))).toBe(asker);
+  test("is counted in whatever order they stamped, with strangers beside them", () => {
+    for (const stamps of [
+      [one, two],
+      [two, one],
+      [stranger, two, one],
+    ]) {
+      expect(() =>
+        checkAdministrators(
+          stamps.map((key) => stampOf(key)),
+          manifest(2),
+        ),
+      ).not.toThrow();
+    }
   });
 });
 

@@ -151,7 +151,7 @@ async function openVaultSecrets(
       recipientKeys: new RecipientKeys(),
       attest: (publicKey) =>
         nsm.attest({
-          userData: encodeAttestedUserData({ v: 1, purpose: "cloister/kms-recipient/v1", manifest: manifest.digest }),
+          userData: encodeAttestedUserData({ v: 1, purpose: "cloister/kms-recipient/v1", manifest: manifest.digest, vault: null }),
           nonce: null,
           publicKey,
         }),
