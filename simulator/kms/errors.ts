@@ -21,13 +21,28 @@ const KMS_ERROR_STATUS = {
   InvalidCiphertextException: 400,
   IncorrectKeyException: 400,
   DryRunOperationException: 400,
+  DisabledException: 400,
+  KMSInvalidStateException: 400,
+  LimitExceededException: 400,
+  UnsupportedOperationException: 400,
+  InvalidAliasNameException: 400,
+  InvalidGrantIdException: 400,
+  InvalidMarkerException: 400,
+  TagException: 400,
+
+  ThrottlingException: 400,
 
   // Only from faults, and from our own mistakes.
-  ThrottlingException: 400,
   KMSInternalException: 500,
+  DependencyTimeoutException: 500,
+  KeyUnavailableException: 500,
 } as const;
 
 export type KmsErrorCode = keyof typeof KMS_ERROR_STATUS;
+
+export function isKmsErrorCode(text: string): text is KmsErrorCode {
+  return Object.hasOwn(KMS_ERROR_STATUS, text);
+}
 
 /** A refusal by the simulated KMS: over the wire as `__type`, and thrown by the calls that stand for the console. */
 export class KmsError extends Error {
@@ -47,7 +62,7 @@ export class KmsError extends Error {
   }
 }
 
-export type KmsStoreErrorCode = "STORE_UNREADABLE" | "STORE_MALFORMED" | "STORE_OF_ANOTHER_ACCOUNT";
+export type KmsStoreErrorCode = "STORE_UNREADABLE" | "STORE_MALFORMED" | "STORE_OF_ANOTHER_ACCOUNT" | "STORE_IN_USE";
 
 /** The file of keys cannot be used. It is left as it was. */
 export class KmsStoreError extends Error {

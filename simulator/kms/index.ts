@@ -9,13 +9,18 @@ export {
 export type { EnvelopeShape } from "./enveloped-data.ts";
 export { sealEnvelope } from "./enveloped-data.ts";
 export { KmsError, type KmsErrorCode, KmsStoreError, type KmsStoreErrorCode } from "./errors.ts";
+export { latencyPlan, parseFaultScript } from "./fault-script.ts";
+export type { GrantTerms } from "./grant.ts";
 export type { KmsAnswer } from "./operations.ts";
 export type { KeyPolicyInput } from "./policy-document.ts";
 export type { KmsPrincipal } from "./principal.ts";
 export {
+  type KmsFault,
+  type KmsFaultPlan,
   type KmsFaults,
   type KmsLogEntry,
   type SimulatedKms,
   type SimulatedKmsOptions,
   startSimulatedKms,
 } from "./server.ts";
+export { AWS_REQUEST_QUOTAS } from "./throttle.ts";

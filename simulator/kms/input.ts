@@ -27,6 +27,12 @@ export class KmsInput {
     return this.#members.has(name);
   }
 
+  /** A member's text, read or not; null if it is none. */
+  peek(name: string): string | null {
+    const value = this.#members.get(name);
+    return typeof value === "string" ? value : null;
+  }
+
   string(name: string, limits: { readonly min: number; readonly max: number }): string | undefined {
     const value = this.#take(name);
     if (value === undefined) return undefined;
@@ -65,16 +71,32 @@ export class KmsInput {
     return words.find((word) => word === value) ?? validation(`${name}: expected ${words.join(" or ")}`);
   }
 
-  encryptionContext(): EncryptionContext {
-    const value = this.#take("EncryptionContext") ?? {};
+  encryptionContext(name = "EncryptionContext"): EncryptionContext {
+    return this.texts(name) ?? new Map();
+  }
+
+  /** An object whose members are strings. */
+  texts(name: string): ReadonlyMap<string, string> | undefined {
+    const value = this.#take(name);
+    if (value === undefined) return undefined;
     if (typeof value !== "object" || Array.isArray(value) || value === null) {
-      return serialization("EncryptionContext: expected an object");
+      return serialization(`${name}: expected an object`);
     }
     return new Map(
       Object.entries(value).map(([key, text]) => {
-        return [key, typeof text === "string" ? text : serialization("EncryptionContext: expected strings")];
+        return [key, typeof text === "string" ? text : serialization(`${name}: expected strings`)];
       }),
     );
+  }
+
+  strings(name: string, limits: { readonly min: number; readonly max: number }): string[] | undefined {
+    return this.#list(name, limits)?.map((item) => {
+      return typeof item === "string" ? item : serialization(`${name}: expected strings`);
+    });
+  }
+
+  objects(name: string, limits: { readonly min: number; readonly max: number }): KmsInput[] | undefined {
+    return this.#list(name, limits)?.map((item) => new KmsInput(item));
   }
 
   object(name: string): KmsInput | undefined {
@@ -82,18 +104,19 @@ export class KmsInput {
     return value === undefined ? undefined : new KmsInput(value);
   }
 
-  /** Grants are not simulated: no token is ever good. */
-  refuseGrantTokens(): void {
-    const tokens = this.#take("GrantTokens") ?? [];
-    if (!Array.isArray(tokens)) serialization("GrantTokens: expected a list");
-    if (tokens.length > 0) throw new KmsError("InvalidGrantTokenException", "the simulated KMS has no grants");
-  }
-
   /** @throws {@link KmsError} `ValidationException` if a member is left that nothing has read. */
   end(): void {
     for (const name of this.#members.keys()) {
       if (!this.#read.has(name)) validation(`${JSON.stringify(name.slice(0, 64))} is not a member of this request`);
     }
+  }
+
+  #list(name: string, limits: { readonly min: number; readonly max: number }): JsonValue[] | undefined {
+    const value = this.#take(name);
+    if (value === undefined) return undefined;
+    if (!Array.isArray(value)) return serialization(`${name}: expected a list`);
+    checkLength(name, value.length, limits);
+    return value;
   }
 
   #take(name: string): JsonValue | undefined {

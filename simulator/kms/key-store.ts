@@ -1,157 +1,166 @@
-/** The keys of one account in one region, and the file that keeps them. */
-import { createSecretKey, type KeyObject, randomBytes, randomUUID } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { dirname } from "node:path";
-import { decodeHex, type JsonValue, parseStrictJson } from "../../protocol/index.ts";
-import { KmsError, KmsStoreError } from "./errors.ts";
-import { type KeyPolicy, type KeyPolicyInput, parseKeyPolicy } from "./policy-document.ts";
+/** The keys and aliases of one account in one region, kept in a file if there is one. */
+import { type KeyObject, randomBytes, randomUUID } from "node:crypto";
+import { existsSync } from "node:fs";
+import { KmsError } from "./errors.ts";
+import { type KeyPolicyInput, parseKeyPolicy } from "./policy-document.ts";
+import { freshSecret, type KeySpec, materialOf, rotateIfDue, type SimulatedKey } from "./simulated-key.ts";
+import { type Alias, isKeyId, readStoreFile, type StoreOwner, type StoreState, writeStoreFile } from "./store-file.ts";
 
-const STORE_FORMAT = "cloister simulator KMS store v1: holds keys in the clear";
-const KEY_ID = /^[A-Za-z0-9-]{1,64}$/;
-const BACKING_KEY_BYTES = 32;
-
-export interface SimulatedKey {
-  readonly keyId: string;
-  readonly arn: string;
-  readonly createdMs: number;
-  readonly policy: KeyPolicy;
-  readonly backingKey: KeyObject;
+export interface NewKey {
+  /** `mrk-` and 32 hex digits make it a multi-region key. A fresh one unless given. */
+  readonly keyId?: string;
+  readonly policy: KeyPolicyInput;
+  readonly nowMs: number;
+  /** `SYMMETRIC_DEFAULT` unless given. */
+  readonly spec?: KeySpec;
+  readonly multiRegion?: boolean;
+  readonly description?: string;
+  readonly tags?: ReadonlyMap<string, string>;
+  /** Fresh unless given. */
+  readonly secret?: KeyObject;
 }
 
 export class KeyStore {
-  readonly #arnPrefix: string;
-  readonly #owner: { readonly region: string; readonly accountId: string };
+  readonly #owner: StoreOwner;
   readonly #file: string | null;
-  #keys: ReadonlyMap<string, SimulatedKey>;
+  #state: StoreState;
 
   /** @throws {@link KmsStoreError} if the file is there and cannot be used. */
-  constructor(options: { readonly region: string; readonly accountId: string; readonly storeFile: string | null }) {
+  constructor(options: StoreOwner & { readonly storeFile: string | null }) {
     const { region, accountId, storeFile } = options;
-    this.#arnPrefix = `arn:aws:kms:${region}:${accountId}:key/`;
     this.#owner = { region, accountId };
     this.#file = storeFile;
-    this.#keys = storeFile !== null && existsSync(storeFile) ? this.#load(storeFile) : new Map();
+    const empty: StoreState = { keys: new Map(), aliases: new Map() };
+    this.#state = storeFile !== null && existsSync(storeFile) ? readStoreFile(storeFile, this.#owner) : empty;
+  }
+
+  get #arnPrefix(): string {
+    return `arn:aws:kms:${this.#owner.region}:${this.#owner.accountId}:`;
+  }
+
+  get region(): string {
+    return this.#owner.region;
+  }
+
+  get keys(): readonly SimulatedKey[] {
+    return [...this.#state.keys.values()];
+  }
+
+  get aliases(): readonly Alias[] {
+    return [...this.#state.aliases.values()];
   }
 
   arns(): string[] {
-    return [...this.#keys.values()].map(({ arn }) => arn);
+    return this.keys.map(({ arn }) => arn);
   }
 
   /** @throws {@link KmsError} `AlreadyExistsException`, `ValidationException`, `MalformedPolicyDocumentException` */
-  create(options: { readonly keyId?: string; readonly policy: KeyPolicyInput; readonly nowMs: number }): SimulatedKey {
-    const { keyId = randomUUID() } = options;
-    if (!KEY_ID.test(keyId))
-      throw new KmsError("ValidationException", "expected a key id of letters, digits and hyphens");
-    if (this.#keys.has(keyId)) throw new KmsError("AlreadyExistsException", `Key '${keyId}' exists`);
-    const key = this.#key(keyId, options.nowMs, parseKeyPolicy(options.policy), randomBytes(BACKING_KEY_BYTES));
-    this.#replace(key);
+  create(options: NewKey): SimulatedKey {
+    const { nowMs, spec = "SYMMETRIC_DEFAULT", multiRegion = false } = options;
+    const { keyId = multiRegion ? `mrk-${randomBytes(16).toString("hex")}` : randomUUID() } = options;
+    if (!isKeyId(keyId)) {
+      throw new KmsError("ValidationException", "expected a key id of letters, digits and hyphens, or mrk- and 32 hex");
+    }
+    if (this.#state.keys.has(keyId)) throw new KmsError("AlreadyExistsException", `Key '${keyId}' exists`);
+    const key: SimulatedKey = {
+      keyId,
+      arn: `${this.#arnPrefix}key/${keyId}`,
+      createdMs: nowMs,
+      description: options.description ?? "",
+      spec,
+      policy: parseKeyPolicy(options.policy),
+      state: { name: "Enabled" },
+      materials: [materialOf(options.secret ?? freshSecret(spec), { createdMs: nowMs, origin: "FIRST" })],
+      rotation: null,
+      tags: options.tags ?? new Map(),
+      grants: [],
+    };
+    this.update(key);
     return key;
   }
 
   /** @throws {@link KmsError} `NotFoundException`, `MalformedPolicyDocumentException` */
   putPolicy(keyIdOrArn: string, policy: KeyPolicyInput): void {
-    this.#replace({ ...this.find(keyIdOrArn), policy: parseKeyPolicy(policy) });
+    this.update({ ...this.find(keyIdOrArn), policy: parseKeyPolicy(policy) });
+  }
+
+  /** Puts a changed key in place of the one of its id. */
+  update(...keys: readonly SimulatedKey[]): void {
+    const changed = new Map(this.#state.keys);
+    for (const key of keys) changed.set(key.keyId, key);
+    this.#save({ ...this.#state, keys: changed });
+  }
+
+  putAlias(alias: Alias): void {
+    this.#save({ ...this.#state, aliases: new Map(this.#state.aliases).set(alias.name, alias) });
+  }
+
+  deleteAlias(name: string): void {
+    const aliases = new Map(this.#state.aliases);
+    aliases.delete(name);
+    this.#save({ ...this.#state, aliases });
+  }
+
+  /** What time has done: keys whose waiting period is over are gone with their aliases, and rotations are made. */
+  advanceTo(nowMs: number): void {
+    const gone = this.keys.filter(({ state }) => state.name === "PendingDeletion" && state.deletionMs <= nowMs);
+    if (gone.length > 0) {
+      const ids = new Set(gone.map(({ keyId }) => keyId));
+      const keys = new Map([...this.#state.keys].filter(([keyId]) => !ids.has(keyId)));
+      const aliases = new Map([...this.#state.aliases].filter(([, { keyId }]) => !ids.has(keyId)));
+      this.#save({ keys, aliases });
+    }
+    const rotated = this.keys.map((key) => [key, rotateIfDue(key, nowMs)] as const).filter(([old, key]) => old !== key);
+    if (rotated.length > 0) this.update(...rotated.map(([, key]) => key));
   }
 
   /**
-   * @param keyIdOrArn - A key id or a key's full ARN; aliases do not exist here.
+   * @param keyIdOrArn - A key id or a key's full ARN.
    * @throws {@link KmsError} `NotFoundException`
    */
   find(keyIdOrArn: string): SimulatedKey {
-    const keyId = keyIdOrArn.startsWith(this.#arnPrefix) ? keyIdOrArn.slice(this.#arnPrefix.length) : keyIdOrArn;
-    const key = this.#keys.get(keyId);
+    const prefix = `${this.#arnPrefix}key/`;
+    const keyId = keyIdOrArn.startsWith(prefix) ? keyIdOrArn.slice(prefix.length) : keyIdOrArn;
+    const key = this.#state.keys.get(keyId);
     if (key !== undefined) return key;
     if (keyIdOrArn.startsWith("arn:") || keyIdOrArn.startsWith("alias/")) {
-      throw new KmsError("NotFoundException", `${keyIdOrArn} is not found: expected a key of ${this.#arnPrefix}`);
+      throw new KmsError("NotFoundException", `${keyIdOrArn} is not found: expected a key of ${prefix}`);
     }
-    throw new KmsError("NotFoundException", `Key '${this.#arnPrefix}${keyIdOrArn}' does not exist`);
+    throw new KmsError("NotFoundException", `Key '${prefix}${keyIdOrArn}' does not exist`);
   }
 
-  #key(keyId: string, createdMs: number, policy: KeyPolicy, backingKey: Uint8Array): SimulatedKey {
-    return { keyId, arn: `${this.#arnPrefix}${keyId}`, createdMs, policy, backingKey: createSecretKey(backingKey) };
+  /**
+   * @param name - As {@link find} takes, or an alias's name or ARN.
+   * @returns The key, and the alias by which it was called.
+   * @throws {@link KmsError} `NotFoundException`
+   */
+  resolve(name: string): { readonly key: SimulatedKey; readonly alias: Alias | null } {
+    const aliasName = this.aliasNameOf(name);
+    if (aliasName === null) return { key: this.find(name), alias: null };
+    const alias = this.#state.aliases.get(aliasName);
+    if (alias === undefined) {
+      throw new KmsError("NotFoundException", `Alias ${this.aliasArn(aliasName)} is not found.`);
+    }
+    return { key: this.find(alias.keyId), alias };
+  }
+
+  /** `alias/…` out of a name or an ARN of this account and region; null for anything else. */
+  aliasNameOf(name: string): string | null {
+    if (name.startsWith("alias/")) return name;
+    return name.startsWith(`${this.#arnPrefix}alias/`) ? name.slice(this.#arnPrefix.length) : null;
+  }
+
+  aliasArn(name: string): string {
+    return `${this.#arnPrefix}${name}`;
+  }
+
+  aliasesOf({ keyId }: SimulatedKey): string[] {
+    return this.aliases.filter((alias) => alias.keyId === keyId).map(({ name }) => name);
   }
 
   /** On disk first: what a caller has been given must still be there after a crash. */
-  #replace(key: SimulatedKey): void {
-    const keys = new Map(this.#keys).set(key.keyId, key);
-    if (this.#file !== null) writeAtomically(this.#file, this.#serialize(keys));
-    this.#keys = keys;
-  }
-
-  #serialize(keys: ReadonlyMap<string, SimulatedKey>): string {
-    const entries = [...keys.values()].map(({ keyId, createdMs, policy, backingKey }) => {
-      return { keyId, createdMs, policy: policy.text, backingKey: backingKey.export().toString("hex") };
-    });
-    return `${JSON.stringify({ format: STORE_FORMAT, ...this.#owner, keys: entries }, null, 2)}\n`;
-  }
-
-  #load(file: string): ReadonlyMap<string, SimulatedKey> {
-    let bytes: Uint8Array;
-    try {
-      bytes = readFileSync(file);
-    } catch (cause) {
-      throw new KmsStoreError("STORE_UNREADABLE", `cannot read ${file}`, { cause });
-    }
-    let store: Record<string, JsonValue>;
-    try {
-      store = objectOf(parseStrictJson(bytes));
-      if (store["format"] !== STORE_FORMAT) throw new Error("another format");
-    } catch (cause) {
-      throw new KmsStoreError("STORE_MALFORMED", `${file} is not a store of the simulated KMS`, { cause });
-    }
-    if (store["region"] !== this.#owner.region || store["accountId"] !== this.#owner.accountId) {
-      const { region, accountId } = this.#owner;
-      throw new KmsStoreError("STORE_OF_ANOTHER_ACCOUNT", `${file} is not of account ${accountId} in ${region}`);
-    }
-    try {
-      const entries = Array.isArray(store["keys"]) ? store["keys"] : null;
-      if (entries === null) throw new Error("no list of keys");
-      const keys = entries.map((entry) => this.#parseKey(objectOf(entry)));
-      if (new Set(keys.map(({ keyId }) => keyId)).size !== keys.length) throw new Error("a key twice");
-      return new Map(keys.map((key) => [key.keyId, key]));
-    } catch (cause) {
-      throw new KmsStoreError("STORE_MALFORMED", `${file} holds a key that cannot be read`, { cause });
-    }
-  }
-
-  #parseKey({ keyId, createdMs, policy, backingKey }: Record<string, JsonValue>): SimulatedKey {
-    if (typeof keyId !== "string" || !KEY_ID.test(keyId)) throw new Error("keyId");
-    if (typeof createdMs !== "number" || typeof policy !== "string" || typeof backingKey !== "string") {
-      throw new Error(`fields of ${keyId}`);
-    }
-    const bytes = decodeHex(backingKey);
-    if (bytes.length !== BACKING_KEY_BYTES) throw new Error(`backing key of ${keyId}`);
-    return this.#key(keyId, createdMs, parseKeyPolicy(policy), bytes);
-  }
-}
-
-function objectOf(json: JsonValue | undefined): Record<string, JsonValue> {
-  if (typeof json !== "object" || json === null || Array.isArray(json)) throw new Error("expected an object");
-  return json;
-}
-
-/** Old content or new content, whenever the machine stops. Readable by its owner alone. */
-function writeAtomically(file: string, text: string): void {
-  const fresh = `${file}.${randomUUID()}.new`;
-  try {
-    withFile(fresh, "wx", (handle) => {
-      writeFileSync(handle, text);
-      fsyncSync(handle);
-    });
-    renameSync(fresh, file);
-  } catch (error) {
-    rmSync(fresh, { force: true });
-    throw error;
-  }
-  // The rename itself lives in the folder.
-  withFile(dirname(file), "r", fsyncSync);
-}
-
-function withFile(path: string, flags: "wx" | "r", work: (handle: number) => void): void {
-  const handle = openSync(path, flags, 0o600);
-  try {
-    work(handle);
-  } finally {
-    closeSync(handle);
+  #save(state: StoreState): void {
+    if (this.#file !== null) writeStoreFile(this.#file, this.#owner, state);
+    this.#state = state;
   }
 }

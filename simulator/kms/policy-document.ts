@@ -1,6 +1,7 @@
-/** Key policies as JSON (IAM User Guide, "Grammar of the IAM JSON policy language"), parsed strictly. */
+/** Key policies and identity policies (IAM User Guide, "Grammar of the IAM JSON policy language"), parsed strictly. */
 import { type JsonValue, parseStrictJson } from "../../protocol/index.ts";
 import { KmsError } from "./errors.ts";
+import { variablesAreWellFormed } from "./policy-variables.ts";
 import { isPolicyPrincipal } from "./principal.ts";
 
 /** KMS Developer Guide, "Resource quotas": key policy document size. */
@@ -13,30 +14,49 @@ export interface Condition {
   readonly values: readonly string[];
 }
 
+/** `Action` or, negated, `NotAction`; likewise of principals and resources. */
+export interface Matcher {
+  readonly patterns: readonly string[];
+  readonly negated: boolean;
+}
+
 export interface Statement {
   readonly sid: string | null;
   readonly effect: "Allow" | "Deny";
-  readonly principals: readonly string[];
-  readonly actions: readonly string[];
-  readonly resources: readonly string[];
+  /** Null in an identity policy, which is about whom it is attached to. */
+  readonly principals: Matcher | null;
+  readonly actions: Matcher;
+  readonly resources: Matcher;
   readonly conditions: readonly Condition[];
 }
 
 export interface KeyPolicy {
   readonly text: string;
   readonly statements: readonly Statement[];
+  /** Whether `${…}` is a variable: not in policies of 2008. */
+  readonly variables: boolean;
 }
 
 /** The text of a policy, or the value that the text would parse to. */
 export type KeyPolicyInput = string | Readonly<Record<string, unknown>>;
 
+type PolicyKind = "key-policy" | "identity-policy";
+
+/** @throws {@link KmsError} `MalformedPolicyDocumentException`, saying where. */
+export function parseKeyPolicy(input: KeyPolicyInput): KeyPolicy {
+  return parsePolicy(input, "key-policy");
+}
+
 /**
- * Parses one policy. NotPrincipal, NotAction, NotResource and policy variables are refused: a simulator that ignored
- * them would allow what AWS denies.
+ * A policy of the principal's own: it names no principal, and may speak of other services.
  *
  * @throws {@link KmsError} `MalformedPolicyDocumentException`, saying where.
  */
-export function parseKeyPolicy(input: KeyPolicyInput): KeyPolicy {
+export function parseIdentityPolicy(input: KeyPolicyInput): KeyPolicy {
+  return parsePolicy(input, "identity-policy");
+}
+
+function parsePolicy(input: KeyPolicyInput, kind: PolicyKind): KeyPolicy {
   const text = typeof input === "string" ? input : JSON.stringify(input);
   const bytes = Buffer.from(text, "utf8");
   if (bytes.length > MAX_POLICY_BYTES) malformed(`a policy of ${bytes.length} bytes, limit ${MAX_POLICY_BYTES}`);
@@ -50,34 +70,60 @@ export function parseKeyPolicy(input: KeyPolicyInput): KeyPolicy {
   const version = policy.get("Version");
   if (version !== "2012-10-17" && version !== "2008-10-17") malformed("Version: expected 2012-10-17 or 2008-10-17");
   if (policy.has("Id")) stringAt("Id", policy.get("Id"));
-  const statements = listOf(policy.get("Statement")).map(parseStatement);
+  const variables = version === "2012-10-17";
+  const statements = listOf(policy.get("Statement")).map((statement, index) => {
+    return parseStatement(statement, `Statement[${index}]`, kind, variables);
+  });
   if (statements.length === 0) malformed("Statement: expected at least one");
-  return { text, statements };
+  return { text, statements, variables };
 }
 
-function parseStatement(json: JsonValue, index: number): Statement {
-  const at = `Statement[${index}]`;
-  const fields = objectAt(at, json, ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"]);
+function parseStatement(json: JsonValue, at: string, kind: PolicyKind, variables: boolean): Statement {
+  const who = kind === "key-policy" ? ["Principal", "NotPrincipal"] : [];
+  const what = ["Action", "NotAction", "Resource", "NotResource", "Condition"];
+  const fields = objectAt(at, json, ["Sid", "Effect", ...who, ...what]);
   const effect = fields.get("Effect");
   if (effect !== "Allow" && effect !== "Deny") return malformed(`${at}.Effect: expected Allow or Deny`);
-  const actions = stringsAt(`${at}.Action`, fields.get("Action"));
-  for (const action of actions) {
-    if (!/^(\*|kms:[A-Za-z*?]+)$/i.test(action)) malformed(`${at}.Action: expected * or kms:<name>`);
-  }
-  const resources = stringsAt(`${at}.Resource`, fields.get("Resource"));
-  for (const resource of resources) {
-    if (resource !== "*" && !resource.startsWith("arn:")) malformed(`${at}.Resource: expected * or an ARN`);
-    refuseVariables(`${at}.Resource`, resource);
-  }
   const sid = fields.get("Sid");
   return {
     sid: sid === undefined ? null : stringAt(`${at}.Sid`, sid),
     effect,
-    principals: parsePrincipals(`${at}.Principal`, fields.get("Principal")),
-    actions,
-    resources,
-    conditions: fields.has("Condition") ? parseConditions(`${at}.Condition`, fields.get("Condition")) : [],
+    principals: kind === "key-policy" ? eitherOf(at, "Principal", fields, parsePrincipals) : null,
+    actions: eitherOf(at, "Action", fields, (where, value) => parseActions(where, value, kind)),
+    resources: eitherOf(at, "Resource", fields, (where, value) => parseResources(where, value, variables)),
+    conditions: fields.has("Condition") ? parseConditions(`${at}.Condition`, fields.get("Condition"), variables) : [],
   };
+}
+
+/** `Action` or `NotAction`, and so on: one of them, never both. */
+function eitherOf(
+  at: string,
+  name: string,
+  fields: ReadonlyMap<string, JsonValue>,
+  parse: (at: string, json: JsonValue | undefined) => string[],
+): Matcher {
+  if (fields.has(name) === fields.has(`Not${name}`)) malformed(`${at}: expected either ${name} or Not${name}`);
+  const negated = !fields.has(name);
+  const field = negated ? `Not${name}` : name;
+  return { patterns: parse(`${at}.${field}`, fields.get(field)), negated };
+}
+
+function parseActions(at: string, json: JsonValue | undefined, kind: PolicyKind): string[] {
+  const actions = stringsAt(at, json);
+  const form = kind === "key-policy" ? /^(\*|kms:[A-Za-z*?]+)$/i : /^(\*|[a-z0-9-]+:[A-Za-z0-9*?]+)$/i;
+  for (const action of actions) {
+    if (!form.test(action)) malformed(`${at}: expected * or ${kind === "key-policy" ? "kms" : "<service>"}:<name>`);
+  }
+  return actions;
+}
+
+function parseResources(at: string, json: JsonValue | undefined, variables: boolean): string[] {
+  const resources = stringsAt(at, json);
+  for (const resource of resources) {
+    if (resource !== "*" && !resource.startsWith("arn:")) malformed(`${at}: expected * or an ARN`);
+    checkVariables(at, resource, variables);
+  }
+  return resources;
 }
 
 function parsePrincipals(at: string, json: JsonValue | undefined): string[] {
@@ -93,7 +139,7 @@ function parsePrincipals(at: string, json: JsonValue | undefined): string[] {
   return principals;
 }
 
-function parseConditions(at: string, json: JsonValue | undefined): Condition[] {
+function parseConditions(at: string, json: JsonValue | undefined, variables: boolean): Condition[] {
   return [...objectAt(at, json)].flatMap(([operator, keys]) =>
     [...objectAt(`${at}.${operator}`, keys)].map(([key, values]) => ({
       operator,
@@ -102,15 +148,16 @@ function parseConditions(at: string, json: JsonValue | undefined): Condition[] {
         if (typeof value !== "string" && typeof value !== "boolean" && typeof value !== "number") {
           return malformed(`${at}.${operator}.${key}: expected a string or a list of strings`);
         }
-        refuseVariables(`${at}.${operator}.${key}`, String(value));
+        checkVariables(`${at}.${operator}.${key}`, String(value), variables);
         return String(value);
       }),
     })),
   );
 }
 
-function refuseVariables(at: string, text: string): void {
-  if (text.includes("${")) malformed(`${at}: policy variables such as \${aws:username} are not simulated`);
+function checkVariables(at: string, text: string, variables: boolean): void {
+  if (!variables || variablesAreWellFormed(text)) return;
+  malformed(`${at}: expected a policy variable such as \${aws:PrincipalArn} or \${aws:username, 'nobody'}`);
 }
 
 function objectAt(at: string, json: JsonValue | undefined, allowed?: readonly string[]): Map<string, JsonValue> {

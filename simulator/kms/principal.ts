@@ -1,5 +1,6 @@
 /** Who may call, and how an ARN in a policy names them. */
 import { KmsError } from "./errors.ts";
+import type { KeyPolicyInput, Matcher } from "./policy-document.ts";
 
 /** One set of credentials that the simulated KMS knows. */
 export interface KmsPrincipal {
@@ -11,6 +12,13 @@ export interface KmsPrincipal {
   readonly arn: string;
   /** Unix time from which the credentials are refused; null: never. */
   readonly expiresAtMs: number | null;
+  /**
+   * What IAM allows and denies this principal. Left out, IAM stands aside: it allows whatever a key policy leaves to it
+   * (an Allow for `arn:aws:iam::<account>:root`), and denies nothing.
+   */
+  readonly identityPolicies?: readonly KeyPolicyInput[];
+  /** Condition keys that every request of these credentials carries, such as `kms:ViaService` or `aws:SourceVpce`. */
+  readonly conditionKeys?: Readonly<Record<string, string | readonly string[]>>;
 }
 
 export interface Identity {
@@ -40,10 +48,31 @@ export function isPolicyPrincipal(text: string): boolean {
   return text === "*" || /^[0-9]{12}$/.test(text) || PRINCIPAL_ARN.test(text);
 }
 
-export function namesPrincipal(text: string, identity: Identity): boolean {
-  if (text === "*") return true;
-  if (text === identity.accountId || /^arn:[a-z-]+:iam::([0-9]{12}):root$/.exec(text)?.[1] === identity.accountId) {
-    return true;
-  }
-  return text === identity.arn || text === identity.principalArn;
+/** How a statement's principals fit a caller. `account`: they name its account, and so leave the matter to IAM. */
+export type PrincipalMatch = "direct" | "account" | "none";
+
+/**
+ * `NotPrincipal` in a Deny spares a caller only if the list names it in full: account, role and session (IAM User Guide,
+ * "NotPrincipal"). In an Allow it leaves out whoever the list names in any way. Both err on the side of no.
+ */
+export function matchPrincipal(
+  { patterns, negated }: Matcher,
+  identity: Identity,
+  effect: "Allow" | "Deny",
+): PrincipalMatch {
+  if (!negated) return bestMatch(patterns, identity);
+  if (effect === "Allow") return bestMatch(patterns, identity) === "none" ? "direct" : "none";
+  const whole = [identity.arn, identity.principalArn].every((arn) => patterns.includes(arn));
+  const spared = patterns.includes("*") || (whole && patterns.some((text) => namesAccount(text, identity)));
+  return spared ? "none" : "direct";
+}
+
+function bestMatch(patterns: readonly string[], identity: Identity): PrincipalMatch {
+  const { arn, principalArn } = identity;
+  if (patterns.some((text) => text === "*" || text === arn || text === principalArn)) return "direct";
+  return patterns.some((text) => namesAccount(text, identity)) ? "account" : "none";
+}
+
+function namesAccount(text: string, { accountId }: Identity): boolean {
+  return text === accountId || /^arn:[a-z-]+:iam::([0-9]{12}):root$/.exec(text)?.[1] === accountId;
 }

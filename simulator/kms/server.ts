@@ -1,17 +1,26 @@
 /** KMS over HTTPS in AWS JSON 1.1, for one account in one region. */
 import { randomUUID } from "node:crypto";
-import type { IncomingMessage, ServerResponse } from "node:http";
-import { createServer } from "node:https";
-import type { AddressInfo } from "node:net";
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type ServerResponse,
+} from "node:http";
+import { createServer as createHttpsServer } from "node:https";
+import { type AddressInfo, isIPv4 } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { AttestationRoot } from "../../attestation/index.ts";
 import type { EnvelopeShape } from "./enveloped-data.ts";
 import { KmsError, type KmsErrorCode } from "./errors.ts";
 import { KmsInput } from "./input.ts";
 import { KeyStore } from "./key-store.ts";
 import { type KmsAnswer, OPERATIONS } from "./operations.ts";
-import type { KeyPolicyInput } from "./policy-document.ts";
+import { type KeyPolicy, type KeyPolicyInput, parseIdentityPolicy } from "./policy-document.ts";
 import { identityOf, type KmsPrincipal } from "./principal.ts";
 import { authenticate } from "./signature.ts";
+import { isAliasName } from "./store-file.ts";
+import { lockStore } from "./store-lock.ts";
+import { createThrottle, quotaGroupOf, type Throttle } from "./throttle.ts";
 
 /** A document of the largest size in base64, with room for the rest. */
 const MAX_REQUEST_BYTES = 512 * 1024;
@@ -20,12 +29,26 @@ const DEFAULT_MAX_ATTESTATION_AGE_MS = 300_000;
 const REQUEST_TIMEOUT_MS = 10_000;
 const CONTENT_TYPE = "application/x-amz-json-1.1";
 
+export type KmsFault = KmsErrorCode | "CONNECTION_RESET";
+
+/** What goes wrong with one request. */
+export interface KmsFaultPlan {
+  /** The answer waits, milliseconds. */
+  readonly delayMs?: number;
+  /** Fails the request before it is looked at. */
+  readonly fail?: KmsFault;
+  /** Changes what goes out for a request that was granted. */
+  readonly rewriteAnswer?: (answer: KmsAnswer) => KmsAnswer;
+}
+
 /** Misbehaviour on demand: for tests of clients, who must notice it. */
 export interface KmsFaults {
+  /** Asked once for each request that was signed well and names an operation. */
+  readonly plan?: (operation: string) => KmsFaultPlan;
   /** Changes what goes out for a request that was granted. */
   readonly rewriteAnswer?: (operation: string, answer: KmsAnswer) => KmsAnswer;
   /** Fails a request before it is looked at: with an error, or with a connection that breaks. Undefined: does not. */
-  readonly fail?: (operation: string) => KmsErrorCode | "CONNECTION_RESET" | undefined;
+  readonly fail?: (operation: string) => KmsFault | undefined;
 }
 
 export interface KmsLogEntry {
@@ -34,13 +57,14 @@ export interface KmsLogEntry {
   readonly operation: string | null;
   readonly principalArn: string | null;
   readonly keyArn: string | null;
-  readonly outcome: "ok" | KmsErrorCode | "CONNECTION_RESET";
+  readonly outcome: "ok" | KmsFault;
   /** What the caller is not told, such as why a document was refused. */
   readonly detail: string | null;
 }
 
 export interface SimulatedKmsOptions {
-  readonly tls: { readonly keyPem: string; readonly certPem: string };
+  /** Null: plain HTTP, for clients that cannot be given a certificate authority; `aws:SecureTransport` is false then. */
+  readonly tls: { readonly keyPem: string; readonly certPem: string } | null;
   readonly region: string;
   /** Twelve digits. */
   readonly accountId: string;
@@ -48,7 +72,7 @@ export interface SimulatedKmsOptions {
   readonly principals: readonly KmsPrincipal[];
   /** The simulator's own roots; AWS's only where genuine documents are to be tried. */
   readonly attestationRoots: readonly AttestationRoot[];
-  /** Keys and policies survive restarts here, in the clear; null: in memory only. */
+  /** Everything survives restarts here, in the clear, for one simulator at a time; null: in memory only. */
   readonly storeFile: string | null;
   readonly nowMs: () => number;
   /** 300 000 unless given. */
@@ -61,6 +85,10 @@ export interface SimulatedKmsOptions {
   readonly host?: string;
   readonly log?: (entry: KmsLogEntry) => void;
   readonly faults?: KmsFaults;
+  /** Requests per second by group of operations, such as `AWS_REQUEST_QUOTAS`. Left out: no limit. */
+  readonly throttle?: Readonly<Record<string, number>>;
+  /** How long a new grant counts only for requests that name its token; 0 unless given. */
+  readonly grantPropagationMs?: number;
 }
 
 export interface SimulatedKms {
@@ -71,57 +99,109 @@ export interface SimulatedKms {
    * @returns The key's ARN.
    * @throws {@link KmsError} `AlreadyExistsException`, `ValidationException`, `MalformedPolicyDocumentException`
    */
-  createKey(options: { readonly keyId?: string; readonly policy: KeyPolicyInput }): string;
+  createKey(options: {
+    readonly keyId?: string;
+    readonly policy: KeyPolicyInput;
+    readonly multiRegion?: boolean;
+    /** Its `alias/…`, which leaves the key that has it now. */
+    readonly alias?: string;
+  }): string;
   /** @throws {@link KmsError} `NotFoundException`, `MalformedPolicyDocumentException` */
   putKeyPolicy(keyArn: string, policy: KeyPolicyInput): void;
   keyArns(): string[];
+  /** The ARN of the key that an alias stands for; null: no such alias. */
+  keyArnOf(alias: string): string | null;
   /** Ends open connections too. */
   close(): Promise<void>;
 }
 
 /**
  * @throws {@link KmsError} `ValidationException` for options that cannot be.
- * @throws `KmsStoreError` if the store's file cannot be used.
+ * @throws `KmsStoreError` if the store's file cannot be used, or is in use.
  */
 export async function startSimulatedKms(options: SimulatedKmsOptions): Promise<SimulatedKms> {
   const { region, accountId, storeFile, nowMs } = options;
   if (!/^[0-9]{12}$/.test(accountId)) throw new KmsError("ValidationException", "expected an account id of 12 digits");
   if (!/^[a-z]{2}(-[a-z]+)+-[0-9]$/.test(region)) throw new KmsError("ValidationException", "expected a region");
   for (const { arn } of options.principals) identityOf(arn);
-  const keys = new KeyStore({ region, accountId, storeFile });
-
-  const server = createServer(
-    { key: options.tls.keyPem, cert: options.tls.certPem, minVersion: "TLSv1.2", requestTimeout: REQUEST_TIMEOUT_MS },
-    (request, response) => {
+  for (const principal of options.principals) identityPoliciesOf(principal);
+  const unlock = storeFile === null ? () => {} : await lockStore(storeFile, holderName(nowMs()));
+  try {
+    const keys = new KeyStore({ region, accountId, storeFile });
+    const service: Service = { options, keys, throttle: createThrottle(options.throttle ?? {}) };
+    const server = createServerFor(options, (request, response) => {
       // A caller that went away while it was being answered is no error of ours.
-      serve(options, keys, request, response).catch(() => response.destroy());
-    },
-  );
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(options.port ?? 0, options.host ?? "127.0.0.1", resolve);
-  });
+      serve(service, request, response).catch(() => response.destroy());
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(options.port ?? 0, options.host ?? "127.0.0.1", resolve);
+    });
+    return {
+      port: (server.address() as AddressInfo).port,
+      ...administratorOf(keys, nowMs),
+      close: () =>
+        new Promise((resolve) => {
+          server.close(() => {
+            unlock();
+            resolve();
+          });
+          server.closeAllConnections();
+        }),
+    };
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
 
+interface Service {
+  readonly options: SimulatedKmsOptions;
+  readonly keys: KeyStore;
+  readonly throttle: Throttle;
+}
+
+function holderName(nowMs: number): string {
+  return `process ${process.pid}, since ${new Date(nowMs).toISOString()}`;
+}
+
+function createServerFor({ tls }: SimulatedKmsOptions, listener: RequestListener) {
+  const limits = { requestTimeout: REQUEST_TIMEOUT_MS };
+  if (tls === null) return createHttpServer(limits, listener);
+  return createHttpsServer({ key: tls.keyPem, cert: tls.certPem, minVersion: "TLSv1.2", ...limits }, listener);
+}
+
+function administratorOf(keys: KeyStore, nowMs: () => number): Omit<SimulatedKms, "port" | "close"> {
   return {
-    port: (server.address() as AddressInfo).port,
-    createKey: ({ keyId, policy }) =>
-      keys.create({ ...(keyId === undefined ? {} : { keyId }), policy, nowMs: nowMs() }).arn,
+    createKey: ({ alias, ...key }) => {
+      if (alias !== undefined && !isAliasName(alias))
+        throw new KmsError("ValidationException", "expected alias/<name>");
+      const atMs = nowMs();
+      const { arn, keyId } = keys.create({ ...key, nowMs: atMs });
+      if (alias !== undefined) keys.putAlias({ name: alias, keyId, createdMs: atMs, updatedMs: atMs });
+      return arn;
+    },
     putKeyPolicy: (keyArn, policy) => keys.putPolicy(keyArn, policy),
     keyArns: () => keys.arns(),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
+    keyArnOf: (alias) => {
+      const found = keys.aliases.find(({ name }) => name === alias);
+      return found === undefined ? null : keys.find(found.keyId).arn;
+    },
   };
 }
 
-async function serve(
-  options: SimulatedKmsOptions,
-  keys: KeyStore,
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
+const parsedPolicies = new WeakMap<readonly KeyPolicyInput[], readonly KeyPolicy[]>();
+
+/** @throws {@link KmsError} `MalformedPolicyDocumentException` */
+function identityPoliciesOf({ identityPolicies }: KmsPrincipal): readonly KeyPolicy[] | null {
+  if (identityPolicies === undefined) return null;
+  const parsed = parsedPolicies.get(identityPolicies) ?? identityPolicies.map(parseIdentityPolicy);
+  parsedPolicies.set(identityPolicies, parsed);
+  return parsed;
+}
+
+async function serve(service: Service, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { options } = service;
   const entry = {
     atMs: options.nowMs(),
     requestId: randomUUID(),
@@ -130,7 +210,7 @@ async function serve(
     keyArn: null as string | null,
   };
   try {
-    const answer = await answerTo(options, keys, request, entry);
+    const answer = await answerTo(service, request, entry);
     if (answer === "CONNECTION_RESET") {
       options.log?.({ ...entry, outcome: answer, detail: "a fault was asked for" });
       request.socket.destroy();
@@ -149,8 +229,7 @@ async function serve(
 }
 
 async function answerTo(
-  options: SimulatedKmsOptions,
-  keys: KeyStore,
+  { options, keys, throttle }: Service,
   request: IncomingMessage,
   entry: { atMs: number; operation: string | null; principalArn: string | null; keyArn: string | null },
 ): Promise<KmsAnswer | "CONNECTION_RESET"> {
@@ -168,13 +247,25 @@ async function answerTo(
   const run = OPERATIONS.get(operation);
   if (run === undefined) throw new KmsError("UnknownOperationException", "", { detail: "no such operation" });
   entry.operation = operation;
-  const fault = faults?.fail?.(operation);
+  const plan = faults?.plan?.(operation) ?? {};
+  if (plan.delayMs !== undefined && plan.delayMs > 0) await sleep(plan.delayMs);
+  const fault = plan.fail ?? faults?.fail?.(operation);
   if (fault === "CONNECTION_RESET") return fault;
   if (fault !== undefined) throw new KmsError(fault, "a fault was asked for");
 
+  const input = KmsInput.parse(body);
+  throttle.take(quotaGroupOf(operation, input.peek("KeyPairSpec")), entry.atMs);
+  keys.advanceTo(entry.atMs);
   const answer = await run({
-    input: KmsInput.parse(body),
-    caller: identityOf(principal.arn),
+    input,
+    caller: {
+      identity: identityOf(principal.arn),
+      identityPolicies: identityPoliciesOf(principal),
+      conditionKeys: [
+        ...connectionKeysOf(request, options, entry.atMs),
+        ...Object.entries(principal.conditionKeys ?? {}),
+      ],
+    },
     keys,
     accountId,
     trust: {
@@ -182,12 +273,29 @@ async function answerTo(
       maxAgeMs: options.maxAttestationAgeMs ?? DEFAULT_MAX_ATTESTATION_AGE_MS,
     },
     envelopeShape: options.envelopeShape ?? "random",
+    grantPropagationMs: options.grantPropagationMs ?? 0,
     nowMs: entry.atMs,
     onKey: (keyArn) => {
       entry.keyArn = keyArn;
     },
   });
-  return faults?.rewriteAnswer?.(operation, answer) ?? answer;
+  const rewritten = plan.rewriteAnswer?.(answer) ?? answer;
+  return faults?.rewriteAnswer?.(operation, rewritten) ?? rewritten;
+}
+
+function connectionKeysOf(
+  request: IncomingMessage,
+  { tls }: SimulatedKmsOptions,
+  nowMs: number,
+): (readonly [key: string, value: string])[] {
+  const address = request.socket.remoteAddress ?? "";
+  const mapped = address.startsWith("::ffff:") ? address.slice("::ffff:".length) : address;
+  return [
+    ["aws:SecureTransport", String(tls !== null)],
+    ["aws:SourceIp", isIPv4(mapped) ? mapped : address],
+    ["aws:CurrentTime", new Date(nowMs).toISOString()],
+    ["aws:EpochTime", String(Math.floor(nowMs / 1000))],
+  ];
 }
 
 function operationOf(method: string, url: string, headers: ReadonlyMap<string, readonly string[]>): string {

@@ -27,7 +27,7 @@ describe("decideKeyAccess", () => {
       ...{ statement: { index: 1, sid: "G" }, unresolved: [] },
     });
     expect(ask({ principalArn: "arn:aws:iam::123456789012:role/other", operation: "Encrypt" })).toEqual({
-      ...{ kind: "deny", reason: "NO_ALLOW", unresolved: [] },
+      ...{ kind: "deny", reason: "NO_ALLOW", missing: "key-policy", unresolved: [] },
     });
   });
 
@@ -47,7 +47,7 @@ describe("decideKeyAccess", () => {
   test("names the conditions that nobody here can judge", () => {
     const Condition = { StringEquals: { "aws:SourceVpce": "vpce-1" } };
     expect(ask({ statements: [{ ...ALLOW, Condition }] })).toEqual({
-      ...{ kind: "deny", reason: "NO_ALLOW" },
+      ...{ kind: "deny", reason: "NO_ALLOW", missing: "key-policy" },
       unresolved: [{ statement: { index: 0, sid: "A" }, operator: "StringEquals", key: "aws:SourceVpce" }],
     });
   });

@@ -32,7 +32,7 @@ test("keys and policies survive, and old blobs open", () => {
   expect(again.arns()).toEqual([key.arn, other.arn]);
   expect(other.arn).toMatch(/^arn:aws:kms:eu-west-1:123456789012:key\/[0-9a-f-]{36}$/);
   expect(again.find("vault")).toMatchObject({ arn: key.arn, createdMs: NOW_MS, policy: { text: CHANGED_POLICY } });
-  expect(openBlob(again.find(key.arn), blob, context).toString()).toBe("secret");
+  expect(openBlob(again.find(key.arn), blob, context).plaintext.toString()).toBe("secret");
 });
 
 test("the file is its owner's alone, and no half-written one is left", () => {
@@ -99,10 +99,10 @@ describe("refusals", () => {
     ["cut", (text: string) => text.slice(0, -10)],
     ["empty", () => ""],
     ["a list", () => "[]"],
-    ["another format", (text: string) => text.replace("store v1", "store v2")],
+    ["another format", (text: string) => text.replace("store v2", "store v3")],
     ["no keys", (text: string) => text.replace('"keys"', '"keyz"')],
-    ["a short backing key", (text: string) => text.replace(/("backingKey": ")../, "$1")],
-    ["a backing key that is no hex", (text: string) => text.replace(/("backingKey": ")./, "$1x")],
+    ["a short secret", (text: string) => text.replace(/("secret": ")../, "$1")],
+    ["a secret that is no hex", (text: string) => text.replace(/("secret": ")./, "$1x")],
     ["a malformed policy", (text: string) => text.replace("2012-10-17", "2012-10-18")],
     ["a malformed key id", (text: string) => text.replace('"keyId": "a"', '"keyId": "a/"')],
     ["a key twice", (text: string) => text.replace('"keyId": "b"', '"keyId": "a"')],
@@ -129,7 +129,7 @@ describe("blobs", () => {
   const refused = expect.objectContaining({ code: "InvalidCiphertextException" });
 
   test("the order of the encryption context makes no difference, everything else does", () => {
-    expect(openBlob(key, blob, new Map([["c", "d"], ...context])).toString()).toBe("secret");
+    expect(openBlob(key, blob, new Map([["c", "d"], ...context])).plaintext.toString()).toBe("secret");
     const others = [
       [],
       [["a", "b"]],

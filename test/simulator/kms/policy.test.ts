@@ -46,7 +46,7 @@ describe("decision", () => {
     });
     expect(decide(policyOf(ALLOW))).toEqual({ kind: "allow", by, statement: { index: 0, sid: "A" }, unresolved: [] });
     expect(decide(policyOf(ALLOW), { action: "kms:Encrypt" })).toEqual({
-      ...{ kind: "deny", reason: "NO_ALLOW", unresolved: [] },
+      ...{ kind: "deny", reason: "NO_ALLOW", missing: "key-policy", unresolved: [] },
     });
     expect(decide(policyOf(ALLOW, DENY))).toEqual(denied(1));
     expect(decide(policyOf(DENY, ALLOW))).toEqual(denied(0));
@@ -192,14 +192,24 @@ describe("conditions", () => {
 
   test.each([
     ["an unknown operator", { StringEqualz: { [IMAGE]: PCR0 } }],
-    ["an operator not simulated", { ArnLike: { "aws:PrincipalArn": "*" } }],
+    ["an operator not simulated", { BinaryEquals: { "aws:PrincipalArn": "QQ==" } }],
+    ["an ARN pattern without six parts", { ArnLike: { "kms:CallerAccount": "*" } }],
+    ["a number that is none", { NumericLessThan: { "kms:CallerAccount": "many" } }],
+    ["a date that is none", { DateLessThan: { "kms:CallerAccount": "today" } }],
+    ["an address range that is none", { IpAddress: { "kms:CallerAccount": "10.0.0.0/33" } }],
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: IAM's own syntax.
+    ["a variable without a value", { StringNotEquals: { [IMAGE]: "${aws:username}" } }],
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: IAM's own syntax.
+    ["a variable of several values", { StringNotEquals: { [IMAGE]: "${kms:EncryptionContext:A}" } }],
+    ["the time, where nobody said it", { DateLessThan: { "aws:CurrentTime": "2099-01-01T00:00:00Z" } }],
+    ["what an operation always has", { Null: { "kms:EncryptionAlgorithm": "true" } }],
     ["NullIfExists, which IAM has not", { NullIfExists: { [IMAGE]: "false" } }],
     ["ForAllValues:Null", { "ForAllValues:Null": { [IMAGE]: "false" } }],
     ["a set operator alone", { "ForAllValues:": { [IMAGE]: PCR0 } }],
     ["an unknown set operator", { "ForSomeValues:StringEquals": { [IMAGE]: PCR0 } }],
     ["Null of neither", { Null: { [IMAGE]: "no" } }],
     ["Null of both", { Null: { [IMAGE]: ["true", "false"] } }],
-    ["an unknown key", { StringNotEquals: { "kms:ViaService": "s3" } }],
+    ["an unknown key", { StringNotEquals: { "aws:SourceVpc": "vpc-1" } }],
     ["Null of an unknown key", { Null: { "aws:SourceVpce": "true" } }],
     ["IfExists of an unknown key", { StringEqualsIfExists: { "aws:SourceVpce": "vpce-1" } }],
     ["a PCR that no enclave has", { Null: { "kms:RecipientAttestation:PCR32": "true" } }],
@@ -208,7 +218,7 @@ describe("conditions", () => {
     ["an encryption context key of nothing", { Null: { "kms:EncryptionContext:": "true" } }],
     ["several values under an operator for one", { StringLike: { "kms:EncryptionContext:A": "*" } }],
   ])("%s fails closed: Allow does not apply, Deny does", (_what, Condition) => {
-    const keys = { ...image, "kms:encryptioncontext:a": ["1", "2"] };
+    const keys = { ...image, "kms:encryptioncontext:a": ["1", "2"], "kms:calleraccount": ["123456789012"] };
     expect(allowed(policyOf({ ...ALLOW, Condition }), { keys })).toBe(false);
     expect(allowed(policyOf(ALLOW, { ...DENY, Condition }), { keys })).toBe(false);
     // Even beside a condition that is plainly not met.
@@ -239,21 +249,22 @@ describe("malformed policies", () => {
     ["a federated Principal", policyOf({ ...ALLOW, Principal: { Federated: "accounts.google.com" } })],
     ["a Service that is no string", policyOf({ ...ALLOW, Principal: { Service: 1 } })],
     ["an empty list of principals", policyOf({ ...ALLOW, Principal: { AWS: [] } })],
-    ["NotPrincipal", policyOf({ ...ALLOW, NotPrincipal: "*" })],
-    ["NotAction", policyOf({ ...ALLOW, NotAction: "kms:Decrypt" })],
-    ["NotResource", policyOf({ ...ALLOW, NotResource: "*" })],
+    ["Principal and NotPrincipal", policyOf({ ...ALLOW, NotPrincipal: "*" })],
+    ["Action and NotAction", policyOf({ ...ALLOW, NotAction: "kms:Decrypt" })],
+    ["Resource and NotResource", policyOf({ ...ALLOW, NotResource: "*" })],
     ["no Action", policyOf({ ...ALLOW, Action: undefined })],
     ["an Action of another service", policyOf({ ...ALLOW, Action: "s3:GetObject" })],
     ["an Action that is no string", policyOf({ ...ALLOW, Action: 1 })],
     ["no Resource", policyOf({ ...ALLOW, Resource: undefined })],
     ["a Resource that is no ARN", policyOf({ ...ALLOW, Resource: "key" })],
     // biome-ignore lint/suspicious/noTemplateCurlyInString: IAM's own syntax.
-    ["a variable in a Resource", policyOf({ ...ALLOW, Resource: "arn:aws:kms:*:*:key/${aws:username}" })],
+    ["a malformed variable in a Resource", policyOf({ ...ALLOW, Resource: "arn:aws:kms:*:*:key/${aws}" })],
     ["a Condition that is no object", policyOf({ ...ALLOW, Condition: [] })],
     ["an operator without keys", policyOf({ ...ALLOW, Condition: { StringEquals: "x" } })],
     ["a value that is an object", policyOf({ ...ALLOW, Condition: { StringEquals: { "kms:CallerAccount": {} } } })],
+    ["an open variable", policyOf({ ...ALLOW, Condition: { StringLike: { "aws:PrincipalArn": "${aws:username" } } })],
     // biome-ignore lint/suspicious/noTemplateCurlyInString: IAM's own syntax.
-    ["a variable in a value", policyOf({ ...ALLOW, Condition: { StringLike: { "aws:PrincipalArn": "${aws:x}" } } })],
+    ["an empty variable", policyOf({ ...ALLOW, Condition: { StringLike: { "aws:PrincipalArn": "${}" } } })],
     ["more than 32 KiB", policyOf({ ...ALLOW, Sid: "x".repeat(32_768) })],
   ];
   test.each(cases)("%s", (_what, policy) => {
