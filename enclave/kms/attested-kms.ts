@@ -88,6 +88,8 @@ export class AttestedKms {
         httpsAgent: options.agent,
         connectionTimeout: REQUEST_TIMEOUT_MS,
         requestTimeout: REQUEST_TIMEOUT_MS,
+        // Without it the deadline is only logged, and a parent that swallows one answer holds the start for ever.
+        throwOnRequestTimeout: true,
       }),
     });
   }
