@@ -86,9 +86,9 @@ export class Lane {
         return;
       case "truncate":
         await this.#write(bytes.subarray(0, 1 + random.below(Math.max(1, bytes.length - 1))));
-        if (misdeed.then === "end") this.#target.end();
+        if (misdeed.by === "end") this.#target.end();
         // An end is to be seen as one; a cut need not let what is written arrive.
-        if (misdeed.then === "end") await sleep(MAX_HELD_MS);
+        if (misdeed.by === "end") await sleep(MAX_HELD_MS);
         throw new Cut();
       case "flip":
         return this.#write(flipped(bytes, misdeed.bits, this.#from(misdeed.where), random));

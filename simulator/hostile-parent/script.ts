@@ -18,7 +18,7 @@ export type Misdeed =
   /** Up to so many later units overtake it; with fewer it goes on after {@link MAX_HELD_MS}. */
   | { readonly kind: "reorder"; readonly past: number }
   /** It ends somewhere in its middle, and the stream with it. */
-  | { readonly kind: "truncate"; readonly then: "end" | "cut" }
+  | { readonly kind: "truncate"; readonly by: "end" | "cut" }
   /** Of a frame: anywhere in it, or in its payload alone, which keeps the stream in step. */
   | { readonly kind: "flip"; readonly bits: number; readonly where: "anywhere" | "payload" }
   /** Random bytes of its length, a length that nobody can mean, or a message of the script's. */

@@ -112,8 +112,8 @@ describe("done to the second of four messages", () => {
     expect(first?.body).not.toEqual(second?.body);
   });
 
-  test.each(["end", "cut"] as const)("truncate ends the stream inside a frame: %s", async (then) => {
-    const { bytes, isWhole } = await carry(once({ kind: "truncate", then }), four);
+  test.each(["end", "cut"] as const)("truncate ends the stream inside a frame: %s", async (by) => {
+    const { bytes, isWhole } = await carry(once({ kind: "truncate", by }), four);
     expect(isWhole).toBe(false);
     const first = four[0]?.bytes.length ?? 0;
     expect(bytes.length).toBeGreaterThan(first);

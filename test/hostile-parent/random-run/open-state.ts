@@ -151,7 +151,12 @@ async function openVaultSecrets(
       recipientKeys: new RecipientKeys(),
       attest: (publicKey) =>
         nsm.attest({
-          userData: encodeAttestedUserData({ v: 1, purpose: "cloister/kms-recipient/v1", manifest: manifest.digest, vault: null }),
+          userData: encodeAttestedUserData({
+            v: 1,
+            purpose: "cloister/kms-recipient/v1",
+            manifest: manifest.digest,
+            vault: null,
+          }),
           nonce: null,
           publicKey,
         }),
