@@ -154,7 +154,7 @@ const FAULTS: readonly (readonly [string, string, readonly FindingCode[], LintOp
   ],
   [
     "the instance alone",
-    withCondition({ StringEquals: { "kms:RecipientAttestation:PCR4": hex(1) } }),
+    withAllow({ Condition: { StringEquals: { "kms:RecipientAttestation:PCR4": hex(1) } } }),
     ["WEAK_IDENTITY"],
   ],
   [
