@@ -7,7 +7,9 @@ Usage: cloister <command> [options]
 
 Commands:
   simulate      run enclave, parent, KMS and a login issuer on this machine
+  simulate-kms  run the simulated KMS alone, for any AWS SDK
   attestation   verify or inspect an attestation document
+  vault         rotate the vault secret of a running enclave
 
 Options:
   --help        show this; "cloister <command> --help" tells more
@@ -20,8 +22,12 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
   switch (command) {
     case "simulate":
       return (await import("./simulate.ts")).run(args);
+    case "simulate-kms":
+      return (await import("./simulate-kms.ts")).run(args);
     case "attestation":
       return (await import("./attestation.ts")).run(args);
+    case "vault":
+      return (await import("./vault.ts")).run(args);
     case "--version":
       console.log(version());
       return 0;
