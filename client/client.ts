@@ -74,6 +74,16 @@ export class Client {
     return this.call("create_app", params, { ...options, appId: null, keys });
   }
 
+  /** Begins a new generation of the vault, or tells of one that is under way; see {@link vaultStatus}. */
+  rotateVault(keys: readonly StampKey[], options: CallOptions = {}): Promise<Result<"rotate_vault">> {
+    return this.call("rotate_vault", {}, { ...options, appId: null, keys });
+  }
+
+  /** A rotation is over when nothing is `retiring` any more: a minute at the least. */
+  vaultStatus(keys: readonly StampKey[], options: CallOptions = {}): Promise<Result<"vault_status">> {
+    return this.call("vault_status", {}, { ...options, appId: null, keys });
+  }
+
   /**
    * Logs in: registers the key for the user whom the token names.
    *

@@ -23,6 +23,7 @@ import { createApp } from "./operations/create-app.ts";
 import type { AppRequest, Services, StampedRequest } from "./operations/handler.ts";
 import { registerSession } from "./operations/register-session.ts";
 import { signMessage, signTransaction } from "./operations/sign.ts";
+import { rotateVault, vaultStatus } from "./operations/vault.ts";
 import { createWallet, listWallets } from "./operations/wallets.ts";
 
 export interface SignerOptions {
@@ -69,8 +70,14 @@ export class Signer {
     services.replays.checkTime(envelope.issuedAtMs);
     const stamps = this.#verifyStamps(received);
     const stamped: StampedRequest = { envelope, stamps };
-    if (name === "create_app") return createApp(stamped, parseParams(name, envelope), services);
-
+    switch (name) {
+      case "create_app":
+        return createApp(stamped, parseParams(name, envelope), services);
+      case "rotate_vault":
+        return rotateVault(stamped, parseParams(name, envelope), services);
+      case "vault_status":
+        return vaultStatus(stamped, parseParams(name, envelope), services);
+    }
     if (appId === null) throw wrongAudience(deployment);
     const [stamp, ...others] = stamps;
     if (others.length > 0) throw new RequestError("STAMP_UNEXPECTED", "one stamp: that of the session's key");

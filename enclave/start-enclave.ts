@@ -39,6 +39,7 @@ import { randomizeContext } from "./signing/secp256k1.ts";
 import { TrustedClock } from "./trusted-clock.ts";
 import { openVault } from "./vault/open-vault.ts";
 import { RecordStore } from "./vault/record-store.ts";
+import { VaultRotation } from "./vault/vault-rotation.ts";
 import { Wallets } from "./wallets/wallets.ts";
 
 export interface EnclaveOptions {
@@ -199,8 +200,9 @@ class RunningEnclave implements Enclave {
       for (const agent of [kmsAgent, webAgent]) agent.destroy();
     };
     try {
-      const { records, ids, isNew } = await openVault({ store, kms, manifest, randomness });
-      this.#log.info(isNew ? "vault-made" : "vault-opened");
+      const vault = await openVault({ store, kms, manifest, randomness });
+      const { records, ids } = vault;
+      this.#log.info(vault.isNew ? "vault-made" : "vault-opened");
       const signer = new Signer({
         answerKey: this.#answerKeys.privateKey,
         stamps: new StampVerifier(),
@@ -212,6 +214,11 @@ class RunningEnclave implements Enclave {
           sessions: new Sessions({ records, ids, nowMs }),
           wallets: new Wallets({ records, ids, randomness, nowMs }),
           jwks: new JwksCache({ agent: webAgent, nowMs }),
+          rotation: new VaultRotation({
+            ...{ vault, kms, manifest, randomness, nowMs, log: this.#log },
+            signal: this.#stopping.signal,
+            sleep: (ms) => sleep(ms, undefined, { ref: false }),
+          }),
           nowMs,
         },
         log: this.#log,

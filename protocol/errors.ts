@@ -54,6 +54,9 @@ export const ERROR_CODES = {
   RECORD_CONFLICT: { status: 409, retry: true },
   RECORDS_UNAVAILABLE: { status: 503, retry: true },
 
+  // KMS, which the vault's rotation asks.
+  KMS_FAILED: { status: 502, retry: true },
+
   // The enclave itself.
   NOT_READY: { status: 503, retry: true },
   BUSY: { status: 429, retry: true },

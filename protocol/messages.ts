@@ -73,7 +73,8 @@ export const recordsCall = z.discriminatedUnion("kind", [
   z.strictObject({
     id,
     kind: z.literal("list"),
-    prefix: recordName,
+    /** Empty for all of them. */
+    prefix: z.string().check(z.maxLength(MAX_RECORD_NAME_LENGTH), z.regex(/^[a-z0-9/_-]*$/)),
     after: z.nullable(recordName),
     limit: z.int().check(z.minimum(1), z.maximum(MAX_RECORDS_PER_PAGE)),
   }),

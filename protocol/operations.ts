@@ -55,6 +55,15 @@ const wallet = z.strictObject({
   createdAtMs: z.int(),
 });
 
+const vaultStatus = z.strictObject({
+  /** What new records are sealed under. */
+  generation: z.int(),
+  /** Older generations that records may still be sealed under; empty when no rotation is under way. */
+  retiring: z.array(z.int()),
+  /** Records sealed anew since this boot, by the rotation that is under way or was the last. */
+  resealed: z.int(),
+});
+
 /** Who may ask: `administrators` by m-of-n stamps, `session-key` by the key being registered, `session` by a registered one. */
 export type Caller = "administrators" | "session-key" | "session";
 
@@ -75,6 +84,9 @@ export const OPERATIONS = {
     }),
     result: z.strictObject({ appId: z.string() }),
   },
+  /** Begins a new generation of the vault, or tells of one that is under way. */
+  rotate_vault: { caller: "administrators", params: z.strictObject({}), result: vaultStatus },
+  vault_status: { caller: "administrators", params: z.strictObject({}), result: vaultStatus },
   register_session: {
     caller: "session-key",
     params: z.strictObject({ jwt: z.string().check(z.minLength(1), z.maxLength(16_384)) }),
@@ -129,6 +141,7 @@ export type Result<Name extends OperationName> = z.output<(typeof OPERATIONS)[Na
 export type IssuerConfig = z.output<typeof issuer>;
 export type SigningPolicy = z.output<typeof signingPolicy>;
 export type Wallet = z.output<typeof wallet>;
+export type VaultStatus = z.output<typeof vaultStatus>;
 
 export function isOperationName(name: string): name is OperationName {
   return Object.hasOwn(OPERATIONS, name);

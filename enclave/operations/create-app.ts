@@ -1,13 +1,10 @@
 import { RequestError } from "../../protocol/index.ts";
-import { checkAdministrators } from "../auth/administrators.ts";
+import { authenticateAdministrators } from "./authenticate-administrators.ts";
 import type { AdministratorsHandler } from "./handler.ts";
 
-/** Together one asker: the same request counts once, whichever of its stamps are shown with it. */
-const ADMINISTRATORS = "administrators";
-
-export const createApp: AdministratorsHandler<"create_app"> = async ({ envelope, stamps }, params, services) => {
-  const { manifest, egress, replays, apps } = services;
-  checkAdministrators(stamps, manifest);
+export const createApp: AdministratorsHandler<"create_app"> = async (request, params, services) => {
+  const { egress, apps } = services;
+  await authenticateAdministrators(request, services);
   for (const { jwksUri } of params.issuers) {
     const { hostname, port } = new URL(jwksUri);
     const portNumber = Number(port || 443);
@@ -18,6 +15,5 @@ export const createApp: AdministratorsHandler<"create_app"> = async ({ envelope,
       );
     }
   }
-  await replays.claim(ADMINISTRATORS, envelope.requestId, envelope.issuedAtMs);
-  return { appId: await apps.create(envelope.requestId, params) };
+  return { appId: await apps.create(request.envelope.requestId, params) };
 };

@@ -5,6 +5,7 @@ import type { ReplayGuard } from "../auth/replay-guard.ts";
 import type { Sessions } from "../auth/sessions.ts";
 import type { Egress } from "../egress/egress.ts";
 import type { Manifest } from "../manifest.ts";
+import type { VaultRotation } from "../vault/vault-rotation.ts";
 import type { Wallets } from "../wallets/wallets.ts";
 
 /** What operations work with. */
@@ -16,6 +17,7 @@ export interface Services {
   readonly wallets: Wallets;
   readonly jwks: JwksCache;
   readonly egress: Egress;
+  readonly rotation: VaultRotation;
   readonly nowMs: () => number;
 }
 

@@ -7,25 +7,36 @@ import type { Randomness } from "../nsm/randomness.ts";
 import { Ids } from "./ids.ts";
 import { RecordCipher } from "./record-cipher.ts";
 import type { RecordStore, StoredChange } from "./record-store.ts";
-import { type RecordKind, Records } from "./records.ts";
+import { type ReadRecord, type RecordKind, Records } from "./records.ts";
 import { unwrapVaultSecret, VAULT_SECRET_BYTES, wrapVaultSecret } from "./vault-secret.ts";
 
 const FIRST_GENERATION = 1;
-const WRAPPED_SECRET = "vault/1";
+/** Two while the vault is rotated; more are a parent's doing, and each costs a call to KMS. */
+const MAX_GENERATIONS = 4;
 const ID_KEY_BYTES = 32;
-const ID_KEY = "ids";
 
 /** Ids must outlive a change of the vault secret, so their key is a record of its own. */
-const keyRecords: RecordKind<{ key: Uint8Array }> = {
+export const idKeys: RecordKind<{ key: Uint8Array }> = {
   prefix: "keys/",
-  schema: z.strictObject({
-    key: bytesOf(ID_KEY_BYTES),
-  }),
+  schema: z.strictObject({ key: bytesOf(ID_KEY_BYTES) }),
 };
+export const ID_KEY = "ids";
+
+/** Which generations there are: what the parent lists beside these is not opened. */
+const generationsSchema = z.strictObject({
+  current: z.int(),
+  /** The current one among them. */
+  readable: z.array(z.int()).check(z.minLength(1), z.maxLength(MAX_GENERATIONS)),
+});
+export type Generations = z.output<typeof generationsSchema>;
+export const generationRecords: RecordKind<Generations> = { prefix: "keys/", schema: generationsSchema };
+export const GENERATIONS = "vault";
 
 export interface Vault {
   readonly records: Records;
+  readonly cipher: RecordCipher;
   readonly ids: Ids;
+  readonly generations: Generations;
   /** True if it was made by this start: there was none. */
   readonly isNew: boolean;
 }
@@ -37,30 +48,73 @@ export interface OpenVaultOptions {
   readonly randomness: Randomness;
 }
 
+/** The wrapped secret of one generation. It is not sealed by the vault: it opens it. */
+export function wrappedSecretName(generation: number): string {
+  return `vault/${generation}`;
+}
+
 /**
- * Wrapped secret and id key are written together and only where neither stands: of two enclaves that start at once on
- * an empty store, one makes the vault and the other opens it.
+ * Wrapped secret, generations and id key are written together and only where none stands: of two enclaves that start at
+ * once on an empty store, one makes the vault and the other opens it.
  *
  * @throws {@link StartError}
  */
 export async function openVault(options: OpenVaultOptions): Promise<Vault> {
-  const { store, kms, manifest } = options;
-  const context = { deployment: manifest.deployment, generation: FIRST_GENERATION };
-  const isNew = (await getWrapped(store)) === null && (await makeVault(options));
-  const wrapped = await getWrapped(store);
-  if (wrapped === null) throw new StartError("VAULT_INVALID", "the parent says that it stored the vault, and has none");
-
-  const secret = await unwrapVaultSecret(wrapped, context, kms, manifest.kmsKeyArn);
-  const records = new Records(store, new RecordCipher(secret, context));
-  secret.fill(0);
-  const idKey = await records.read(keyRecords, ID_KEY).catch((cause: unknown) => {
-    if (cause instanceof RequestError && cause.code === "RECORDS_UNAVAILABLE") storeUnavailable(cause);
-    throw new StartError("VAULT_INVALID", "the id key does not open under the vault secret", { cause });
-  });
-  if (idKey === null) throw new StartError("VAULT_INVALID", "the parent has the vault secret without the id key");
+  const { store } = options;
+  const isNew = (await listWrapped(store)).length === 0 && (await makeVault(options));
+  const wrapped = await listWrapped(store);
+  if (wrapped.length === 0) {
+    throw new StartError("VAULT_INVALID", "the parent says that it stored the vault, and has none");
+  }
+  const cipher = await openGenerations(wrapped, options);
+  const records = new Records(store, cipher);
+  const { value: generations } = await readKey(records, generationRecords, GENERATIONS);
+  keepOnly(generations, wrapped, cipher);
+  const idKey = await readKey(records, idKeys, ID_KEY);
   const ids = new Ids(idKey.value.key);
   idKey.value.key.fill(0);
-  return { records, ids, isNew };
+  return { records, cipher, ids, generations, isNew };
+}
+
+interface WrappedSecret {
+  readonly generation: number;
+  readonly message: Uint8Array;
+}
+
+async function openGenerations(
+  wrapped: readonly WrappedSecret[],
+  { kms, manifest }: OpenVaultOptions,
+): Promise<RecordCipher> {
+  let cipher: RecordCipher | undefined;
+  for (const { generation, message } of wrapped) {
+    const context = { deployment: manifest.deployment, generation };
+    const secret = await unwrapVaultSecret(message, context, kms, manifest.kmsKeyArn);
+    if (cipher === undefined) cipher = new RecordCipher(secret, context);
+    else cipher.add(generation, secret);
+    secret.fill(0);
+  }
+  if (cipher === undefined) throw new Error("unreachable: at least one generation was listed");
+  return cipher;
+}
+
+/** The sealed record says which generations count; the parent cannot add one that was retired, nor keep one back. */
+function keepOnly({ current, readable }: Generations, wrapped: readonly WrappedSecret[], cipher: RecordCipher): void {
+  const listed = wrapped.map(({ generation }) => generation);
+  const missing = readable.find((generation) => !listed.includes(generation));
+  if (missing !== undefined) {
+    throw new StartError("VAULT_INVALID", `the parent has not given generation ${missing} of the vault`);
+  }
+  cipher.use(current);
+  for (const generation of listed) if (!readable.includes(generation)) cipher.remove(generation);
+}
+
+async function readKey<Value>(records: Records, kind: RecordKind<Value>, name: string): Promise<ReadRecord<Value>> {
+  const record = await records.read(kind, name).catch((cause: unknown) => {
+    if (cause instanceof RequestError && cause.code === "RECORDS_UNAVAILABLE") storeUnavailable(cause);
+    throw new StartError("VAULT_INVALID", `keys/${name} does not open under the vault secret`, { cause });
+  });
+  if (record === null) throw new StartError("VAULT_INVALID", `the parent has the vault secret without keys/${name}`);
+  return record;
 }
 
 async function makeVault({ store, kms, manifest, randomness }: OpenVaultOptions): Promise<boolean> {
@@ -68,25 +122,33 @@ async function makeVault({ store, kms, manifest, randomness }: OpenVaultOptions)
   const secret = randomness.bytes(VAULT_SECRET_BYTES);
   const idKey = randomness.bytes(ID_KEY_BYTES);
   const wrapped = await wrapVaultSecret(secret, context, kms, manifest.kmsKeyArn);
-  const name = keyRecords.prefix + ID_KEY;
-  const idKeyRecord = encodeCbor({ key: idKey });
+  const cipher = new RecordCipher(secret, context);
+  const sealed = (name: string, value: object): StoredChange => {
+    const plaintext = encodeCbor(value);
+    const change = { name, expectedVersion: 0, version: 1, value: cipher.seal({ name, version: 1 }, plaintext) };
+    plaintext.fill(0);
+    return change;
+  };
   const changes: StoredChange[] = [
-    { name: WRAPPED_SECRET, expectedVersion: 0, version: 1, value: wrapped },
-    {
-      name,
-      expectedVersion: 0,
-      version: 1,
-      value: new RecordCipher(secret, context).seal({ name, version: 1 }, idKeyRecord),
-    },
+    { name: wrappedSecretName(FIRST_GENERATION), expectedVersion: 0, version: 1, value: wrapped },
+    sealed(idKeys.prefix + ID_KEY, { key: idKey }),
+    sealed(generationRecords.prefix + GENERATIONS, { current: FIRST_GENERATION, readable: [FIRST_GENERATION] }),
   ];
-  for (const bytes of [secret, idKey, idKeyRecord]) bytes.fill(0);
+  for (const bytes of [secret, idKey]) bytes.fill(0);
   // A conflict means that another enclave was first: its vault is the one to open.
   return await store.write(changes).catch(storeUnavailable);
 }
 
-async function getWrapped(store: RecordStore): Promise<Uint8Array | null> {
-  const record = await store.get(WRAPPED_SECRET).catch(storeUnavailable);
-  return record?.value ?? null;
+async function listWrapped(store: RecordStore): Promise<readonly WrappedSecret[]> {
+  const records = await store.list(wrappedSecretName(0).slice(0, -1), null).catch(storeUnavailable);
+  if (records.length > MAX_GENERATIONS) {
+    throw new StartError("VAULT_INVALID", `${records.length} generations of the vault, at most ${MAX_GENERATIONS}`);
+  }
+  return records.map(({ name, value }) => {
+    const generation = Number(/^vault\/([1-9][0-9]{0,8})$/.exec(name)?.[1]);
+    if (Number.isNaN(generation)) throw new StartError("VAULT_INVALID", "a generation of the vault with no number");
+    return { generation, message: value };
+  });
 }
 
 function storeUnavailable(cause: unknown): never {

@@ -24,25 +24,50 @@ export interface RecordIdentity {
 }
 
 export class RecordCipher {
-  readonly #secret: KeyObject;
   readonly #deployment: string;
-  readonly #generation: number;
+  /** By generation; more than one while the vault is rotated. */
+  readonly #secrets = new Map<number, KeyObject>();
+  #generation: number;
 
   /** @param secret - The vault secret; copied into a KeyObject, and the caller may wipe it. */
   constructor(secret: Uint8Array, context: { readonly deployment: string; readonly generation: number }) {
-    this.#secret = createSecretKey(secret);
     this.#deployment = context.deployment;
     this.#generation = context.generation;
+    this.add(context.generation, secret);
   }
 
-  seal(record: RecordIdentity, plaintext: Uint8Array): Uint8Array {
+  /** What {@link seal} seals under. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Lets records of another generation be opened. The caller may wipe the secret. */
+  add(generation: number, secret: Uint8Array): void {
+    this.#secrets.set(generation, createSecretKey(secret));
+  }
+
+  /** From now on records are sealed under this generation. It must be where a later boot will find it. */
+  use(generation: number): void {
+    if (!this.#secrets.has(generation)) throw new Error(`no secret of generation ${generation}`);
+    this.#generation = generation;
+  }
+
+  /** From now on no record of this generation is opened. */
+  remove(generation: number): void {
+    if (generation === this.#generation) throw new Error(`generation ${generation} is in use`);
+    this.#secrets.delete(generation);
+  }
+
+  seal(record: RecordIdentity, plaintext: Uint8Array, generation: number = this.#generation): Uint8Array {
     const sealed = Buffer.alloc(OVERHEAD_BYTES + plaintext.length);
     sealed.writeUInt8(FORMAT, 0);
-    sealed.writeUInt32BE(this.#generation, GENERATION_AT);
+    sealed.writeUInt32BE(generation, GENERATION_AT);
     const nonce = randomBytes(NONCE_BYTES);
     nonce.copy(sealed, NONCE_AT);
-    const cipher = createCipheriv("aes-256-gcm", this.#keyOf(record.name), nonce, { authTagLength: TAG_BYTES });
-    cipher.setAAD(this.#additionalData(record));
+    const cipher = createCipheriv("aes-256-gcm", this.#keyOf(record.name, generation), nonce, {
+      authTagLength: TAG_BYTES,
+    });
+    cipher.setAAD(this.#additionalData(record, generation));
     cipher.update(plaintext).copy(sealed, CIPHERTEXT_AT);
     cipher.final();
     cipher.getAuthTag().copy(sealed, sealed.length - TAG_BYTES);
@@ -55,16 +80,13 @@ export class RecordCipher {
    */
   open(record: RecordIdentity, sealed: Uint8Array): Uint8Array {
     const bytes = Buffer.from(sealed.buffer, sealed.byteOffset, sealed.byteLength);
-    if (
-      bytes.length < OVERHEAD_BYTES ||
-      bytes.readUInt8(0) !== FORMAT ||
-      bytes.readUInt32BE(GENERATION_AT) !== this.#generation
-    ) {
-      throw tampered();
-    }
+    const generation = generationOf(bytes);
+    if (generation === null || !this.#secrets.has(generation)) throw tampered();
     const nonce = bytes.subarray(NONCE_AT, CIPHERTEXT_AT);
-    const decipher = createDecipheriv("aes-256-gcm", this.#keyOf(record.name), nonce, { authTagLength: TAG_BYTES });
-    decipher.setAAD(this.#additionalData(record));
+    const decipher = createDecipheriv("aes-256-gcm", this.#keyOf(record.name, generation), nonce, {
+      authTagLength: TAG_BYTES,
+    });
+    decipher.setAAD(this.#additionalData(record, generation));
     decipher.setAuthTag(tagOf(bytes));
     const plaintext = decipher.update(bytes.subarray(CIPHERTEXT_AT, bytes.length - TAG_BYTES));
     try {
@@ -77,8 +99,10 @@ export class RecordCipher {
   }
 
   /** A key for each name: no number of records under one vault comes near GCM's limit of random nonces. */
-  #keyOf(name: string): KeyObject {
-    const key = Buffer.from(hkdfSync("sha256", this.#secret, "", KEY_INFO + name, 32));
+  #keyOf(name: string, generation: number): KeyObject {
+    const secret = this.#secrets.get(generation);
+    if (secret === undefined) throw new Error(`no secret of generation ${generation}`);
+    const key = Buffer.from(hkdfSync("sha256", secret, "", KEY_INFO + name, 32));
     try {
       return createSecretKey(key);
     } finally {
@@ -87,12 +111,18 @@ export class RecordCipher {
   }
 
   /** Each text with its length before it: no two identities give the same bytes. */
-  #additionalData({ name, version }: RecordIdentity): Buffer {
+  #additionalData({ name, version }: RecordIdentity, generation: number): Buffer {
     const numbers = Buffer.alloc(12);
     numbers.writeBigUInt64BE(BigInt(version), 0);
-    numbers.writeUInt32BE(this.#generation, 8);
+    numbers.writeUInt32BE(generation, 8);
     return Buffer.concat([withLength(this.#deployment), withLength(name), numbers]);
   }
+}
+
+/** The generation that a record says it is sealed under; null for what is no sealed record. */
+export function generationOf(sealed: Uint8Array): number | null {
+  if (sealed.length < OVERHEAD_BYTES || sealed[0] !== FORMAT) return null;
+  return new DataView(sealed.buffer, sealed.byteOffset, sealed.byteLength).getUint32(GENERATION_AT);
 }
 
 /** What tells one sealing of a record from another. */

@@ -11,6 +11,7 @@ import {
   MAX_RECORD_NAME_LENGTH,
   MAX_RECORDS_PER_PAGE,
   RequestError,
+  type StoredRecord,
   type z,
 } from "../../protocol/index.ts";
 import { type RecordCipher, tagOf } from "./record-cipher.ts";
@@ -116,15 +117,20 @@ export class Records {
   /**
    * Makes all changes or none.
    *
+   * @param also.unsealed - Further changes of the same write, of what is not sealed by the vault.
+   * @param also.generation - What to seal under, if not what the cipher uses by now.
    * @returns False if another write came between: read again, decide again.
    * @throws {@link RequestError} `RECORDS_UNAVAILABLE`: unknown whether they were made; the next read tells.
    */
-  async write(changes: readonly Change[]): Promise<boolean> {
-    const stored = changes.map((each) => this.#seal(each));
+  async write(
+    changes: readonly Change[],
+    also: { readonly unsealed?: readonly StoredChange[]; readonly generation?: number } = {},
+  ): Promise<boolean> {
+    const stored = changes.map((each) => this.#seal(each, also.generation));
     // The store would say so too, unless it means ill: it is not asked what this enclave knows better.
     if (changes.some((each) => !this.#isBasedOnLatest(each))) return false;
     try {
-      if (!(await this.#store.write(stored))) return false;
+      if (!(await this.#store.write([...stored, ...(also.unsealed ?? [])]))) return false;
     } catch (error) {
       for (const { name, version, value } of stored) if (value === null) this.#mayBeDeleted(name, version);
       throw error;
@@ -133,6 +139,33 @@ export class Records {
     // writers. The next read shows which.
     if (stored.some((each) => this.#isOvertaken(each))) return false;
     for (const { name, version, value } of stored) this.#remember(name, version, value);
+    return true;
+  }
+
+  /**
+   * Gives a page of all records, whatever their kind, to {@link reseal} one by one.
+   *
+   * @throws {@link RequestError} `RECORDS_UNAVAILABLE`
+   */
+  pageOfAll(after: string | null): Promise<readonly StoredRecord[]> {
+    return this.#store.list("", after);
+  }
+
+  /**
+   * Seals a record anew, under the cipher's present generation, without looking at what it says.
+   *
+   * @returns False if another write came between, which sealed it anew as well.
+   * @throws {@link RequestError} as {@link read} and {@link write}
+   */
+  async reseal(stored: StoredRecord): Promise<boolean> {
+    const { name, version } = stored;
+    const plaintext = this.#openBytes(stored);
+    const next = version + 1;
+    const value = this.#cipher.seal({ name, version: next }, plaintext);
+    plaintext.fill(0);
+    const written: StoredChange = { name, expectedVersion: version, version: next, value };
+    if (!(await this.#store.write([written])) || this.#isOvertaken(written)) return false;
+    this.#remember(name, next, value);
     return true;
   }
 
@@ -149,7 +182,7 @@ export class Records {
   }
 
   /** Values are checked on their way in: one that could not be read again would lock its owner out. */
-  #seal({ kind, name, read, value }: Change): StoredChange {
+  #seal({ kind, name, read, value }: Change, generation?: number): StoredChange {
     const full = kind.prefix + name;
     const expectedVersion = read?.version ?? 0;
     const seen = this.#seen.get(full);
@@ -157,7 +190,7 @@ export class Records {
     if (value === undefined) return { name: full, expectedVersion, version, value: null };
     if (!kind.schema.safeParse(value).success) throw new Error(`a value that is no ${kind.prefix} record`);
     const plaintext = encodeCbor(value);
-    const sealed = this.#cipher.seal({ name: full, version }, plaintext);
+    const sealed = this.#cipher.seal({ name: full, version }, plaintext, generation);
     plaintext.fill(0);
     if (sealed.length > MAX_RECORD_BYTES || full.length > MAX_RECORD_NAME_LENGTH) {
       throw new Error(`a ${kind.prefix} record of ${sealed.length} bytes, limit ${MAX_RECORD_BYTES}`);
@@ -165,11 +198,18 @@ export class Records {
     return { name: full, expectedVersion, version, value: sealed };
   }
 
-  #open<Value>(
-    kind: RecordKind<Value>,
-    stored: { name: string; version: number; value: Uint8Array },
-  ): ReadRecord<Value> {
-    const { name, version, value: sealed } = stored;
+  #open<Value>(kind: RecordKind<Value>, stored: StoredRecord): ReadRecord<Value> {
+    const { name, version } = stored;
+    const plaintext = this.#openBytes(stored);
+    try {
+      return { name, version, value: decodeCbor(kind.schema, plaintext) as Value };
+    } finally {
+      plaintext.fill(0);
+    }
+  }
+
+  /** @returns The plaintext, which the caller wipes. */
+  #openBytes({ name, version, value: sealed }: StoredRecord): Uint8Array {
     const seen = this.#seen.get(name);
     if (seen !== undefined) {
       const isOlder = version < seen.version;
@@ -177,13 +217,8 @@ export class Records {
       if (isOlder || isSibling) throw rolledBack();
     }
     const plaintext = this.#cipher.open({ name, version }, sealed);
-    try {
-      const value = decodeCbor(kind.schema, plaintext) as Value;
-      this.#remember(name, version, sealed);
-      return { name, version, value };
-    } finally {
-      plaintext.fill(0);
-    }
+    this.#remember(name, version, sealed);
+    return plaintext;
   }
 
   #mustBeThere(name: string): boolean {

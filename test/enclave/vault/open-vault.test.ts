@@ -38,13 +38,13 @@ describe("an empty store", () => {
     const { parent, kms } = setUp();
     const first = await open(parent, kms);
     expect(first.isNew).toBe(true);
-    expect([...parent.records.keys()].sort()).toEqual(["keys/ids", "vault/1"]);
+    expect([...parent.records.keys()].sort()).toEqual(["keys/ids", "keys/vault", "vault/1"]);
     const second = await open(parent, kms);
     expect(second.isNew).toBe(false);
     expect(second.ids.derive("app", ["x"])).toBe(first.ids.derive("app", ["x"]));
   });
 
-  test("gets both records in one write that expects neither", async () => {
+  test("gets its records in one write that expects none of them", async () => {
     const { parent, kms } = setUp();
     await open(parent, kms);
     const writes = parent.calls.filter((call) => call.kind === "write");
@@ -52,6 +52,7 @@ describe("an empty store", () => {
     expect(writes[0]?.changes.map(({ name, expectedVersion }) => [name, expectedVersion])).toEqual([
       ["vault/1", 0],
       ["keys/ids", 0],
+      ["keys/vault", 0],
     ]);
   });
 
@@ -78,14 +79,14 @@ describe("VAULT_INVALID", () => {
     await expect(open(parent, kms)).rejects.toMatchObject(invalid);
   });
 
-  test("for a parent that has the vault secret without the id key", async () => {
+  test.each(["keys/ids", "keys/vault"])("for a parent that has the vault secret without %s", async (name) => {
     const { parent, kms } = setUp();
     await open(parent, kms);
-    parent.records.delete("keys/ids");
+    parent.records.delete(name);
     await expect(open(parent, kms)).rejects.toMatchObject(invalid);
   });
 
-  test.each(["vault/1", "keys/ids"])("for another vault's %s", async (name) => {
+  test.each(["vault/1", "keys/ids", "keys/vault"])("for another vault's %s", async (name) => {
     const { parent, kms } = setUp();
     await open(parent, kms);
     const other = new MemoryParent();
@@ -93,6 +94,20 @@ describe("VAULT_INVALID", () => {
     const record = other.records.get(name);
     if (record === undefined) throw new Error("no such record");
     parent.records.set(name, record);
+    await expect(open(parent, kms)).rejects.toMatchObject(invalid);
+  });
+
+  test("for generations with names that are none, and for too many", async () => {
+    const { parent, kms } = setUp();
+    await open(parent, kms);
+    const record = parent.records.get("vault/1");
+    if (record === undefined) throw new Error("no such record");
+    parent.records.set("vault/x", { ...record, name: "vault/x" });
+    await expect(open(parent, kms)).rejects.toMatchObject(invalid);
+    parent.records.delete("vault/x");
+    for (let generation = 2; generation <= 5; generation += 1) {
+      parent.records.set(`vault/${generation}`, { ...record, name: `vault/${generation}` });
+    }
     await expect(open(parent, kms)).rejects.toMatchObject(invalid);
   });
 
@@ -112,7 +127,7 @@ describe("VAULT_INVALID", () => {
   });
 });
 
-test.each(["get", "write"] as const)("RECORDS_UNAVAILABLE for a store that fails at a %s", async (kind) => {
+test.each(["list", "write"] as const)("RECORDS_UNAVAILABLE for a store that fails at a %s", async (kind) => {
   const { parent, kms } = setUp();
   parent.answer = (call, act) => (call.kind === kind ? { kind: "failed" } : act());
   await expect(open(parent, kms)).rejects.toMatchObject({ code: "RECORDS_UNAVAILABLE", isWorthRetrying: true });
