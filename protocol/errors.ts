@@ -55,7 +55,7 @@ export const ERROR_CODES = {
   RECORDS_UNAVAILABLE: { status: 503, retry: true },
 
   // KMS, which the vault's rotation asks.
-  KMS_FAILED: { status: 502, retry: true },
+  KMS_FAILED: { status: 503, retry: true },
 
   // The enclave itself.
   NOT_READY: { status: 503, retry: true },
