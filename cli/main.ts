@@ -9,6 +9,7 @@ Commands:
   simulate      run enclave, parent, KMS and a login issuer on this machine
   simulate-kms  run the simulated KMS alone, for any AWS SDK
   attestation   verify or inspect an attestation document
+  kms-policy    write, check, rotate and try the KMS key policy
   vault         rotate the vault secret of a running enclave
 
 Options:
@@ -28,6 +29,8 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
       return (await import("./attestation.ts")).run(args);
     case "vault":
       return (await import("./vault.ts")).run(args);
+    case "kms-policy":
+      return (await import("./kms-policy.ts")).run(args);
     case "--version":
       console.log(version());
       return 0;
