@@ -1,6 +1,7 @@
 /** `cloister kms-policy simulate`: would KMS allow this? */
 import { AttestationError, verifyAttestation } from "../attestation/index.ts";
 
+import { isKeyAction } from "../kms-policy/index.ts";
 import type { KeyAccessDecision } from "../simulator/index.ts";
 import { printable, readAttestationOptions, readDocument, UsageError } from "./attestation-options.ts";
 import {
@@ -88,7 +89,11 @@ export function simulateCommand(args: readonly string[], io: KmsPolicyIo): Promi
 /** @throws {@link UsageError}: an operation that does not exist would be denied, and the answer mean nothing. */
 function readOperation(text: string): string {
   const name = text.replace(/^kms:/, "");
-  if (!/^[A-Z][A-Za-z]+$/.test(name)) throw new UsageError("--operation: expected a name such as Decrypt");
+  if (!isKeyAction(`kms:${name}`)) {
+    throw new UsageError(
+      `--operation: ${JSON.stringify(name)} is none that KMS has for a key; expected Decrypt or another`,
+    );
+  }
   return name;
 }
 

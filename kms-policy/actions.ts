@@ -88,3 +88,8 @@ export const KEY_ACTIONS: readonly string[] = [
   ...DESCRIPTION_ACTIONS,
   ...TAGGING_ACTIONS,
 ];
+
+/** Whether KMS has this action and a key policy decides it: `kms:ReEncrypt` is two, From and To. */
+export function isKeyAction(action: string): boolean {
+  return KEY_ACTIONS.includes(action);
+}

@@ -1,3 +1,4 @@
+export { isKeyAction } from "./actions.ts";
 export { KeyPolicyError, type KeyPolicyErrorCode } from "./errors.ts";
 export { FINDINGS, type Finding, type FindingCode, type Severity } from "./findings.ts";
 export {

@@ -92,6 +92,20 @@ describe("a generated policy, by the simulator's evaluator", () => {
     expect(decideKeyAccess({ ...question, policy: ours }).kind).toBe("deny");
   });
 
+  test("a grant opens nothing: the Denies count before it", () => {
+    const policy = generateKeyPolicy(ONE_IMAGE);
+    for (const principalArn of [ROLE, STRANGER]) {
+      for (const operation of ["Decrypt", "GenerateDataKey", "Encrypt", "ReEncryptFrom", "CreateGrant"]) {
+        const grants = [{ granteePrincipal: principalArn, operations: [operation] }];
+        const question = { principalArn, operation, documentPcrs: null, grants };
+        expect(decideKeyAccess({ ...question, policy }).kind).toBe("deny");
+        expect(
+          decideKeyAccess({ ...question, policy: { ...policy, Statement: policy.Statement.slice(0, 1) } }).kind,
+        ).toBe("allow");
+      }
+    }
+  });
+
   test("admits nobody but the role, whatever the document", () => {
     const policy = withEverythingAllowed(generateKeyPolicy(ONE_IMAGE));
     for (const principalArn of [BREAK_GLASS, ADMINISTRATOR, STRANGER, ROOT]) {
