@@ -34,7 +34,7 @@ const config = z.strictObject({
   credentials: z.discriminatedUnion("kind", [
     /** The SDK's order: environment, files, container, instance. */
     z.strictObject({ kind: z.literal("aws") }),
-    /** For the simulator, whose KMS knows no role. */
+    /** For a simulated KMS. They do not expire, so they are not for AWS. */
     z.strictObject({
       kind: z.literal("static"),
       accessKeyId: text,

@@ -77,7 +77,6 @@ export async function startParentProxy(options: ParentProxyOptions): Promise<Par
     const credentials = cachedCredentials({
       fetch: options.credentials,
       nowMs: Date.now,
-      random: Math.random,
       log,
     });
     const ports: ReadonlyMap<number, (stream: Duplex) => void> = new Map([
