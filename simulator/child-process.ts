@@ -16,6 +16,8 @@ export interface ChildOptions {
   readonly file: string;
   readonly args: readonly string[];
   readonly nodeFlags?: readonly string[];
+  /** This process's own unless given. */
+  readonly env?: NodeJS.ProcessEnv;
   /** Takes each line of standard error. */
   readonly log: (line: string) => void;
 }
@@ -28,12 +30,13 @@ export class Child {
   readonly #waiters = new Set<() => void>();
   #lastLines: string[] = [];
 
-  constructor({ name, file, args, nodeFlags = [], log }: ChildOptions) {
+  constructor({ name, file, args, nodeFlags = [], env = process.env, log }: ChildOptions) {
     this.#name = name;
     // Its standard input is a pipe that nobody writes to: when this process dies, however it dies, the child sees it
     // end. A group of its own keeps the terminal's Ctrl-C from it: this process says when it stops.
     this.#process = spawn(process.execPath, [...nodeFlags, file, ...args], {
       stdio: ["pipe", "pipe", "pipe"],
+      env,
       detached: true,
     });
     this.#exited = new Promise((resolve) => {

@@ -13,11 +13,13 @@ import { Child, type ProcessEvent } from "./child-process.ts";
 import { SimulatorError } from "./errors.ts";
 import { type HostileHooks, type HostileParent, startHostileParent } from "./hostile-parent.ts";
 import { measureImage } from "./image.ts";
+import { type ImdsTrouble, instanceEnvironment, type SimulatedImds, startInstanceRole } from "./imds/index.ts";
 import { keyPolicyFor } from "./key-policy.ts";
 import {
   type KeyPolicyInput,
   type KmsFaults,
   type KmsLogEntry,
+  type KmsPrincipal,
   type SimulatedKms,
   startSimulatedKms,
 } from "./kms/index.ts";
@@ -35,6 +37,8 @@ export interface SimulatorOptions {
   readonly log?: (line: string) => void;
   /** False: do not wait for the enclave, which may never become ready. */
   readonly waitForReady?: boolean;
+  /** What the metadata service suffers from at the start; nothing unless given. */
+  readonly imdsTrouble?: ImdsTrouble;
 
   /** Puts a parent that lies between the enclave and the honest one. */
   readonly hostileParent?: HostileHooks;
@@ -58,11 +62,16 @@ export interface Simulator extends AsyncDisposable {
   readonly startedInMs: number;
   /** The parent that lies, if {@link SimulatorOptions.hostileParent} asked for one. */
   readonly hostileParent: HostileParent | null;
+  /** Where the parent has its AWS credentials from: the metadata service of its instance. */
+  readonly imds: SimulatedImds;
   readonly enclavePid: number;
   readonly parentPid: number;
   /** The simulated world's time, milliseconds since 1970: the machine's, and what {@link advanceClock} added. */
   nowMs(): number;
-  /** Moves that time forward, for the NSM and so for the enclave, for KMS and for the issuer. */
+  /**
+   * Moves that time forward, for the NSM and so for the enclave, for KMS, the metadata service and the issuer. The
+   * parent's clock stays behind.
+   */
   advanceClock(ms: number): Promise<void>;
   /** A client that verifies this enclave. */
   connect(): Promise<Client>;
@@ -80,18 +89,14 @@ const DEPLOYMENT = "simulator";
 const REGION = "us-east-1";
 /** The account number of AWS's own examples. */
 const ACCOUNT_ID = "111122223333";
-const ROLE_ARN = `arn:aws:iam::${ACCOUNT_ID}:role/cloister-parent`;
-const SESSION_ARN = `arn:aws:sts::${ACCOUNT_ID}:assumed-role/cloister-parent/simulator`;
+const ROLE_NAME = "cloister-parent";
+const ROLE_ARN = `arn:aws:iam::${ACCOUNT_ID}:role/${ROLE_NAME}`;
+const SESSION_ARN = `arn:aws:sts::${ACCOUNT_ID}:assumed-role/${ROLE_NAME}/simulator`;
 const INSTANCE_ID = "i-0123456789abcdef0";
 const MODULE_ID = `${INSTANCE_ID}-enc0123456789abcdef`;
 const KMS_HOST = `kms.${REGION}.amazonaws.com`;
 /** RFC 6761 keeps `.test` from ever being a real name. */
 const ISSUER_HOST = "login.cloister.test";
-const CREDENTIALS = {
-  accessKeyId: "AKIASIMULATOR0000000",
-  secretAccessKey: "simulator-credentials-open-nothing",
-  sessionToken: null,
-};
 
 /** What the enclave's Node is started with; the image's init uses the same. */
 const ENCLAVE_NODE_FLAGS = ["--disable-proto=delete", "--disallow-code-generation-from-strings", "--disable-sigusr1"];
@@ -119,6 +124,7 @@ interface World {
   readonly state: State;
   readonly issuer: SimulatedIssuer;
   readonly kms: SimulatedKms;
+  readonly imds: SimulatedImds;
   readonly nsmPki: NsmPki;
   readonly manifestFile: string;
   readonly expected: ExpectedEnclave;
@@ -164,11 +170,20 @@ class RunningSimulator implements Simulator {
     const tls = createTlsAuthority({ nowMs, name: "SIMULATOR TLS - NOT FOR PRODUCTION" });
     await writeFile(join(this.#runFolder, "tls-root.pem"), tls.rootPem);
 
+    const principals: KmsPrincipal[] = [];
+    const imds = await startInstanceRole({
+      roleName: ROLE_NAME,
+      sessionArn: SESSION_ARN,
+      principals,
+      nowMs,
+      trouble: this.#options.imdsTrouble ?? { kind: "none" },
+    });
+    this.#cleanup.push(() => imds.close());
     const kms = await startSimulatedKms({
       tls: tls.issueServer({ hosts: [KMS_HOST] }),
       region: REGION,
       accountId: ACCOUNT_ID,
-      principals: [{ ...CREDENTIALS, arn: SESSION_ARN, expiresAtMs: null }],
+      principals,
       attestationRoots: [nsmPki.root],
       storeFile: state.kmsFile,
       nowMs,
@@ -220,7 +235,7 @@ class RunningSimulator implements Simulator {
       manifestDigest: manifest.digest,
       vaultId: "any" as const,
     };
-    return { state, issuer, kms, nsmPki, manifestFile, expected };
+    return { state, issuer, kms, imds, nsmPki, manifestFile, expected };
   }
 
   async #startHostileParent(hooks: HostileHooks): Promise<void> {
@@ -253,7 +268,7 @@ class RunningSimulator implements Simulator {
     });
   }
 
-  async #spawnParent({ state, kms, issuer }: World): Promise<Child> {
+  async #spawnParent({ state, kms, imds, issuer }: World): Promise<Child> {
     const configFile = join(this.#runFolder, "parent.json");
     const config = {
       vsock: { kind: "unix-socket", path: this.#hostPath },
@@ -263,13 +278,14 @@ class RunningSimulator implements Simulator {
         allow: [`${KMS_HOST}:443`, `${ISSUER_HOST}:443`],
         connectTo: { [`${KMS_HOST}:443`]: `127.0.0.1:${kms.port}`, [`${ISSUER_HOST}:443`]: `127.0.0.1:${issuer.port}` },
       },
-      credentials: { kind: "static", ...CREDENTIALS },
+      credentials: { kind: "aws" },
     };
     await writeFile(configFile, JSON.stringify(config), { mode: 0o600 });
     this.#parent = new Child({
       name: "the parent",
       file: beside("../parent-proxy/main"),
       args: ["--config", configFile, "--stop-on-stdin-end"],
+      env: instanceEnvironment(imds, process.env, this.#runFolder),
       log: this.#log,
     });
     return this.#parent;
@@ -309,6 +325,10 @@ class RunningSimulator implements Simulator {
 
   get issuer(): SimulatedIssuer {
     return this.#started.issuer;
+  }
+
+  get imds(): SimulatedImds {
+    return this.#started.imds;
   }
 
   get recordsFile(): string {
