@@ -73,7 +73,7 @@ export function rotateKeyPolicy(old: KeyPolicyParameters, newSets: readonly PcrV
         effect: "the new image may use the key; the old one is denied by name, even if somebody allows it again",
         next: [
           "stop the enclaves of the old image: those that run keep the vault until they stop",
-          "look in CloudTrail for AccessDenied with the old attestationDocumentEnclaveImageDigest: somebody still starts it",
+          "look in CloudTrail for AccessDenied of this role: somebody still starts the old image",
           "to go back instead, put 1-overlap.json again",
         ],
       },

@@ -97,10 +97,7 @@ describe.skipIf(isAbsent)(NAME, () => {
     ["the role alone", { pcrSets: [pcrs({ 3: 1 })] }],
     ["five sets", { pcrSets: [1, 2, 3, 4, 5].map((value) => pcrs({ 0: value })) }],
     ["six PCRs", { pcrSets: [pcrs({ 0: 1, 1: 1, 2: 1, 3: 1, 4: 1, 8: 1 })] }],
-    [
-      "a policy over 32 KiB",
-      { pcrSets: [1, 2, 3].map((value) => pcrs({ 0: value, 1: value, 2: value, 3: value })) },
-    ],
+    ["a policy over 32 KiB", { pcrSets: [1, 2, 3].map((value) => pcrs({ 0: value, 1: value, 2: value, 3: value })) }],
   ])("refuses %s, as generate does", (_what, change) => {
     const parameters = { ...ONE_IMAGE, ...change };
     expect(() => generateKeyPolicy(parameters)).toThrow(KeyPolicyError);
