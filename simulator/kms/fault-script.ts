@@ -6,8 +6,8 @@ import type { KmsFault, KmsFaultPlan } from "./server.ts";
 interface Rule {
   /** `*`: every one. */
   readonly operation: string;
-  /** How often it strikes, 0 to 1. */
-  readonly probability: number;
+  /** How often it strikes, of a hundred times. */
+  readonly percent: number;
   /** Requests of its operation that it lets pass first. */
   readonly after: number;
   /** How many it strikes at most; null: no limit. */
@@ -18,7 +18,7 @@ interface Rule {
   readonly answer: Readonly<Record<string, JsonValue>> | null;
 }
 
-const RULE_FIELDS = ["operation", "probability", "after", "times", "delayMs", "error", "answer"];
+const RULE_FIELDS = ["operation", "percent", "after", "times", "delayMs", "error", "answer"];
 
 /**
  * Reads `{"seed": 1, "rules": [{"operation": "Decrypt", "error": "ThrottlingException", "times": 2}]}`. The first rule
@@ -48,7 +48,7 @@ export function latencyPlan(
   delayMs: readonly [min: number, max: number],
   seed = 1,
 ): (operation: string) => KmsFaultPlan {
-  const rule = { operation: "*", probability: 1, after: 0, times: null, delayMs, error: null, answer: null };
+  const rule = { operation: "*", percent: 100, after: 0, times: null, delayMs, error: null, answer: null };
   return planner([rule], randomFrom(seed));
 }
 
@@ -60,7 +60,7 @@ function planner(rules: readonly Rule[], random: () => number): (operation: stri
       if (counter === undefined || (rule.operation !== "*" && rule.operation !== operation)) continue;
       counter.seen += 1;
       if (counter.seen <= rule.after || (rule.times !== null && counter.struck >= rule.times)) continue;
-      if (random() >= rule.probability) continue;
+      if (random() * 100 >= rule.percent) continue;
       counter.struck += 1;
       return planOf(rule, random);
     }
@@ -91,7 +91,7 @@ function parseRule(at: string, json: JsonValue): Rule {
   const answer = fields["answer"];
   return {
     operation,
-    probability: numberIn(`${at}.probability`, fields["probability"] ?? 1, 0, 1),
+    percent: numberIn(`${at}.percent`, fields["percent"] ?? 100, 0, 100),
     after: numberIn(`${at}.after`, fields["after"] ?? 0, 0, 1e9),
     times: fields["times"] === undefined ? null : numberIn(`${at}.times`, fields["times"], 0, 1e9),
     delayMs: parseDelay(`${at}.delayMs`, fields["delayMs"] ?? 0),
