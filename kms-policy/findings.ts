@@ -22,8 +22,14 @@ export const FINDINGS = {
   },
   MALFORMED_POLICY: {
     severity: "error",
-    attack: "KMS refuses the file, so the policy that is in force stays, whatever it allows.",
+    attack:
+      "KMS refuses the file, so what is in force stays; or, without Action or Resource, it takes it and the statement has no effect.",
     repair: "Write the element as the IAM policy grammar says.",
+  },
+  INVALID_CHARACTER: {
+    severity: "error",
+    attack: "KMS refuses characters beyond Latin-1, and such a character may look like another to a reviewer.",
+    repair: "Write ASCII; names of AWS have nothing else.",
   },
   POLICY_TOO_LARGE: {
     severity: "error",

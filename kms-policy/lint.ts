@@ -30,6 +30,12 @@ export function lintKeyPolicy(text: string, options: LintOptions = {}): Finding[
   };
   const bytes = new TextEncoder().encode(text).length;
   if (bytes > MAX_POLICY_BYTES) report("POLICY_TOO_LARGE", 0, `${bytes} bytes, KMS takes ${MAX_POLICY_BYTES}`);
+  // KMS API Reference, PutKeyPolicy, "Policy": tab, line ends, and the printable characters up to U+00FF.
+  const foreign = /[^\t\n\r\x20-\xff]/u.exec(text);
+  if (foreign !== null) {
+    const point = foreign[0].codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0") ?? "";
+    report("INVALID_CHARACTER", foreign.index, `U+${point}, which KMS does not take`);
+  }
   try {
     lintTree(text, options, report);
   } catch (error) {

@@ -91,6 +91,7 @@ const FAULTS: readonly (readonly [string, string, readonly FindingCode[], LintOp
   ["text behind the policy", `${withStatements()} {}`, ["MALFORMED_JSON"]],
   ["a key twice", '{"Version":"2012-10-17","Version":"2012-10-17","Statement":[]}', ["DUPLICATE_KEY"]],
   ["an array", "[]", ["MALFORMED_POLICY"]],
+  ["a Cyrillic letter", withStatements().replace("role/operations", "role/\u043eperations"), ["INVALID_CHARACTER"]],
   ["no statement", '{"Version":"2012-10-17"}', ["MALFORMED_POLICY"]],
   ["an unknown element", withStatements({ ...manager, Sid: "X", Principle: "*" }), ["MALFORMED_POLICY"]],
   ["a name that is no principal", withStatements({ ...manager, Principal: { AWS: "me" } }), ["MALFORMED_POLICY"]],
