@@ -10,6 +10,8 @@ export interface Metrics {
   readonly egressStreams: Gauge<"destination">;
   readonly egressAnswers: Counter<"destination" | "answer">;
   readonly egressBytes: Counter<"destination" | "direction">;
+  readonly egressConnectSeconds: Histogram<"destination">;
+  readonly egressConnectFailures: Counter<"destination">;
   readonly recordsCalls: Counter<"call" | "answer">;
   readonly credentialsCalls: Counter<"answer">;
   readonly logLines: Counter<"fate">;
@@ -55,6 +57,19 @@ export function createMetrics(): Metrics {
       name: "cloister_egress_bytes_total",
       help: "Bytes relayed between the enclave and a destination",
       labelNames: ["destination", "direction"],
+      registers,
+    }),
+    egressConnectSeconds: new Histogram({
+      name: "cloister_egress_connect_seconds",
+      help: "Time from the enclave's wish to an open connection, looking up the name included",
+      labelNames: ["destination"],
+      buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
+      registers,
+    }),
+    egressConnectFailures: new Counter({
+      name: "cloister_egress_connect_failures_total",
+      help: "Addresses of a destination that refused or did not answer; another one may have",
+      labelNames: ["destination"],
       registers,
     }),
     recordsCalls: new Counter({

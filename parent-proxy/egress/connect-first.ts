@@ -8,14 +8,19 @@ const ATTEMPT_DELAY_MS = 250;
  * begin at once.
  *
  * @param options.signal - Gives up: every attempt is destroyed.
+ * @param options.onFailure - Told of each address that refused, or had not answered when another did or all was given up.
  * @returns A socket that may be half-open. Its errors end in its close.
  * @throws The last attempt's error, or the signal's reason.
  */
 export async function connectFirst(
   addresses: readonly string[],
-  { port, signal }: { readonly port: number; readonly signal: AbortSignal },
+  {
+    port,
+    signal,
+    onFailure = () => {},
+  }: { readonly port: number; readonly signal: AbortSignal; readonly onFailure?: (address: string) => void },
 ): Promise<Socket> {
-  const attempts = new Set<Socket>();
+  const attempts = new Map<Socket, string>();
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const waiting = [...addresses];
   let timer: NodeJS.Timeout | undefined;
@@ -28,21 +33,29 @@ export async function connectFirst(
       return;
     }
     const socket = createConnection({ host: address, port, allowHalfOpen: true, noDelay: true });
-    attempts.add(socket);
+    attempts.set(socket, address);
     socket.once("connect", () => {
       if (!attempts.delete(socket)) return;
       resolve(socket);
       // Here, not later: a second one may connect in this same turn.
-      for (const other of attempts) other.destroy();
+      for (const [other, itsAddress] of attempts) {
+        other.destroy();
+        onFailure(itsAddress);
+      }
       attempts.clear();
     });
     socket.on("error", (error) => {
-      if (attempts.delete(socket)) tryNext(error);
+      if (!attempts.delete(socket)) return;
+      onFailure(address);
+      tryNext(error);
     });
     timer = setTimeout(() => tryNext(lastError), ATTEMPT_DELAY_MS);
   }
 
-  const giveUp = () => reject(signal.reason);
+  const giveUp = () => {
+    for (const address of attempts.values()) onFailure(address);
+    reject(signal.reason);
+  };
   signal.addEventListener("abort", giveUp);
   try {
     signal.throwIfAborted();
@@ -51,7 +64,7 @@ export async function connectFirst(
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", giveUp);
-    for (const socket of attempts) socket.destroy();
+    for (const socket of attempts.keys()) socket.destroy();
     attempts.clear();
   }
 }

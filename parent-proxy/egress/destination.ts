@@ -12,7 +12,12 @@ export interface EgressOptions {
    * used. Only these may be loopback or private, such as an interface endpoint of a VPC. The name must be allowed too.
    */
   readonly connectTo: ReadonlyMap<string, string>;
+  /** {@link DEFAULT_STREAMS_PER_DESTINATION} unless given. */
+  readonly maxStreamsPerDestination?: number;
 }
+
+/** Half of all streams: one destination that hangs must leave room for the others, KMS above all. */
+export const DEFAULT_STREAMS_PER_DESTINATION = 128;
 
 /** Every address of a name, in the resolver's order. Rejects when there is none. */
 export type Resolve = (host: string) => Promise<readonly string[]>;

@@ -1,7 +1,6 @@
 /** The enclave's way out: TLS ends in the enclave, so that what passes here is bytes. They are counted, never kept. */
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import type { Logger } from "pino";
 import {
   decodeCbor,
@@ -14,8 +13,10 @@ import {
 import { readFirstFrame } from "../../vsock/index.ts";
 import type { ParentLimits } from "../limits.ts";
 import type { Metrics } from "../metrics.ts";
-import { connectFirst } from "./connect-first.ts";
-import { type EgressOptions, findDestination, type Refusal, type Resolve } from "./destination.ts";
+import { AddressBook } from "./address-book.ts";
+import { DEFAULT_STREAMS_PER_DESTINATION, type EgressOptions, type Refusal, type Resolve } from "./destination.ts";
+import { type Dialled, dial } from "./dial.ts";
+import { relay } from "./relay.ts";
 
 const FIRST_FRAME_TIMEOUT_MS = 10_000;
 
@@ -30,6 +31,7 @@ export interface EgressServerOptions {
 /** @returns What takes each stream of EGRESS_PORT. It never rejects, and leaves no stream behind. */
 export function createEgressServer(options: EgressServerOptions): (stream: Duplex) => Promise<void> {
   const { limits, metrics, log } = options;
+  const state: ServerState = { addresses: new AddressBook(() => performance.now()), streamsOf: new Map() };
   let streams = 0;
 
   return async (stream) => {
@@ -38,7 +40,7 @@ export function createEgressServer(options: EgressServerOptions): (stream: Duple
     streams += 1;
     try {
       const call = decodeCbor(egressCall, await readFirstFrame(stream, { timeoutMs: FIRST_FRAME_TIMEOUT_MS }));
-      await serveStream(stream, call, options, streams > limits.maxEgressStreams);
+      await serveStream(stream, call, { ...options, ...state, isBusy: streams > limits.maxEgressStreams });
     } catch (error) {
       log.warn({ err: error }, "an egress stream broke");
       metrics.egressAnswers.inc({ destination: "other", answer: "BROKEN" });
@@ -49,12 +51,19 @@ export function createEgressServer(options: EgressServerOptions): (stream: Duple
   };
 }
 
+/** What one server keeps from stream to stream. */
+interface ServerState {
+  readonly addresses: AddressBook;
+  /** Streams now, by destination. */
+  readonly streamsOf: Map<string, number>;
+}
+
 async function serveStream(
   stream: Duplex,
   call: EgressCall,
-  { egress, resolve, limits, metrics, log }: EgressServerOptions,
-  isBusy: boolean,
+  options: EgressServerOptions & ServerState & { readonly isBusy: boolean },
 ): Promise<void> {
+  const { egress, metrics, log, streamsOf, isBusy } = options;
   const name = `${call.host}:${call.port}`;
   const destination = egress.allow.includes(name) ? name : "other";
   const refuse = async (reason: Refusal, cause?: unknown) => {
@@ -63,74 +72,63 @@ async function serveStream(
     metrics.egressAnswers.inc({ destination, answer: reason });
     await sendLast(stream, { kind: "refused", reason });
   };
-  if (isBusy) return refuse("BUSY");
-
-  const remote = await dial(stream, call, { egress, resolve, timeoutMs: limits.egressConnectTimeoutMs });
-  if (remote.kind === "refused") return refuse(remote.reason, remote.cause);
-
-  metrics.egressAnswers.inc({ destination, answer: "connected" });
-  metrics.egressStreams.inc({ destination });
+  const already = streamsOf.get(destination) ?? 0;
+  if (isBusy || already >= (egress.maxStreamsPerDestination ?? DEFAULT_STREAMS_PER_DESTINATION)) return refuse("BUSY");
+  streamsOf.set(destination, already + 1);
   try {
-    sendAnswer(stream, { kind: "connected" });
-    await relay(stream, remote.socket, limits.egressIdleTimeoutMs, (direction, bytes) =>
-      metrics.egressBytes.inc({ destination, direction }, bytes),
-    );
+    const remote = await dialInTime(stream, call, destination, options);
+    if (remote.kind === "refused") return await refuse(remote.reason, remote.cause);
+    metrics.egressAnswers.inc({ destination, answer: "connected" });
+    await serveConnected(stream, remote.socket, destination, options);
   } finally {
-    metrics.egressStreams.dec({ destination });
-    remote.socket.destroy();
+    streamsOf.set(destination, (streamsOf.get(destination) ?? 1) - 1);
   }
 }
 
-type Dialled =
-  | { readonly kind: "connected"; readonly socket: Socket }
-  | { readonly kind: "refused"; readonly reason: Refusal; readonly cause?: unknown };
+async function serveConnected(
+  stream: Duplex,
+  socket: Socket,
+  destination: string,
+  { limits, metrics }: EgressServerOptions,
+): Promise<void> {
+  metrics.egressStreams.inc({ destination });
+  try {
+    sendAnswer(stream, { kind: "connected" });
+    // Found once: looking a series up by its labels for each piece of bytes would be felt.
+    const out = metrics.egressBytes.labels({ destination, direction: "out" });
+    const back = metrics.egressBytes.labels({ destination, direction: "in" });
+    const count = { out: (bytes: number) => out.inc(bytes), in: (bytes: number) => back.inc(bytes) };
+    await relay(stream, socket, { idleTimeoutMs: limits.egressIdleTimeoutMs, count });
+  } finally {
+    metrics.egressStreams.dec({ destination });
+    socket.destroy();
+  }
+}
 
-/** One deadline over the look-up and every attempt; an enclave that goes away meanwhile ends it too. */
-async function dial(
+/** One deadline over the look-ups and every attempt; an enclave that goes away meanwhile ends it too. */
+async function dialInTime(
   stream: Duplex,
   call: EgressCall,
-  options: { readonly egress: EgressOptions; readonly resolve: Resolve; readonly timeoutMs: number },
+  destination: string,
+  { egress, resolve, limits, metrics, addresses }: EgressServerOptions & ServerState,
 ): Promise<Dialled> {
+  const timeoutMs = limits.egressConnectTimeoutMs;
   const abort = new AbortController();
   const giveUp = () => abort.abort(new Error("the enclave gave up"));
-  const timer = setTimeout(() => abort.abort(new Error(`not within ${options.timeoutMs} ms`)), options.timeoutMs);
+  const timer = setTimeout(() => abort.abort(new Error(`not within ${timeoutMs} ms`)), timeoutMs);
   stream.once("close", giveUp);
+  const startedAt = performance.now();
+  const onFailure = () => metrics.egressConnectFailures.inc({ destination });
   try {
-    const found = await orAbort(findDestination(call, options.egress, options.resolve), abort.signal);
-    if (found.kind === "refused") return found;
-    return {
-      kind: "connected",
-      socket: await connectFirst(found.addresses, { port: found.port, signal: abort.signal }),
-    };
-  } catch (cause) {
-    return { kind: "refused", reason: "UNREACHABLE", cause };
+    const dialled = await dial(call, { egress, resolve, addresses, signal: abort.signal, onFailure });
+    if (dialled.kind === "connected") {
+      metrics.egressConnectSeconds.observe({ destination }, (performance.now() - startedAt) / 1000);
+    }
+    return dialled;
   } finally {
     clearTimeout(timer);
     stream.off("close", giveUp);
   }
-}
-
-/** A look-up cannot be cancelled, only left. */
-async function orAbort<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  const { promise, reject } = Promise.withResolvers<never>();
-  signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  return Promise.race([work, promise]);
-}
-
-/** Both directions, each with its own end and its own backpressure. */
-async function relay(
-  enclave: Duplex,
-  remote: Socket,
-  idleTimeoutMs: number,
-  count: (direction: "out" | "in", bytes: number) => void,
-): Promise<void> {
-  remote.setTimeout(idleTimeoutMs, () => remote.destroy(new Error(`no byte for ${idleTimeoutMs} ms`)));
-  const out = pipeline(enclave, remote);
-  const back = pipeline(remote, enclave);
-  enclave.on("data", (chunk: Uint8Array) => count("out", chunk.length));
-  remote.on("data", (chunk: Uint8Array) => count("in", chunk.length));
-  // One direction that breaks takes the other along; which of the two says so first does not matter.
-  await Promise.allSettled([out.catch(() => remote.destroy()), back.catch(() => enclave.destroy())]);
 }
 
 function sendAnswer(stream: Duplex, answer: EgressAnswer): void {

@@ -64,6 +64,19 @@ test("an end in one direction leaves the other: the enclave's first", async () =
   expect(String(await buffer(stream))).toBe("got 7");
 });
 
+test("an end that arrives with the call, with bytes or without, is passed on", async () => {
+  const port = await startTcp((socket) => {
+    void buffer(socket).then((all) => socket.end(`got ${all.length}`));
+  });
+  const parent = await startParent({ egress: toLoopback(port) });
+  for (const length of [0, 1, 100_000]) {
+    const stream = await parent.guest.connect(EGRESS_PORT, { timeoutMs: 5_000 });
+    stream.end(Buffer.concat([frame(KMS), Buffer.alloc(length)]));
+    await readFirstFrame(stream, { timeoutMs: 15_000 });
+    expect(String(await buffer(stream))).toBe(`got ${length}`);
+  }
+});
+
 test("an end in one direction leaves the other: the server's first", async () => {
   const received = Promise.withResolvers<Buffer>();
   const port = await startTcp((socket) => {
