@@ -1,7 +1,7 @@
 /** Type-checks the whole tree, then each zone that must run in a browser once more without Node's types. */
 import { spawnSync } from "node:child_process";
 
-const projects = [".", "attestation", "protocol", "client"];
+const projects = [".", "attestation", "protocol", "client", "kms-policy"];
 
 for (const project of projects) {
   const { status } = spawnSync("node_modules/.bin/tsc", ["-p", project], { stdio: "inherit" });
