@@ -20,6 +20,7 @@ import { keyPolicyFor, type Simulator, type SimulatorOptions, startSimulator } f
 import { createNsmPki, createSimulatedNsm } from "../../simulator/nsm/index.ts";
 import { guestVsock } from "../../vsock/index.ts";
 import { createApp, logIn } from "../support/app.ts";
+import { instanceCredentials } from "../support/instance-credentials.ts";
 import { requestBody, send } from "../support/raw-request.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 import { Canaries } from "./random-run/canaries.ts";
@@ -116,11 +117,10 @@ test("downgrade to an older image: once the policy names the new image alone, th
 
 test("KMS policy pitfalls: what the parent has, credentials and the wrapped secret, opens nothing without attestation", async () => {
   const running = await start();
-  const parent = await parentConfig(running.parentPid);
   const kms = new KMSClient({
     region: "us-east-1",
-    endpoint: parent.kmsEndpoint,
-    credentials: parent.credentials,
+    endpoint: await kmsEndpointOf(running.parentPid),
+    credentials: await instanceCredentials(running),
     maxAttempts: 1,
     requestHandler: new NodeHttpHandler({ httpsAgent: new Agent({ rejectUnauthorized: false }) }),
   });
@@ -270,12 +270,13 @@ test("log exfiltration: after keys were used and requests failed, log, standard 
   await send(running, requestBody(running, { operation: "list_wallets", appId, params: { after: null } }), key).catch(
     () => {},
   );
+  const { secretAccessKey, sessionToken } = await instanceCredentials(running);
   await running.stop();
 
   const canaries = canariesOf(await openState(stateFolder));
   expect(canaries.count).toBeGreaterThanOrEqual(6);
   const texts = new Canaries();
-  for (const text of [jwt, payload, "alice-who-must-not-be-logged", "simulator-credentials-open-nothing"]) {
+  for (const text of [jwt, payload, "alice-who-must-not-be-logged", secretAccessKey, sessionToken]) {
     texts.addText(text.slice(0, 20), text);
   }
   const logged = Buffer.from(lines.join("\n"));
@@ -292,16 +293,14 @@ test("log exfiltration: after keys were used and requests failed, log, standard 
 const CONTEXT = { "cloister:deployment": "simulator", "cloister:purpose": "vault", "cloister:generation": "1" };
 
 /** What a parent knows: its own configuration. */
-async function parentConfig(pid: number) {
+async function kmsEndpointOf(pid: number): Promise<string> {
   const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
   const file = args[args.indexOf("--config") + 1] ?? "";
   const config = JSON.parse(await readFile(file, "utf8")) as {
     readonly egress: { readonly connectTo: Readonly<Record<string, string>> };
-    readonly credentials: { readonly accessKeyId: string; readonly secretAccessKey: string };
   };
-  const { accessKeyId, secretAccessKey } = config.credentials;
   const kms = Object.entries(config.egress.connectTo).find(([name]) => name.startsWith("kms."))?.[1] ?? "";
-  return { kmsEndpoint: `https://${kms}`, credentials: { accessKeyId, secretAccessKey } };
+  return `https://${kms}`;
 }
 
 /** The one data key of an Encryption SDK message: the simulated KMS's blobs begin with "csk", behind their length. */
