@@ -11,7 +11,7 @@ export { sealEnvelope } from "./enveloped-data.ts";
 export { KmsError, type KmsErrorCode, KmsStoreError, type KmsStoreErrorCode } from "./errors.ts";
 export { latencyPlan, parseFaultScript } from "./fault-script.ts";
 export type { GrantTerms } from "./grant.ts";
-export type { KmsAnswer } from "./operations.ts";
+export type { KmsAnswer } from "./operations/call.ts";
 export type { KeyPolicyInput } from "./policy-document.ts";
 export type { KmsPrincipal } from "./principal.ts";
 export {

@@ -9,8 +9,6 @@ import * as policies from "./operations/policies.ts";
 import * as rotation from "./operations/rotation.ts";
 import * as tags from "./operations/tags.ts";
 
-export type { KmsAnswer, OperationCall } from "./operations/call.ts";
-
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operation>([
   ["CancelKeyDeletion", keys.cancelKeyDeletion],
   ["CreateAlias", aliases.createAlias],

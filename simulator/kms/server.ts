@@ -8,13 +8,13 @@ import {
 } from "node:http";
 import { createServer as createHttpsServer } from "node:https";
 import { type AddressInfo, isIPv4 } from "node:net";
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import type { AttestationRoot } from "../../attestation/index.ts";
 import type { EnvelopeShape } from "./enveloped-data.ts";
 import { KmsError, type KmsErrorCode } from "./errors.ts";
 import { KmsInput } from "./input.ts";
 import { KeyStore } from "./key-store.ts";
-import { type KmsAnswer, OPERATIONS } from "./operations.ts";
+import type { KmsAnswer } from "./operations/call.ts";
 import { type KeyPolicy, type KeyPolicyInput, parseIdentityPolicy } from "./policy-document.ts";
 import { identityOf, type KmsPrincipal } from "./principal.ts";
 import { authenticate } from "./signature.ts";
@@ -128,7 +128,12 @@ export async function startSimulatedKms(options: SimulatedKmsOptions): Promise<S
   const unlock = storeFile === null ? () => {} : await lockStore(storeFile, holderName(nowMs()));
   try {
     const keys = new KeyStore({ region, accountId, storeFile });
-    const service: Service = { options, keys, throttle: createThrottle(options.throttle ?? {}) };
+    const service: Service = {
+      options,
+      keys,
+      throttle: createThrottle(options.throttle ?? {}),
+      operations: loadOperations(),
+    };
     const server = createServerFor(options, (request, response) => {
       // A caller that went away while it was being answered is no error of ours.
       serve(service, request, response).catch(() => response.destroy());
@@ -159,6 +164,13 @@ interface Service {
   readonly options: SimulatedKmsOptions;
   readonly keys: KeyStore;
   readonly throttle: Throttle;
+  readonly operations: ReturnType<typeof loadOperations>;
+}
+
+/** Once whoever starts us has gone on: a simulator's other processes start meanwhile, and nobody asks KMS before. */
+async function loadOperations() {
+  await setImmediate();
+  return (await import("./operations.ts")).OPERATIONS;
 }
 
 function holderName(nowMs: number): string {
@@ -229,7 +241,7 @@ async function serve(service: Service, request: IncomingMessage, response: Serve
 }
 
 async function answerTo(
-  { options, keys, throttle }: Service,
+  { options, keys, throttle, operations }: Service,
   request: IncomingMessage,
   entry: { atMs: number; operation: string | null; principalArn: string | null; keyArn: string | null },
 ): Promise<KmsAnswer | "CONNECTION_RESET"> {
@@ -244,7 +256,7 @@ async function answerTo(
   entry.principalArn = principal.arn;
 
   const operation = operationOf(method, url, headers);
-  const run = OPERATIONS.get(operation);
+  const run = (await operations).get(operation);
   if (run === undefined) throw new KmsError("UnknownOperationException", "", { detail: "no such operation" });
   entry.operation = operation;
   const plan = faults?.plan?.(operation) ?? {};
