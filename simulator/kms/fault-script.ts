@@ -1,7 +1,7 @@
 /** Faults as data: rules from a JSON file, so that a client's bad day can be repeated exactly. */
 import { type JsonValue, parseStrictJson } from "../../protocol/index.ts";
 import { isKmsErrorCode, KmsError } from "./errors.ts";
-import type { KmsFault, KmsFaultPlan } from "./server.ts";
+import type { KmsFault, KmsFaultPlan } from "./server-options.ts";
 
 interface Rule {
   /** `*`: every one. */

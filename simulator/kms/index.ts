@@ -14,13 +14,13 @@ export type { GrantTerms } from "./grant.ts";
 export type { KmsAnswer } from "./operations/call.ts";
 export type { KeyPolicyInput } from "./policy-document.ts";
 export type { KmsPrincipal } from "./principal.ts";
-export {
-  type KmsFault,
-  type KmsFaultPlan,
-  type KmsFaults,
-  type KmsLogEntry,
-  type SimulatedKms,
-  type SimulatedKmsOptions,
-  startSimulatedKms,
-} from "./server.ts";
+export { startSimulatedKms } from "./server.ts";
+export type {
+  KmsFault,
+  KmsFaultPlan,
+  KmsFaults,
+  KmsLogEntry,
+  SimulatedKms,
+  SimulatedKmsOptions,
+} from "./server-options.ts";
 export { AWS_REQUEST_QUOTAS } from "./throttle.ts";

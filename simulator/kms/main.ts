@@ -1,6 +1,6 @@
 /** The program behind `cloister simulate-kms`: a simulated KMS alone, until a signal or its parent's end. */
 import { KmsError, KmsStoreError } from "./errors.ts";
-import type { KmsLogEntry } from "./server.ts";
+import type { KmsLogEntry } from "./server-options.ts";
 import { type StandaloneKms, startStandaloneKms } from "./standalone.ts";
 import {
   readStandaloneOptions,

@@ -5,7 +5,7 @@ import { type AttestationRoot, AWS_NITRO_ROOT_G1 } from "../../attestation/index
 import { latencyPlan, parseFaultScript } from "./fault-script.ts";
 import { type KeyPolicyInput, parseIdentityPolicy, parseKeyPolicy } from "./policy-document.ts";
 import { identityOf, type KmsPrincipal } from "./principal.ts";
-import type { KmsFaults } from "./server.ts";
+import type { KmsFaults } from "./server-options.ts";
 import { AWS_REQUEST_QUOTAS } from "./throttle.ts";
 
 export const STANDALONE_HELP = `Usage: cloister simulate-kms [--port N] [--state FILE] [--policy FILE] [--root PEM]... [options]

@@ -6,7 +6,8 @@ import { createNsmPki, createSimulatedNsm, serveNsm } from "../nsm/index.ts";
 import { certificateToPem, createTlsAuthority } from "../pki/index.ts";
 import { defaultKeyPolicy } from "./operations/policies.ts";
 import type { KmsPrincipal } from "./principal.ts";
-import { type KmsLogEntry, type SimulatedKms, startSimulatedKms } from "./server.ts";
+import { startSimulatedKms } from "./server.ts";
+import type { KmsLogEntry, SimulatedKms } from "./server-options.ts";
 import type { StandaloneOptions } from "./standalone-options.ts";
 
 const ALIAS = "alias/cloister";
