@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation size fuzz clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile clean
 
 NPM := npm --loglevel=error
 
@@ -35,7 +35,7 @@ lint: install ## Lint and check the format
 imports: install ## Check that every import follows the table of trust zones
 	@$(NPM) run --silent imports
 
-check: types lint imports ## Everything that reads the code without running it
+check: types lint imports size ## Everything that reads the code without running it
 
 format: install ## Format, and repair what the linter can
 	@$(NPM) run --silent format
@@ -51,6 +51,15 @@ size: install ## Print the size of the browser bundle of attestation/, against i
 
 fuzz: install ## Fuzz the attestation decoder for a minute (more: npm run fuzz -- --seconds 600)
 	@$(NPM) run --silent fuzz
+
+flips: install ## Flip every bit of every genuine attestation document, through every check (some minutes)
+	@CLOISTER_ALL_FLIPS=1 $(NPM) run --silent test -- test/attestation/bit-flips.test.ts
+
+bench-egress: install ## Measure the egress relay beside socat
+	@$(NPM) run --silent bench-egress
+
+hostile: install ## Work through a parent that misbehaves at random: make hostile SEED=… N=…
+	@$(NPM) run --silent hostile -- --seed "$(SEED)" --requests "$(or $(N),1000)"
 
 clean: ## Remove what building and simulating left behind
 	rm -rf dist .cloister

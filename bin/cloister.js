@@ -10,7 +10,7 @@ if (Number(process.versions.node.split(".")[0]) < MIN_NODE_MAJOR) {
     `cloister needs Node ${MIN_NODE_MAJOR} or later; this is ${process.version}.\n` +
       'On Linux x64 the package brings its own: run it as "npx cloister" in the folder where it is installed.',
   );
-  process.exit(1);
+  process.exit(2);
 }
 
 const source = new URL("../cli/main.ts", import.meta.url);

@@ -20,7 +20,7 @@ import { documentToJson } from "./attestation-verify.ts";
 export const INSPECT_HELP = `Usage: cloister attestation inspect [FILE] [options]
 
 Shows an attestation document, raw, base64 or hex, from FILE or standard input: its chain, PCRs, fields, and each step
-of the verification with ✓ or ✗. Takes the options of "verify", but judges at the document's own time unless --at says
+of the verification with ✓, ✗, or ~ where nothing was given to compare with. Takes the options of "verify", but judges at the document's own time unless --at says
 otherwise. What it shows is not verified unless every step has its ✓.
 
 Exit status: 0 shown, 1 not an attestation document, 2 wrong usage.
@@ -82,7 +82,7 @@ function draw(
     ...(document === null ? [] : [...drawFields(document), ...drawChain(document), ...drawPcrs(document)]),
     "",
     "checks",
-    ...STEPS.flatMap((step, at) => drawStep(at + 1, step, refusal)),
+    ...STEPS.flatMap((step, at) => drawStep(at + 1, step, refusal, leftOut(at + 1, expected))),
     ...notes(expected),
   ];
 }
@@ -135,18 +135,23 @@ function drawPcrs({ pcrs }: UnverifiedAttestation): string[] {
   ];
 }
 
-function drawStep(number: number, step: string, refusal: AttestationError | null): string[] {
-  if (refusal === null || number < refusal.step) return [`  ✓ ${number} ${step}`];
-  if (number > refusal.step) return [`  · ${number} ${step} (not reached)`];
-  return [`  ✗ ${number} ${step}`, `      ${refusal.code}: ${printable(refusal.message)}`];
+function drawStep(number: number, step: string, refusal: AttestationError | null, leftOut: string | null): string[] {
+  if (refusal !== null && number > refusal.step) return [`  · ${number} ${step} (not reached)`];
+  if (refusal?.step === number)
+    return [`  ✗ ${number} ${step}`, `      ${refusal.code}: ${printable(refusal.message)}`];
+  // Half a check has no ✓: who reads only the marks must not take it for one.
+  return leftOut === null ? [`  ✓ ${number} ${step}`] : [`  ~ ${number} ${step}: ${leftOut}`];
 }
 
-function notes({ atMs, nonce, pcrs }: ExpectedAttestation): string[] {
-  const lines: string[] = [];
-  if (atMs === "document") lines.push("  judged at the document's own time; --at now judges at this moment");
-  if (nonce === "unchecked") lines.push("  no nonce was compared (--nonce)");
-  if (pcrs === "unchecked") lines.push("  no PCR was compared (--pcr)");
-  return lines;
+/** What a step did not compare, because nobody said with what. */
+function leftOut(number: number, { nonce, pcrs }: ExpectedAttestation): string | null {
+  if (number === 8 && nonce === "unchecked") return "no nonce was compared (--nonce)";
+  if (number === 9 && pcrs === "unchecked") return "no PCR was compared (--pcr)";
+  return null;
+}
+
+function notes({ atMs }: ExpectedAttestation): string[] {
+  return atMs === "document" ? ["  judged at the document's own time; --at now judges at this moment"] : [];
 }
 
 function toJson(bytes: Uint8Array, document: UnverifiedAttestation | null, refusal: AttestationError | null): object {

@@ -5,6 +5,7 @@ import {
   AWS_NITRO_ROOT_G1,
   createPcrSet,
   type ExpectedAttestation,
+  type PcrSet,
 } from "../attestation/index.ts";
 
 /** The world outside, so that tests can stand in for it. */
@@ -47,8 +48,8 @@ export async function readAttestationOptions(
   const expected: ExpectedAttestation = {
     roots: roots.length === 0 ? [AWS_NITRO_ROOT_G1] : roots,
     atMs: readTime(values.at ?? defaultAt, io),
-    nonce: values.nonce === undefined ? "unchecked" : readHex(values.nonce, "--nonce"),
-    pcrs: values.pcr === undefined ? "unchecked" : [readPcrs(values.pcr, values["allow-debug"])],
+    nonce: values.nonce === undefined ? "unchecked" : parseHex(values.nonce, "--nonce"),
+    pcrs: values.pcr === undefined ? "unchecked" : [parsePcrs(values.pcr, values["allow-debug"])],
     maxAgeMs: readSeconds(values["max-age"]) * 1000,
     allowDebug: values["allow-debug"],
   };
@@ -91,16 +92,17 @@ function readSeconds(text: string): number {
   return Number(text);
 }
 
-function readHex(text: string, option: string): Uint8Array {
+export function parseHex(text: string, option: string): Uint8Array {
   if (!/^([0-9a-fA-F]{2})+$/.test(text)) throw new UsageError(`${option}: expected pairs of hex digits`);
   return new Uint8Array(Buffer.from(text, "hex"));
 }
 
-function readPcrs(texts: readonly string[], allowDebug: boolean): ReadonlyMap<number, Uint8Array> {
+/** @throws {@link UsageError} for what is not N=HEX, or pins no image. */
+export function parsePcrs(texts: readonly string[], allowDebug: boolean): PcrSet {
   const entries = texts.map((text): [number, Uint8Array] => {
     const [, index = "", value = ""] = /^(\d{1,2})=(.*)$/.exec(text) ?? [];
     if (index === "") throw new UsageError("--pcr: expected N=HEX, such as 0=9f…");
-    return [Number(index), readHex(value, `--pcr ${index}`)];
+    return [Number(index), parseHex(value, `--pcr ${index}`)];
   });
   try {
     return allowDebug ? new Map(entries) : createPcrSet(entries);
@@ -110,7 +112,11 @@ function readPcrs(texts: readonly string[], allowDebug: boolean): ReadonlyMap<nu
 }
 
 async function readRoot(path: string, io: AttestationIo): Promise<AttestationRoot> {
-  const bytes = await readFile(path, io);
+  return parseRoot(await readFile(path, io), path);
+}
+
+/** @throws {@link UsageError} for what is no certificate in PEM or DER. */
+export function parseRoot(bytes: Uint8Array, path: string): AttestationRoot {
   const pem = /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/.exec(
     Buffer.from(bytes).toString("latin1"),
   );

@@ -8,9 +8,11 @@ import { fileURLToPath } from "node:url";
 export async function run(args: readonly string[]): Promise<number> {
   // The extension is that of a checkout or of the published package.
   const program = fileURLToPath(new URL(`../simulator/kms/main${extname(import.meta.url)}`, import.meta.url));
-  // The channel carries nothing: its end tells the child that we are gone, however we went.
+  // The channel carries nothing: its end tells the child that we are gone, however we went. In a group of its own it
+  // hears of the terminal's Ctrl-C once, from us.
   const child = spawn(process.execPath, [...process.execArgv, program, ...args], {
     stdio: ["ignore", "inherit", "inherit", "ipc"],
+    detached: true,
   });
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => child.kill(signal));
   const [code] = (await once(child, "close")) as [number | null];

@@ -2,9 +2,10 @@
 import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { AttestationError, createPcrSet } from "../attestation/index.ts";
-import { type Client, ClientError, connect, RefusedError, type StampKey, stampKeyOf } from "../client/index.ts";
-import { decodeHex, encodeHex, type VaultStatus } from "../protocol/index.ts";
+import { AttestationError } from "../attestation/index.ts";
+import { type Client, ClientError, connect, RefusedError, type StampKey, stampKeyFromJwk } from "../client/index.ts";
+import { encodeHex, type VaultStatus } from "../protocol/index.ts";
+import { parseHex, parsePcrs, parseRoot, UsageError } from "./attestation-options.ts";
 
 const HELP = `Usage: cloister vault rotate|status --url URL --deployment NAME --root FILE --pcr 0=HEX --admin-key FILE…
 
@@ -46,7 +47,8 @@ export async function run(args: readonly string[]): Promise<number> {
       console.error(`cloister vault: ${error.code}: ${error.message}`);
       return 1;
     }
-    console.error(`cloister vault: ${(error as Error).message}\n\n${HELP}`);
+    if (!(error instanceof UsageError)) throw error;
+    console.error(`cloister vault: ${error.message}; "cloister vault --help" tells more`);
     return 2;
   }
 }
@@ -75,66 +77,65 @@ function describe({ generation, retiring, resealed }: VaultStatus): string {
   return `generation ${generation}, retiring ${retiring.join(", ")}; ${resealed} records sealed anew`;
 }
 
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        url: { type: "string" },
+        deployment: { type: "string" },
+        root: { type: "string" },
+        pcr: { type: "string", multiple: true },
+        "vault-id": { type: "string" },
+        "admin-key": { type: "string", multiple: true },
+        help: { type: "boolean", default: false },
+      },
+    });
+  } catch (cause) {
+    throw new UsageError((cause as Error).message, { cause });
+  }
+}
+
 /** @returns Null where help was asked for. */
 async function readOptions(args: readonly string[]): Promise<Options | null> {
-  const { values, positionals } = parseArgs({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      url: { type: "string" },
-      deployment: { type: "string" },
-      root: { type: "string" },
-      pcr: { type: "string", multiple: true },
-      "vault-id": { type: "string" },
-      "admin-key": { type: "string", multiple: true },
-      help: { type: "boolean", default: false },
-    },
-  });
+  const { values, positionals } = parse(args);
   if (values.help) return null;
   const [command, ...others] = positionals;
-  if ((command !== "rotate" && command !== "status") || others.length > 0) throw new Error("expected rotate or status");
+  if ((command !== "rotate" && command !== "status") || others.length > 0)
+    throw new UsageError("expected rotate or status");
   const { url, deployment, root, pcr, "admin-key": keyFiles } = values;
   if (!url || !deployment || !root || !pcr || !keyFiles) {
-    throw new Error("--url, --deployment, --root, --pcr and --admin-key are all needed");
+    const given = { url, deployment, root, pcr, "admin-key": keyFiles };
+    const missing = Object.entries(given).flatMap(([name, value]) => (value ? [] : [`--${name}`]));
+    throw new UsageError(`${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} needed`);
   }
   const client = await connect({
     url,
     deployment,
     expected: {
-      roots: [{ name: root, der: await readPem(root) }],
-      pcrs: [createPcrSet(pcr.map(readPcr))],
+      roots: [parseRoot(await readInput(root, "--root"), root)],
+      pcrs: [parsePcrs(pcr, false)],
       manifestDigest: "covered-by-pcrs",
-      vaultId: values["vault-id"] === undefined ? "any" : decodeHex(values["vault-id"]),
+      vaultId: values["vault-id"] === undefined ? "any" : parseHex(values["vault-id"], "--vault-id"),
     },
   });
   return { command, client, keys: await Promise.all(keyFiles.map(readKey)) };
 }
 
-function readPcr(text: string): readonly [number, Uint8Array] {
-  const [, index, hex] = /^([0-9]{1,2})=([0-9a-fA-F]{96})$/.exec(text) ?? [];
-  if (index === undefined || hex === undefined) throw new Error("--pcr: expected N= and 96 hex digits");
-  return [Number(index), decodeHex(hex)];
-}
-
-async function readPem(file: string): Promise<Uint8Array> {
-  const body = /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/.exec(
-    await readFile(file, "utf8"),
-  );
-  if (body?.[1] === undefined) throw new Error(`--root: ${file} holds no certificate in PEM`);
-  return Uint8Array.from(Buffer.from(body[1], "base64"));
+async function readInput(file: string, option: string): Promise<Uint8Array> {
+  try {
+    return await readFile(file);
+  } catch (cause) {
+    throw new UsageError(`${option}: ${file} cannot be read`, { cause });
+  }
 }
 
 async function readKey(file: string): Promise<StampKey> {
-  const algorithm = { name: "ECDSA", namedCurve: "P-256" } as const;
+  const text = Buffer.from(await readInput(file, "--admin-key")).toString("utf8");
   try {
-    const jwk = JSON.parse(await readFile(file, "utf8")) as JsonWebKey;
-    const { kty, crv, x, y } = jwk;
-    const publicJwk = { kty, crv, x, y } as JsonWebKey;
-    return await stampKeyOf({
-      privateKey: await crypto.subtle.importKey("jwk", jwk, algorithm, false, ["sign"]),
-      publicKey: await crypto.subtle.importKey("jwk", publicJwk, algorithm, true, ["verify"]),
-    });
+    return await stampKeyFromJwk(JSON.parse(text) as JsonWebKey);
   } catch (cause) {
-    throw new Error(`--admin-key: ${file} is no P-256 key as JWK`, { cause });
+    throw new UsageError(`--admin-key: ${file} is no P-256 key as JWK`, { cause });
   }
 }

@@ -91,10 +91,10 @@ export class AttestedEnclave {
   async post(path: string, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
     const headers = new Headers({ "content-type": "application/json" });
     for (const stamp of stamps) headers.append(STAMP_HEADER, stamp);
-    const response = await reach(() =>
+    const response = await reach(this.#options.url, () =>
       this.#options.fetch(new URL(path, this.#options.url), { method: "POST", body, headers, redirect: "error" }),
     );
-    const answer = new Uint8Array(await reach(() => response.arrayBuffer()));
+    const answer = new Uint8Array(await reach(this.#options.url, () => response.arrayBuffer()));
     const header = response.headers.get(ANSWER_SIGNATURE_HEADER);
     const { status } = response;
     if (header === null) return { body: answer, isSigned: false };
@@ -130,13 +130,23 @@ function isSigned(
   return crypto.subtle.verify("Ed25519", answerKey, signature, input);
 }
 
+/** Types are stripped where this runs: an expectation that was left out must not be a check left out. */
+function checkExpectations({ manifestDigest, vaultId }: ExpectedEnclave): void {
+  const isBytes = (value: unknown, length: number) => value instanceof Uint8Array && value.length === length;
+  if (manifestDigest !== "covered-by-pcrs" && !isBytes(manifestDigest, 32)) {
+    throw new TypeError('expected.manifestDigest: give 32 bytes, or "covered-by-pcrs"');
+  }
+  if (vaultId !== "any" && !isBytes(vaultId, 16)) throw new TypeError('expected.vaultId: give 16 bytes, or "any"');
+}
+
 async function attest(options: AttestedEnclaveOptions): Promise<Attested> {
   const { url, expected, nowMs, monotonicMs } = options;
+  checkExpectations(expected);
   const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-  const response = await reach(() =>
+  const response = await reach(url, () =>
     options.fetch(new URL(`/v1/attestation?nonce=${encodeHex(nonce)}`, url), { redirect: "error" }),
   );
-  const bytes = new Uint8Array(await reach(() => response.arrayBuffer()));
+  const bytes = new Uint8Array(await reach(url, () => response.arrayBuffer()));
   if (response.status !== 200) {
     throw new ClientError("ATTESTATION_UNAVAILABLE", `asked for attestation, got status ${response.status}`);
   }
@@ -186,11 +196,11 @@ function decodeSignature(header: string): Uint8Array<ArrayBuffer> {
   }
 }
 
-async function reach<Value>(work: () => Promise<Value>): Promise<Value> {
+async function reach<Value>(url: string, work: () => Promise<Value>): Promise<Value> {
   try {
     return await work();
   } catch (cause) {
-    throw new ClientError("UNREACHABLE", "no answer from the server", { cause });
+    throw new ClientError("UNREACHABLE", `no answer from ${url}`, { cause });
   }
 }
 

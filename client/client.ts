@@ -109,6 +109,22 @@ export class Client {
     options: CallOptions & { readonly appId: string | null; readonly keys: readonly StampKey[] },
   ): Promise<Result<Name>> {
     const requestId = options.requestId ?? crypto.randomUUID();
+    try {
+      return await this.#callOnce(operation, params, { ...options, requestId });
+    } catch (error) {
+      // A computer that slept has lost count of time. The same id, dated anew, is a retry: nothing is made twice.
+      if (!(error instanceof RefusedError) || error.code !== "REQUEST_STALE") throw error;
+      await this.#enclave.refresh();
+      return await this.#callOnce(operation, params, { ...options, requestId });
+    }
+  }
+
+  async #callOnce<Name extends OperationName>(
+    operation: Name,
+    params: Params<Name>,
+    options: { readonly requestId: string; readonly appId: string | null; readonly keys: readonly StampKey[] },
+  ): Promise<Result<Name>> {
+    const { requestId } = options;
     const body = encodeRequest({
       operation,
       audience: audienceOf(this.#deployment, options.appId),
@@ -129,8 +145,6 @@ export class Client {
       if (!isSigned && !code.startsWith("PARENT_")) {
         throw new ClientError("ANSWER_NOT_SIGNED", "an answer in the enclave's name without its signature");
       }
-      // The next request is dated anew; this one may have been acted on when it first came.
-      if (code === "REQUEST_STALE") await this.#enclave.refresh();
       throw new RefusedError(code, message, { isFromEnclave: isSigned });
     }
     if (!isSigned) throw new ClientError("ANSWER_NOT_SIGNED", "a result without the enclave's signature");

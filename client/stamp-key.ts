@@ -29,6 +29,20 @@ export async function stampKeyOf({ publicKey, privateKey }: CryptoKeyPair): Prom
   };
 }
 
+/**
+ * A stamp key of a P-256 private key that is kept as JWK (RFC 7517), such as a kept simulator's administrator's.
+ *
+ * @throws DOMException or TypeError for what is no private P-256 key.
+ */
+export async function stampKeyFromJwk(jwk: JsonWebKey): Promise<StampKey> {
+  const { kty, crv, x, y, d } = jwk;
+  const publicPart = { kty, crv, x, y } as JsonWebKey;
+  return stampKeyOf({
+    privateKey: await crypto.subtle.importKey("jwk", { ...publicPart, d } as JsonWebKey, P256, false, ["sign"]),
+    publicKey: await crypto.subtle.importKey("jwk", publicPart, P256, true, ["verify"]),
+  });
+}
+
 /** 0x04 ‖ x ‖ y → 0x02 or 0x03 ‖ x (SEC 1, 2.3.3). */
 function compressPoint(point: Uint8Array): Uint8Array<ArrayBuffer> {
   const compressed = new Uint8Array(33);

@@ -12,6 +12,7 @@ export interface LogFields {
   readonly durationMs?: number | undefined;
   readonly attempt?: number | undefined;
   readonly count?: number | undefined;
+  readonly generation?: number | undefined;
 }
 
 const ALLOWED: readonly (keyof LogFields)[] = [
@@ -22,6 +23,7 @@ const ALLOWED: readonly (keyof LogFields)[] = [
   "durationMs",
   "attempt",
   "count",
+  "generation",
 ];
 const MAX_VALUE_LENGTH = 64;
 

@@ -34,7 +34,7 @@ import { kmsHost, type Manifest, parseManifest } from "./manifest.ts";
 import { Nsm, type NsmDevice } from "./nsm/nsm.ts";
 import { Randomness } from "./nsm/randomness.ts";
 import type { Phase } from "./phase.ts";
-import { Signer } from "./signer.ts";
+import { RequestHandler } from "./request-handler.ts";
 import { randomizeContext } from "./signing/secp256k1.ts";
 import { TrustedClock } from "./trusted-clock.ts";
 import { openVault } from "./vault/open-vault.ts";
@@ -145,9 +145,9 @@ class RunningEnclave implements Enclave {
       const randomness = await Randomness.seed(this.#nsm);
       randomizeContext(randomness.bytes(32));
       this.#enter({ name: "attested", waitingFor: null });
-      const signer = await this.#openWithRetries({ recipientKeys, randomness, bootedAtMs });
+      const handler = await this.#openWithRetries({ recipientKeys, randomness, bootedAtMs });
       this.#keepClock();
-      this.#enter({ name: "ready", signer });
+      this.#enter({ name: "ready", handler });
     } catch (error) {
       if (this.#stopping.signal.aborted) throw error;
       const { code, message } =
@@ -158,7 +158,7 @@ class RunningEnclave implements Enclave {
   }
 
   /** The parent or KMS may be away for a while; what no waiting can better ends the start. */
-  async #openWithRetries(boot: Boot): Promise<Signer> {
+  async #openWithRetries(boot: Boot): Promise<RequestHandler> {
     const { signal } = this.#stopping;
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -175,7 +175,7 @@ class RunningEnclave implements Enclave {
     }
   }
 
-  async #open({ recipientKeys, randomness, bootedAtMs }: Boot): Promise<Signer> {
+  async #open({ recipientKeys, randomness, bootedAtMs }: Boot): Promise<RequestHandler> {
     const { vsock, tlsRoots } = this.#options;
     const manifest = this.#manifest;
     const nowMs = () => this.#clock.nowMs();
@@ -203,7 +203,7 @@ class RunningEnclave implements Enclave {
       const vault = await openVault({ store, kms, manifest, randomness });
       const { records, ids } = vault;
       this.#log.info(vault.isNew ? "vault-made" : "vault-opened");
-      const signer = new Signer({
+      const handler = new RequestHandler({
         answerKey: this.#answerKeys.privateKey,
         stamps: new StampVerifier(),
         services: {
@@ -225,7 +225,7 @@ class RunningEnclave implements Enclave {
       });
       this.#closeParts.push(closeAll);
       this.#vaultId = ids.vaultId();
-      return signer;
+      return handler;
     } catch (error) {
       closeAll();
       throw error;
@@ -241,7 +241,7 @@ class RunningEnclave implements Enclave {
   async #handle(call: EnclaveCall): Promise<Omit<EnclaveAnswer, "id">> {
     switch (call.kind) {
       case "operation":
-        return this.#phase.name === "ready" ? await this.#phase.signer.handle(call) : this.#answerNotReady(call);
+        return this.#phase.name === "ready" ? await this.#phase.handler.handle(call) : this.#answerNotReady(call);
       case "attestation":
         return await this.#answerAttestation(call.nonce);
       case "status":

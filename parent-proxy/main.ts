@@ -1,9 +1,10 @@
-/** The parent process. Standard output carries the ready line alone; the log goes to standard error. */
+/** The parent process. Standard output carries one line, that it is ready or why it is not; the log goes to standard error. */
 import { parseArgs } from "node:util";
 import { destination, type Logger, pino } from "pino";
 import { hostVsock } from "../vsock/index.ts";
 import { type ParentConfig, readConfig } from "./config.ts";
 import { type AwsCredentials, defaultAwsCredentials } from "./credentials/aws-credentials.ts";
+import { StartError } from "./errors.ts";
 import { startParentProxy } from "./parent-proxy.ts";
 
 const HELP = `Usage: node parent-proxy/main.ts --config parent.json [--stop-on-stdin-end]
@@ -14,7 +15,8 @@ Runs the parent's side of one enclave: HTTP in, records, egress, credentials and
   --stop-on-stdin-end   stop when standard input ends, and so with the process that holds its other end
   --help                show this
 
-When it serves, it prints {"event":"ready","httpPort":<port>} on standard output. SIGTERM and SIGINT stop it when the
+When it serves, it prints {"event":"ready","httpPort":<port>} on standard output, or
+{"event":"failed","code":"…","message":"…"}. SIGTERM and SIGINT stop it when the
 requests under way are answered; a second signal stops it at once. Exit status: 0 stopped, 1 failed, 2 wrong usage.
 `;
 
@@ -35,8 +37,13 @@ async function main(): Promise<void> {
     await run(config, args, log);
   } catch (error) {
     log.fatal({ err: error }, "the parent cannot start");
+    if (error instanceof StartError) say({ event: "failed", code: error.code, message: error.message });
     process.exitCode = 1;
   }
+}
+
+function say(event: object): void {
+  process.stdout.write(`${JSON.stringify(event)}\n`);
 }
 
 async function run(config: ParentConfig, { stopOnStdinEnd }: Arguments, log: Logger): Promise<void> {
@@ -76,7 +83,7 @@ async function run(config: ParentConfig, { stopOnStdinEnd }: Arguments, log: Log
     process.stdin.on("error", () => stop("standard input broke"));
     process.stdin.resume();
   }
-  process.stdout.write(`${JSON.stringify({ event: "ready", httpPort: proxy.httpPort })}\n`);
+  say({ event: "ready", httpPort: proxy.httpPort });
 }
 
 function readArguments(): Arguments | undefined {

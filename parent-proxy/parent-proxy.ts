@@ -6,8 +6,8 @@ import type { Logger } from "pino";
 import { CREDENTIALS_PORT, EGRESS_PORT, LOG_PORT, RECORDS_PORT } from "../protocol/index.ts";
 import type { Vsock } from "../vsock/index.ts";
 import type { AwsCredentials } from "./credentials/aws-credentials.ts";
-import { cachedCredentials } from "./credentials/credential-cache.ts";
 import { serveCredentials } from "./credentials/serve-credentials.ts";
+import { sharedCredentials } from "./credentials/shared-credentials.ts";
 import { type EgressOptions, systemResolve } from "./egress/destination.ts";
 import { createEgressServer } from "./egress/serve-egress.ts";
 import { EnclaveConnection } from "./enclave-connection.ts";
@@ -31,7 +31,7 @@ export interface ParentProxyOptions {
   /** SQLite; made when it is not there. */
   readonly recordsFile: string;
   readonly egress: EgressOptions;
-  /** Asked when the enclave asks, and cached until shortly before they expire. */
+  /** Asked whenever the enclave asks. */
   readonly credentials: () => Promise<AwsCredentials>;
   readonly log: Logger;
   /** Each one missing here is {@link DEFAULT_LIMITS}'s. */
@@ -74,7 +74,7 @@ export async function startParentProxy(options: ParentProxyOptions): Promise<Par
     store = records;
     const serveEgress = createEgressServer({ egress: options.egress, resolve: systemResolve, limits, metrics, log });
     const serveLogs = createEnclaveLog({ metrics, log, nowMs: Date.now });
-    const credentials = cachedCredentials({
+    const credentials = sharedCredentials({
       fetch: options.credentials,
       nowMs: Date.now,
       log,

@@ -53,17 +53,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
     node: true,
   },
   cli: {
-    folders: [
-      "attestation",
-      "protocol",
-      "kms-policy",
-      "vsock",
-      "enclave",
-      "parent-proxy",
-      "client",
-      "eif",
-      "simulator",
-    ],
+    folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client", "simulator"],
     packages: [],
     node: true,
   },

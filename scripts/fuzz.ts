@@ -22,7 +22,7 @@ const MAX_DOCUMENT_BYTES = 16 * 1024 + 1;
 const MAX_CERTIFICATE_BYTES = 2048;
 const NOW_MS = Date.UTC(2026, 0, 1);
 
-const { values } = parseArgs({ options: { seconds: { type: "string", default: "30" }, seed: { type: "string" } } });
+const { values } = parseArgs({ options: { seconds: { type: "string", default: "60" }, seed: { type: "string" } } });
 const seconds = Number(values.seconds);
 const seed = values.seed === undefined ? randomInt(1, 2 ** 31) : Number(values.seed);
 if (!(seconds > 0 && seconds <= 86_400) || !Number.isSafeInteger(seed)) {

@@ -58,11 +58,6 @@ export class Child {
     return this.#process.pid;
   }
 
-  /** Resolves when the process has ended. */
-  get exited(): Promise<void> {
-    return this.#exited;
-  }
-
   /**
    * Waits for the first event whose name is one of these.
    *

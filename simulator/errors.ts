@@ -3,6 +3,7 @@ export type SimulatorErrorCode =
   | "MANIFEST_OF_ANOTHER_KEY"
   | "PROCESS_FAILED"
   | "PROCESS_TIMEOUT"
+  | "PARENT_FAILED"
   | "ENCLAVE_FAILED";
 
 /** The simulator cannot start, or a process of it has ended. */

@@ -10,7 +10,7 @@ import { createPcrSet } from "../attestation/index.ts";
 import { type Client, connect, type ExpectedEnclave, type StampKey } from "../client/index.ts";
 import { parseManifest } from "../enclave/index.ts";
 import { Child, type ProcessEvent } from "./child-process.ts";
-import { SimulatorError } from "./errors.ts";
+import { SimulatorError, type SimulatorErrorCode } from "./errors.ts";
 import { type HostileHooks, type HostileParent, startHostileParent } from "./hostile-parent.ts";
 import { measureImage } from "./image.ts";
 import { type ImdsTrouble, instanceEnvironment, type SimulatedImds, startInstanceRole } from "./imds/index.ts";
@@ -20,6 +20,7 @@ import {
   type KmsFaults,
   type KmsLogEntry,
   type KmsPrincipal,
+  KmsStoreError,
   type SimulatedKms,
   startSimulatedKms,
 } from "./kms/index.ts";
@@ -159,7 +160,9 @@ class RunningSimulator implements Simulator {
     if (this.#options.hostileParent !== undefined) await this.#startHostileParent(this.#options.hostileParent);
     this.#spawnEnclave();
     const parent = await this.#spawnParent(this.#world);
-    this.#httpPort = Number((await parent.event("ready"))["httpPort"]);
+    const { event, ...parentOutcome } = await parent.event("ready", "failed");
+    if (event === "failed") throw failed("PARENT_FAILED", parentOutcome);
+    this.#httpPort = Number(parentOutcome["httpPort"]);
     if (this.#options.waitForReady !== false) await this.#awaitReady();
   }
 
@@ -189,6 +192,9 @@ class RunningSimulator implements Simulator {
       nowMs,
       log: (entry) => this.#log(describeKms(entry)),
       ...(this.#options.kmsFaults === undefined ? {} : { faults: this.#options.kmsFaults }),
+    }).catch((cause: unknown) => {
+      if (cause instanceof KmsStoreError) throw new SimulatorError("STATE_UNUSABLE", cause.message, { cause });
+      throw cause;
     });
     this.#cleanup.push(() => kms.close());
     const issuer = await startSimulatedIssuer({
@@ -293,9 +299,7 @@ class RunningSimulator implements Simulator {
 
   async #awaitReady(): Promise<void> {
     const { event, ...outcome } = await this.enclaveOutcome();
-    if (event === "failed") {
-      throw new SimulatorError("ENCLAVE_FAILED", `${String(outcome["code"])}: ${String(outcome["message"])}`);
-    }
+    if (event === "failed") throw failed("ENCLAVE_FAILED", outcome);
   }
 
   get url(): string {
@@ -378,14 +382,29 @@ class RunningSimulator implements Simulator {
 
   async #stop(): Promise<void> {
     // The parent first: it lets requests that are under way finish, and for that it needs the enclave.
-    await this.#parent?.stop();
-    await this.#enclave?.stop();
-    for (const undo of this.#cleanup.reverse()) await undo();
+    const steps = [() => this.#parent?.stop(), () => this.#enclave?.stop(), ...this.#cleanup.reverse()];
+    const failures: unknown[] = [];
+    for (const step of steps) {
+      try {
+        await step();
+      } catch (error) {
+        // Whatever one step meets, the others still have to be done.
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw new AggregateError(failures, "the simulator did not stop cleanly");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
+}
+
+function failed(
+  code: SimulatorErrorCode,
+  { code: reason, message }: Readonly<Record<string, unknown>>,
+): SimulatorError {
+  return new SimulatorError(code, `${String(reason)}: ${String(message)}`);
 }
 
 /** A file of this package, as TypeScript from a checkout or as JavaScript from the published package. */

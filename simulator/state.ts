@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { chmod, mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { type StampKey, stampKeyOf } from "../client/index.ts";
+import { type StampKey, stampKeyFromJwk } from "../client/index.ts";
 import { encodeHex } from "../protocol/index.ts";
 import { SimulatorError } from "./errors.ts";
 
@@ -69,11 +69,7 @@ async function administratorKey(file: string): Promise<StampKey> {
     const jwk = await crypto.subtle.exportKey("jwk", pair.privateKey);
     await writeWhole(file, Buffer.from(JSON.stringify(jwk)));
   }
-  const jwk = JSON.parse(await readFile(file, "utf8")) as JsonWebKey;
-  const { d: _private, ...publicJwk } = jwk;
-  const privateKey = await crypto.subtle.importKey("jwk", jwk, P256, false, ["sign"]);
-  const publicKey = await crypto.subtle.importKey("jwk", { ...publicJwk, key_ops: ["verify"] }, P256, true, ["verify"]);
-  return stampKeyOf({ privateKey, publicKey });
+  return stampKeyFromJwk(JSON.parse(await readFile(file, "utf8")) as JsonWebKey);
 }
 
 /** Written beside and renamed over: a reader finds the old file or the new one, never a part. */

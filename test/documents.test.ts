@@ -23,6 +23,8 @@ describe("docs/threat-model.md", () => {
 
   test("has rows, each with a test", () => {
     expect(rows.length).toBeGreaterThan(20);
+    const withTests = readFileSync("docs/threat-model.md", "utf8").match(/^\|.*`[a-z-]+\/[a-z-]+[`:].*\|$/gm) ?? [];
+    expect(rows.map(([row]) => row)).toEqual(withTests);
   });
 
   test.each(named)("names a test that exists: %s", (name) => {
@@ -37,6 +39,16 @@ test("links between documents lead somewhere", () => {
   for (const page of ["README.md", "SECURITY.md", "CONTRIBUTING.md", ...globSync("docs/**/*.md")]) {
     for (const [, target = ""] of readFileSync(page, "utf8").matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
       expect(existsSync(join(dirname(page), target)), `${page} links to ${target}`).toBe(true);
+    }
+  }
+});
+
+test("every make target that a document or a script names is there", () => {
+  const makefile = readFileSync("Makefile", "utf8");
+  const files = ["README.md", "CONTRIBUTING.md", ...globSync("docs/**/*.md"), ...globSync("scripts/*.ts")];
+  for (const file of files) {
+    for (const [, target = ""] of readFileSync(file, "utf8").matchAll(/`make ([a-z-]+)/g)) {
+      expect(makefile, `${file} names make ${target}`).toMatch(new RegExp(`^${target}:`, "m"));
     }
   }
 });

@@ -161,8 +161,11 @@ async function listenUnix(server: Server, path: string): Promise<void> {
   await promise;
 }
 
-/** A process that was killed leaves its socket's file behind. One that is answered is somebody's, and stays. */
-async function removeDeadSocket(path: string): Promise<void> {
+/**
+ * A process that was killed leaves its socket's file behind: that is removed. A socket that is answered is somebody's,
+ * and a file that is no socket is none of ours; both stay.
+ */
+export async function removeDeadSocket(path: string): Promise<void> {
   const file = await lstat(path).catch(() => undefined);
   if (file?.isSocket() !== true) return;
   const { promise, resolve } = Promise.withResolvers<boolean>();

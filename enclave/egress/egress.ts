@@ -54,7 +54,8 @@ export class Egress {
   async connectTls({ host, port, roots, timeoutMs }: TlsTarget): Promise<TLSSocket> {
     if (!this.isAllowed(host, port)) throw new EgressError("NOT_ALLOWED", `${host}:${port} is not in the manifest`);
     const deadline = performance.now() + timeoutMs;
-    const stream = await this.#connectThroughParent(host, port, timeoutMs);
+    const leftMs = () => Math.max(1, deadline - performance.now());
+    const stream = await this.#connectThroughParent(host, port, leftMs);
     const { promise, resolve, reject } = Promise.withResolvers<TLSSocket>();
     const socket = connectTls({
       socket: stream,
@@ -67,7 +68,7 @@ export class Egress {
     });
     const timer = setTimeout(
       () => reject(new EgressError("TIMEOUT", `no TLS with ${host} within ${timeoutMs} ms`)),
-      Math.max(1, deadline - performance.now()),
+      leftMs(),
     );
     socket.once("secureConnect", () => resolve(socket));
     socket.once("error", (cause) => reject(new EgressError("TLS_REFUSED", `TLS with ${host} failed`, { cause })));
@@ -83,16 +84,16 @@ export class Egress {
     }
   }
 
-  async #connectThroughParent(host: string, port: number, timeoutMs: number): Promise<Duplex> {
+  async #connectThroughParent(host: string, port: number, leftMs: () => number): Promise<Duplex> {
     let stream: Duplex;
     try {
-      stream = await this.#options.vsock.connect(EGRESS_PORT, { timeoutMs });
+      stream = await this.#options.vsock.connect(EGRESS_PORT, { timeoutMs: leftMs() });
     } catch (cause) {
       throw new EgressError("UNREACHABLE", "the parent's egress does not answer", { cause });
     }
     stream.write(encodeFrame(encodeCbor({ host, port })));
     try {
-      const answer = decodeCbor(egressAnswer, await readFirstFrame(stream, { timeoutMs }));
+      const answer = decodeCbor(egressAnswer, await readFirstFrame(stream, { timeoutMs: leftMs() }));
       if (answer.kind === "refused") {
         throw new EgressError("PARENT_REFUSED", `the parent does not connect to ${host}:${port}: ${answer.reason}`);
       }

@@ -24,6 +24,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** Each with a key and a document of its own. */
 const MAX_ATTEMPTS = 3;
 const FIRST_RETRY_MS = 50;
+/** No attempt begins after this; the start tries again later by itself. */
+const DEADLINE_MS = 15_000;
 /** KMS's own names for credentials that were good once, or are not known yet: the parent may have better ones soon. */
 const CREDENTIAL_FAULTS: ReadonlySet<string> = new Set([
   "ExpiredTokenException",
@@ -76,13 +78,11 @@ export class AttestedKms {
       // Its retries would send one key and one document again.
       maxAttempts: 1,
       credentials: async () => {
-        const { accessKeyId, secretAccessKey, sessionToken, expiresAtMs } = await options.credentials();
-        return {
-          accessKeyId,
-          secretAccessKey,
-          ...(sessionToken === null ? {} : { sessionToken }),
-          ...(expiresAtMs === null ? {} : { expiration: new Date(expiresAtMs) }),
-        };
+        const { accessKeyId, secretAccessKey, sessionToken } = await options.credentials();
+        // Expired from the start, so that the SDK asks the parent for every call: it would keep them by the wall clock,
+        // for as long as the parent says.
+        const expiration = new Date(0);
+        return { accessKeyId, secretAccessKey, expiration, ...(sessionToken === null ? {} : { sessionToken }) };
       },
       requestHandler: new NodeHttpHandler({
         httpsAgent: options.agent,
@@ -121,12 +121,14 @@ export class AttestedKms {
     if (keyId !== this.#options.keyArn) {
       throw new StartError("KMS_REFUSED", "asked for a key other than the manifest's");
     }
+    const deadline = performance.now() + DEADLINE_MS;
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.#callOnce(send);
       } catch (error) {
         const failure = asStartError(error);
-        if (failure.code !== "KMS_UNAVAILABLE" || attempt >= MAX_ATTEMPTS) throw failure;
+        const isLast = attempt >= MAX_ATTEMPTS || performance.now() >= deadline;
+        if (failure.code !== "KMS_UNAVAILABLE" || isLast) throw failure;
         await sleep(FIRST_RETRY_MS * 2 ** attempt * Math.random());
       }
     }

@@ -8,7 +8,7 @@ import { Ids } from "./ids.ts";
 import { RecordCipher } from "./record-cipher.ts";
 import type { RecordStore, StoredChange } from "./record-store.ts";
 import { type ReadRecord, type RecordKind, Records } from "./records.ts";
-import { unwrapVaultSecret, VAULT_SECRET_BYTES, wrapVaultSecret } from "./vault-secret.ts";
+import { unwrapVaultSecret, VAULT_SECRET_BYTES, type VaultContext, wrapVaultSecret } from "./vault-secret.ts";
 
 const FIRST_GENERATION = 1;
 /** Two while the vault is rotated; more are a parent's doing, and each costs a call to KMS. */
@@ -89,9 +89,12 @@ async function openGenerations(
   for (const { generation, message } of wrapped) {
     const context = { deployment: manifest.deployment, generation };
     const secret = await unwrapVaultSecret(message, context, kms, manifest.kmsKeyArn);
-    if (cipher === undefined) cipher = new RecordCipher(secret, context);
-    else cipher.add(generation, secret);
-    secret.fill(0);
+    try {
+      if (cipher === undefined) cipher = new RecordCipher(secret, context);
+      else cipher.add(generation, secret);
+    } finally {
+      secret.fill(0);
+    }
   }
   if (cipher === undefined) throw new Error("unreachable: at least one generation was listed");
   return cipher;
@@ -121,7 +124,19 @@ async function makeVault({ store, kms, manifest, randomness }: OpenVaultOptions)
   const context = { deployment: manifest.deployment, generation: FIRST_GENERATION };
   const secret = randomness.bytes(VAULT_SECRET_BYTES);
   const idKey = randomness.bytes(ID_KEY_BYTES);
-  const wrapped = await wrapVaultSecret(secret, context, kms, manifest.kmsKeyArn);
+  try {
+    const wrapped = await wrapVaultSecret(secret, context, kms, manifest.kmsKeyArn);
+    return await writeVault({ secret, idKey, wrapped }, context, store);
+  } finally {
+    for (const bytes of [secret, idKey]) bytes.fill(0);
+  }
+}
+
+async function writeVault(
+  { secret, idKey, wrapped }: Readonly<Record<"secret" | "idKey" | "wrapped", Uint8Array>>,
+  context: VaultContext,
+  store: RecordStore,
+): Promise<boolean> {
   const cipher = new RecordCipher(secret, context);
   const sealed = (name: string, value: object): StoredChange => {
     const plaintext = encodeCbor(value);
@@ -134,7 +149,6 @@ async function makeVault({ store, kms, manifest, randomness }: OpenVaultOptions)
     sealed(idKeys.prefix + ID_KEY, { key: idKey }),
     sealed(generationRecords.prefix + GENERATIONS, { current: FIRST_GENERATION, readable: [FIRST_GENERATION] }),
   ];
-  for (const bytes of [secret, idKey]) bytes.fill(0);
   // A conflict means that another enclave was first: its vault is the one to open.
   return await store.write(changes).catch(storeUnavailable);
 }

@@ -117,7 +117,10 @@ export class VaultRotation {
       );
       if (!isWritten) {
         vault.cipher.remove(generation);
-        throw new RequestError("RECORD_CONFLICT", "the vault is being rotated by somebody else: ask again");
+        throw new RequestError(
+          "RECORD_CONFLICT",
+          "the vault was rotated by another enclave, or by an attempt thought lost: boot this one anew",
+        );
       }
       this.#adopt(generations);
     } finally {
@@ -158,7 +161,7 @@ export class VaultRotation {
   /** Never rejects: the parent may be away for as long as it likes. */
   async #resealWithRetries(): Promise<void> {
     const { log, sleep, signal } = this.#options;
-    log.info("vault-resealing", { count: this.#generations.current });
+    log.info("vault-resealing", { generation: this.#generations.current });
     for (let attempt = 1; !signal.aborted; attempt += 1) {
       try {
         await this.#resealAll();

@@ -2,9 +2,8 @@
  * A simulated /dev/nsm that another process can open: a unix socket whose frames, u32 big-endian length and bytes, carry
  * one raw request each way. Many requests may follow on one connection; responses come in their order.
  */
-import { unlink } from "node:fs/promises";
 import { createConnection, createServer, type Socket } from "node:net";
-import { FrameStream } from "../../vsock/index.ts";
+import { FrameStream, removeDeadSocket } from "../../vsock/index.ts";
 import { NsmSimulatorError } from "./errors.ts";
 import type { SimulatedNsm } from "./simulated-nsm.ts";
 
@@ -105,14 +104,6 @@ async function connectUnix(path: string): Promise<Socket> {
   socket.once("error", (cause) => reject(unreachable(`no simulated NSM listens at ${path}`, cause)));
   await promise;
   return socket;
-}
-
-async function removeDeadSocket(path: string): Promise<void> {
-  try {
-    (await connectUnix(path)).destroy();
-  } catch {
-    await unlink(path).catch(() => {});
-  }
 }
 
 function checkPath(path: string): void {

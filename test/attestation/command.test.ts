@@ -145,7 +145,11 @@ describe("inspect", () => {
   test("draws chain, PCRs and every check", async () => {
     const { status, out } = await inspect(["document", "--root", "root"]);
     expect(status).toBe(0);
-    expect(out.match(/✓/g)).toHaveLength(9);
+    expect(out.match(/✓/g)).toHaveLength(7);
+    expect(out).toContain("~ 8 freshness: nonce and age: no nonce was compared (--nonce)");
+    expect(out).toContain("~ 9 policy: debug mode and PCRs: no PCR was compared (--pcr)");
+    const { out: compared } = await inspect(["document", "--root", "root", "--pcr", `0=${PCR0_HEX}`]);
+    expect(compared).toContain("✓ 9 policy: debug mode and PCRs\n");
     expect(out).toContain("public_key  010203 (3 bytes)");
     expect(out).toContain("user_data   absent");
     expect(out).toMatch(/└ .*CN=instance\n.*authority, at most 0 below/);
@@ -197,7 +201,8 @@ describe("inspect", () => {
   test.skipIf(VECTORS_ABSENT)("a genuine document passes every check", async () => {
     const genuine = GENUINE.at(-1);
     const { out } = await inspect(["document"], { document: genuine?.read() ?? new Uint8Array() });
-    expect(out.match(/✓/g)).toHaveLength(9);
+    expect(out.match(/✓/g)).toHaveLength(7);
+    expect(out.match(/~/g)).toHaveLength(2);
     expect(out).toContain("CN=aws.nitro-enclaves");
     expect(out).toContain("(3 h 3 s), leaf");
   });

@@ -101,11 +101,17 @@ test("the calls that it prints work as they are printed", async () => {
   await exitCode;
 });
 
-test("two on one port: the second says why it cannot start", async () => {
+test("two on one port, or on one folder: the second says why it cannot start", async () => {
   const { process: child, url, exitCode } = await simulate();
   const second = cloister("simulate", "--port", new URL(url).port, "--state", join(folder, "second"));
   expect(await second.exitCode).toBe(1);
-  expect(second.output()).toMatch(/in use|EADDRINUSE/);
+  expect(second.output()).toMatch(
+    /^cloister simulate: PARENT_FAILED: HTTP_UNAVAILABLE: cannot listen on 127\.0\.0\.1:[0-9]+\n$/,
+  );
+  const third = cloister("simulate", "--port", "0", "--state", folder);
+  expect(await third.exitCode).toBe(1);
+  expect(third.output()).toMatch(/^cloister simulate: STATE_UNUSABLE: .* in use by process [0-9]+/);
+  expect(third.output()).not.toContain("    at ");
   child.kill("SIGINT");
   expect(await exitCode).toBe(0);
 });

@@ -68,7 +68,12 @@ test("rotate begins a new generation and stays to watch", async () => {
 test.each([
   [["--help"], 0, "Usage: cloister vault"],
   [["destroy"], 2, "expected rotate or status"],
-  [["status"], 2, "all needed"],
+  [["status"], 2, "--url, --deployment, --root, --pcr, --admin-key are needed"],
+  [
+    ["status", "--url", "http://127.0.0.1:9", "--deployment", "x", "--root", "x", "--pcr", "0=x"],
+    2,
+    "--admin-key is needed",
+  ],
 ])("vault %j exits with %i", async (args, code, words) => {
   expect(await vault(...args)).toMatchObject({ code, output: expect.stringContaining(words) });
 });

@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterEach, expect, onTestFinished, test, vi } from "vitest";
-import { cachedCredentials } from "../../parent-proxy/credentials/credential-cache.ts";
+import { sharedCredentials } from "../../parent-proxy/credentials/shared-credentials.ts";
 import { defaultAwsCredentials } from "../../parent-proxy/index.ts";
 import { type ImdsTrouble, type Lifetime, startSimulatedImds } from "../../simulator/imds/index.ts";
 import { instanceEnvironment } from "../../simulator/imds/instance-role.ts";
@@ -37,7 +37,7 @@ async function startInstance(trouble: ImdsTrouble = { kind: "none" }) {
     if (process.env[name] !== environment[name]) vi.stubEnv(name, environment[name]);
   }
   const { log, lines } = recordedLog();
-  const get = cachedCredentials({ fetch: defaultAwsCredentials(), nowMs, log });
+  const get = sharedCredentials({ fetch: defaultAwsCredentials(), nowMs, log });
   return { imds, clock, issued, requests, folder, get, lines };
 }
 

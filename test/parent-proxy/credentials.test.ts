@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { cachedCredentials } from "../../parent-proxy/credentials/credential-cache.ts";
+import { sharedCredentials } from "../../parent-proxy/credentials/shared-credentials.ts";
 import { type AwsCredentials, defaultAwsCredentials } from "../../parent-proxy/index.ts";
 import { credentialsClient, recordedLog, startParent } from "./fixture.ts";
 
@@ -14,7 +14,7 @@ const credentials = (accessKeyId: string, expiresAtMs: number | null): AwsCreden
 function cache(fetch: () => Promise<AwsCredentials>) {
   const clock = { nowMs: 0 };
   const { log, lines } = recordedLog();
-  return { clock, lines, get: cachedCredentials({ fetch, nowMs: () => clock.nowMs, log }) };
+  return { clock, lines, get: sharedCredentials({ fetch, nowMs: () => clock.nowMs, log }) };
 }
 
 afterEach(() => {

@@ -13,12 +13,12 @@ function compress(point: Uint8Array): Uint8Array<ArrayBuffer> {
   return Uint8Array.of(2 + ((point[64] ?? 0) & 1), ...point.subarray(1, 33));
 }
 
-interface Signer {
+interface RequestHandler {
   readonly publicKey: Uint8Array<ArrayBuffer>;
   stamp(body: Uint8Array): Stamp;
 }
 
-function signer(scheme: StampScheme): Signer {
+function signer(scheme: StampScheme): RequestHandler {
   const pair =
     scheme === ED25519
       ? generateKeyPairSync("ed25519")

@@ -26,7 +26,7 @@ import { signMessage, signTransaction } from "./operations/sign.ts";
 import { rotateVault, vaultStatus } from "./operations/vault.ts";
 import { createWallet, listWallets } from "./operations/wallets.ts";
 
-export interface SignerOptions {
+export interface RequestHandlerOptions {
   /** Ed25519, of this boot. */
   readonly answerKey: KeyObject;
   readonly stamps: StampVerifier;
@@ -34,10 +34,10 @@ export interface SignerOptions {
   readonly log: Log;
 }
 
-export class Signer {
-  readonly #options: SignerOptions;
+export class RequestHandler {
+  readonly #options: RequestHandlerOptions;
 
-  constructor(options: SignerOptions) {
+  constructor(options: RequestHandlerOptions) {
     this.#options = options;
   }
 

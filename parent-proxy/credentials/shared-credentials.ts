@@ -8,10 +8,10 @@ const FETCH_TIMEOUT_MS = 4_000;
  * Fetches at every call, and callers at the same time share one fetch. While fresh ones cannot be had, the old ones serve
  * until they expire.
  *
- * They are not held for as long as they say they are good: the enclave's KMS client does that. When it asks, it starts,
- * they are about to expire, or KMS has refused them, and an expiry is only as good as this machine's clock.
+ * They are not held for as long as they say they are good: the enclave asks for every call to KMS, of which there are
+ * few, and an expiry is only as good as this machine's clock.
  */
-export function cachedCredentials(options: {
+export function sharedCredentials(options: {
   readonly fetch: () => Promise<AwsCredentials>;
   readonly nowMs: () => number;
   readonly log: Logger;
