@@ -6,28 +6,15 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { createPcrSet } from "../attestation/index.ts";
 import { type Client, connect, type ExpectedEnclave, type StampKey } from "../client/index.ts";
-import { parseManifest } from "../enclave/index.ts";
 import { Child, type ProcessEvent } from "./child-process.ts";
 import { SimulatorError, type SimulatorErrorCode } from "./errors.ts";
 import { type HostileHooks, type HostileParent, startHostileParent } from "./hostile-parent.ts";
-import { measureImage } from "./image.ts";
-import { type ImdsTrouble, instanceEnvironment, type SimulatedImds, startInstanceRole } from "./imds/index.ts";
+import { type ImdsTrouble, instanceEnvironment, type SimulatedImds } from "./imds/index.ts";
 import { keyPolicyFor } from "./key-policy.ts";
-import {
-  type KeyPolicyInput,
-  type KmsFaults,
-  type KmsLogEntry,
-  type KmsPrincipal,
-  KmsStoreError,
-  type SimulatedKms,
-  startSimulatedKms,
-} from "./kms/index.ts";
-import { createNsmPki, createSimulatedNsm, type NsmPki, serveNsm } from "./nsm/index.ts";
-import { type SimulatedIssuer, startSimulatedIssuer } from "./oidc/index.ts";
-import { createTlsAuthority } from "./pki/index.ts";
-import { manifestFields, openState, type State } from "./state.ts";
+import type { KeyPolicyInput, KmsFaults } from "./kms/index.ts";
+import type { SimulatedIssuer } from "./oidc/index.ts";
+import { DEPLOYMENT, startWorld, type World } from "./world.ts";
 
 export interface SimulatorOptions {
   /** A free one unless given. */
@@ -86,19 +73,6 @@ export interface Simulator extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-const DEPLOYMENT = "simulator";
-const REGION = "us-east-1";
-/** The account number of AWS's own examples. */
-const ACCOUNT_ID = "111122223333";
-const ROLE_NAME = "cloister-parent";
-const ROLE_ARN = `arn:aws:iam::${ACCOUNT_ID}:role/${ROLE_NAME}`;
-const SESSION_ARN = `arn:aws:sts::${ACCOUNT_ID}:assumed-role/${ROLE_NAME}/simulator`;
-const INSTANCE_ID = "i-0123456789abcdef0";
-const MODULE_ID = `${INSTANCE_ID}-enc0123456789abcdef`;
-const KMS_HOST = `kms.${REGION}.amazonaws.com`;
-/** RFC 6761 keeps `.test` from ever being a real name. */
-const ISSUER_HOST = "login.cloister.test";
-
 /** What the enclave's Node is started with; the image's init uses the same. */
 const ENCLAVE_NODE_FLAGS = ["--disable-proto=delete", "--disallow-code-generation-from-strings", "--disable-sigusr1"];
 
@@ -120,22 +94,11 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
   return simulator;
 }
 
-/** What the parent and the enclave are told. */
-interface World {
-  readonly state: State;
-  readonly issuer: SimulatedIssuer;
-  readonly kms: SimulatedKms;
-  readonly imds: SimulatedImds;
-  readonly nsmPki: NsmPki;
-  readonly manifestFile: string;
-  readonly expected: ExpectedEnclave;
-}
-
 class RunningSimulator implements Simulator {
   readonly #options: SimulatorOptions;
   readonly #log: (line: string) => void;
-  /** Undone in reverse order. */
-  readonly #cleanup: (() => Promise<unknown>)[] = [];
+  /** Undone in reverse order, each whatever became of the others. */
+  readonly #cleanup = new AsyncDisposableStack();
   readonly deployment = DEPLOYMENT;
   startedInMs = 0;
   #clockOffsetMs = 0;
@@ -153,100 +116,35 @@ class RunningSimulator implements Simulator {
   }
 
   async start(): Promise<void> {
+    const { stateFolder, imdsTrouble, kmsFaults, keyPolicy, hostileParent, waitForReady } = this.#options;
     // Sockets have a folder of their own with a short name: their paths must fit into 108 bytes.
     this.#runFolder = await mkdtemp(join(tmpdir(), "cloister-"));
-    this.#cleanup.push(() => rm(this.#runFolder, { recursive: true, force: true }));
-    this.#world = await this.#startWorld();
-    if (this.#options.hostileParent !== undefined) await this.#startHostileParent(this.#options.hostileParent);
+    this.#cleanup.defer(() => rm(this.#runFolder, { recursive: true, force: true }));
+    this.#world = await startWorld({
+      stateFolder: stateFolder ?? join(this.#runFolder, "state"),
+      runFolder: this.#runFolder,
+      nowMs: () => this.nowMs(),
+      log: this.#log,
+      imdsTrouble: imdsTrouble ?? { kind: "none" },
+      kmsFaults: kmsFaults ?? {},
+      keyPolicy: keyPolicy ?? keyPolicyFor,
+      cleanup: this.#cleanup,
+    });
+    if (hostileParent !== undefined) await this.#startHostileParent(hostileParent);
+    this.#cleanup.defer(() => this.#enclave?.stop());
     this.#spawnEnclave();
     const parent = await this.#spawnParent(this.#world);
+    // Stopped before the enclave: it lets requests that are under way finish, and for that it needs the enclave.
+    this.#cleanup.defer(() => parent.stop());
     const { event, ...parentOutcome } = await parent.event("ready", "failed");
     if (event === "failed") throw failed("PARENT_FAILED", parentOutcome);
     this.#httpPort = Number(parentOutcome["httpPort"]);
-    if (this.#options.waitForReady !== false) await this.#awaitReady();
-  }
-
-  async #startWorld(): Promise<World> {
-    const nowMs = () => this.nowMs();
-    const state = await openState(this.#options.stateFolder ?? join(this.#runFolder, "state"));
-    const nsmPki = createNsmPki({ nowMs, region: REGION });
-    const tls = createTlsAuthority({ nowMs, name: "SIMULATOR TLS - NOT FOR PRODUCTION" });
-    await writeFile(join(this.#runFolder, "tls-root.pem"), tls.rootPem);
-
-    const principals: KmsPrincipal[] = [];
-    const imds = await startInstanceRole({
-      roleName: ROLE_NAME,
-      sessionArn: SESSION_ARN,
-      principals,
-      nowMs,
-      trouble: this.#options.imdsTrouble ?? { kind: "none" },
-    });
-    this.#cleanup.push(() => imds.close());
-    const kms = await startSimulatedKms({
-      tls: tls.issueServer({ hosts: [KMS_HOST] }),
-      region: REGION,
-      accountId: ACCOUNT_ID,
-      principals,
-      attestationRoots: [nsmPki.root],
-      storeFile: state.kmsFile,
-      nowMs,
-      log: (entry) => this.#log(describeKms(entry)),
-      ...(this.#options.kmsFaults === undefined ? {} : { faults: this.#options.kmsFaults }),
-    }).catch((cause: unknown) => {
-      if (cause instanceof KmsStoreError) throw new SimulatorError("STATE_UNUSABLE", cause.message, { cause });
-      throw cause;
-    });
-    this.#cleanup.push(() => kms.close());
-    const issuer = await startSimulatedIssuer({
-      tls: tls.issueServer({ hosts: [ISSUER_HOST] }),
-      issuer: `https://${ISSUER_HOST}`,
-      nowMs,
-    });
-    this.#cleanup.push(() => issuer.close());
-
-    // Nobody may use a new key before its image is known.
-    const kmsKeyArn = kms.keyArns()[0] ?? kms.createKey({ policy: keyPolicyFor(new Uint8Array(48), ROLE_ARN) });
-    const manifestBytes =
-      state.manifest ??
-      (await state.writeManifest(
-        manifestFields({
-          deployment: DEPLOYMENT,
-          region: REGION,
-          kmsKeyArn,
-          administratorKey: state.administratorKey,
-          egress: [`${ISSUER_HOST}:443`],
-        }),
-      ));
-    const manifest = parseManifest(manifestBytes);
-    if (manifest.kmsKeyArn !== kmsKeyArn) {
-      throw new SimulatorError(
-        "MANIFEST_OF_ANOTHER_KEY",
-        `cloister.yaml names ${manifest.kmsKeyArn}, KMS has ${kmsKeyArn}`,
-      );
-    }
-    const pcrs = await measureImage({ manifest: manifestBytes, roleArn: ROLE_ARN, instanceId: INSTANCE_ID });
-    const pcr0 = pcrs.get(0) ?? new Uint8Array(48);
-    // The simulated account's administrator admits the image that is about to boot, as after every upgrade.
-    kms.putKeyPolicy(kmsKeyArn, (this.#options.keyPolicy ?? keyPolicyFor)(pcr0, ROLE_ARN));
-
-    const nsm = createSimulatedNsm({ pki: nsmPki, pcrs, moduleId: MODULE_ID, nowMs });
-    const nsmServer = await serveNsm(nsm, join(this.#runFolder, "nsm"));
-    this.#cleanup.push(() => nsmServer.close());
-
-    const manifestFile = join(this.#runFolder, "cloister.yaml");
-    await writeFile(manifestFile, manifestBytes);
-    const expected = {
-      roots: [nsmPki.root],
-      pcrs: [createPcrSet([[0, pcr0]])],
-      manifestDigest: manifest.digest,
-      vaultId: "any" as const,
-    };
-    return { state, issuer, kms, imds, nsmPki, manifestFile, expected };
+    if (waitForReady !== false) await this.#awaitReady();
   }
 
   async #startHostileParent(hooks: HostileHooks): Promise<void> {
     const hostile = await startHostileParent({ guestPath: this.#guestPath, hostPath: this.#hostPath, hooks });
-    this.#cleanup.push(() => hostile.close());
+    this.#cleanup.defer(() => hostile.close());
     this.hostileParent = hostile;
   }
 
@@ -263,27 +161,19 @@ class RunningSimulator implements Simulator {
     this.#enclave = new Child({
       name: "the enclave",
       file: beside("./enclave-process"),
-      args: [
-        ...["--manifest", join(this.#runFolder, "cloister.yaml")],
-        ...["--nsm", join(this.#runFolder, "nsm")],
-        ...["--vsock", this.#guestPath],
-        ...["--tls-root", join(this.#runFolder, "tls-root.pem")],
-      ],
+      args: [...this.#started.enclaveArgs, "--vsock", this.#guestPath],
       nodeFlags: ENCLAVE_NODE_FLAGS,
       log: this.#log,
     });
   }
 
-  async #spawnParent({ state, kms, imds, issuer }: World): Promise<Child> {
+  async #spawnParent({ state, imds, connectTo }: World): Promise<Child> {
     const configFile = join(this.#runFolder, "parent.json");
     const config = {
       vsock: { kind: "unix-socket", path: this.#hostPath },
       http: { host: "127.0.0.1", port: this.#options.httpPort ?? 0 },
       recordsFile: state.recordsFile,
-      egress: {
-        allow: [`${KMS_HOST}:443`, `${ISSUER_HOST}:443`],
-        connectTo: { [`${KMS_HOST}:443`]: `127.0.0.1:${kms.port}`, [`${ISSUER_HOST}:443`]: `127.0.0.1:${issuer.port}` },
-      },
+      egress: { allow: Object.keys(connectTo), connectTo },
       credentials: { kind: "aws" },
     };
     await writeFile(configFile, JSON.stringify(config), { mode: 0o600 });
@@ -316,11 +206,7 @@ class RunningSimulator implements Simulator {
   }
 
   get attestationRootPem(): string {
-    const lines =
-      Buffer.from(this.#started.nsmPki.root.der)
-        .toString("base64")
-        .match(/.{1,64}/g) ?? [];
-    return ["-----BEGIN CERTIFICATE-----", ...lines, "-----END CERTIFICATE-----", ""].join("\n");
+    return this.#started.attestationRootPem;
   }
 
   get administratorKey(): StampKey {
@@ -376,23 +262,8 @@ class RunningSimulator implements Simulator {
   }
 
   stop(): Promise<void> {
-    this.#stopping ??= this.#stop();
+    this.#stopping ??= this.#cleanup.disposeAsync();
     return this.#stopping;
-  }
-
-  async #stop(): Promise<void> {
-    // The parent first: it lets requests that are under way finish, and for that it needs the enclave.
-    const steps = [() => this.#parent?.stop(), () => this.#enclave?.stop(), ...this.#cleanup.reverse()];
-    const failures: unknown[] = [];
-    for (const step of steps) {
-      try {
-        await step();
-      } catch (error) {
-        // Whatever one step meets, the others still have to be done.
-        failures.push(error);
-      }
-    }
-    if (failures.length > 0) throw new AggregateError(failures, "the simulator did not stop cleanly");
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -410,8 +281,4 @@ function failed(
 /** A file of this package, as TypeScript from a checkout or as JavaScript from the published package. */
 function beside(path: string): string {
   return fileURLToPath(new URL(path + extname(import.meta.url), import.meta.url));
-}
-
-function describeKms({ operation, principalArn, outcome, detail }: KmsLogEntry): string {
-  return JSON.stringify({ from: "kms", operation, principalArn, outcome, ...(detail === null ? {} : { detail }) });
 }

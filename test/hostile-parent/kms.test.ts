@@ -127,6 +127,27 @@ test("what the parent sees of KMS's traffic is TLS: changed by a bit it is cut o
   expect(flips).toBe(2);
 });
 
+test("an answer of KMS that the parent swallows is given up at its deadline, and asked for again", {
+  timeout: 60_000,
+}, async () => {
+  let passed = 0;
+  let swallowed = 0;
+  const running = await start({
+    hostileParent: {
+      bytes: (direction, bytes) => {
+        if (direction !== "to-enclave") return bytes;
+        passed += bytes.length;
+        // More than a handshake: what follows is the answer to a request.
+        if (passed < 2_500 || swallowed > 0) return bytes;
+        swallowed = bytes.length;
+        return "drop";
+      },
+    },
+  });
+  expect(await running.enclaveOutcome()).toMatchObject({ event: "ready" });
+  expect(swallowed).toBeGreaterThan(0);
+});
+
 test("while KMS is away the enclave waits and says for what; when it is back the enclave becomes ready", async () => {
   let isAway = true;
   const running = await start({ kmsFaults: { fail: () => (isAway ? "CONNECTION_RESET" : undefined) } });

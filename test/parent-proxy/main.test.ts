@@ -124,12 +124,18 @@ test("helps", async () => {
 });
 
 test.each([
-  ["nothing", [], 2, "--config is needed"],
-  ["an unknown option", ["--port", "1"], 2, "--port"],
-  ["a file that is not there", ["--config", "none.json"], 1, "CONFIG_INVALID"],
-])("fails when given %s", async (_name, args, code, message) => {
+  ["nothing", [], 2, "--config is needed", ""],
+  ["an unknown option", ["--port", "1"], 2, "--port", ""],
+  [
+    "a file that is not there",
+    ["--config", "none.json"],
+    1,
+    "CONFIG_INVALID",
+    '{"event":"failed","code":"CONFIG_INVALID"',
+  ],
+])("fails when given %s", async (_name, args, code, message, event) => {
   const { out, err, exit } = run(...args);
   expect(await exit).toBe(code);
-  expect(await out).toBe("");
+  expect((await out).slice(0, event.length || undefined)).toBe(event);
   expect(await err).toContain(message);
 });

@@ -1,4 +1,6 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -91,8 +93,16 @@ test("a response that nobody asked for ends the connection", async () => {
   ).rejects.toMatchObject({ code: "CONNECTION_LOST" });
 });
 
+test("a file that is no socket is left alone", async () => {
+  await writeFile(socketPath, "somebody's notes");
+  await expect(serve()).rejects.toMatchObject({ code: "UNREACHABLE" });
+  expect(await readFile(socketPath, "utf8")).toBe("somebody's notes");
+});
+
 test("a dead socket's file is replaced, a living one is not", async () => {
-  await writeFile(socketPath, "");
+  const killed = 'require("net").createServer().listen(process.argv[1], () => process.kill(process.pid, "SIGKILL"))';
+  spawnSync(process.execPath, ["-e", killed, socketPath]);
+  expect(existsSync(socketPath)).toBe(true);
   await serve();
   await connect();
   await expect(serve()).rejects.toMatchObject({ code: "UNREACHABLE" });
