@@ -1,0 +1,72 @@
+/** What somebody who can read all of the enclave's memory, as a core dump would hold it, finds of wallets' keys. */
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { startSimulator } from "../../simulator/index.ts";
+import { createApp, logIn } from "../support/app.ts";
+import { usdcTransfer } from "../support/transactions.ts";
+import { openState, secretsIn } from "./random-run/open-state.ts";
+
+const WALLETS = 30;
+/** WebAssembly reserves address space by the gigabyte and has nothing in it. */
+const MAX_REGION_BYTES = 512 * 1024 * 1024;
+
+/** Every writable region of a process's memory (proc_pid_mem(5)). */
+function memoryOf(pid: number): Buffer[] {
+  const memory = openSync(`/proc/${pid}/mem`, "r");
+  try {
+    return readFileSync(`/proc/${pid}/maps`, "utf8")
+      .split("\n")
+      .flatMap((line) => {
+        const [, from, to] = /^([0-9a-f]+)-([0-9a-f]+) rw/.exec(line) ?? [];
+        if (from === undefined || to === undefined) return [];
+        const start = BigInt(`0x${from}`);
+        const size = Number(BigInt(`0x${to}`) - start);
+        return size > MAX_REGION_BYTES ? [] : readRegion(memory, start, size);
+      });
+  } finally {
+    closeSync(memory);
+  }
+}
+
+/** A region that has gone meanwhile, or cannot be read, holds nothing for a dump either. */
+function readRegion(memory: number, start: bigint, size: number): Buffer[] {
+  const bytes = Buffer.alloc(size);
+  try {
+    return [bytes.subarray(0, readSync(memory, bytes, 0, size, start))];
+  } catch {
+    return [];
+  }
+}
+
+test("few keys of wallets are left in memory once they have been used: they are wiped, as far as V8 lets us", async () => {
+  const stateFolder = await mkdtemp(join(tmpdir(), "cloister-test-"));
+  try {
+    const simulator = await startSimulator({ stateFolder });
+    const client = await simulator.connect();
+    const appId = await createApp(simulator, client);
+    const { session } = await logIn(simulator, client, appId, "alice");
+    const signing = { chainId: "1", unsignedTransaction: usdcTransfer() };
+    for (let made = 0; made < WALLETS; made += 1) {
+      const { walletId } = await session.createWallet({ kind: made % 2 === 0 ? "hd" : "single-key" });
+      await session.signTransaction({ walletId, ...signing });
+    }
+    // Other work, which uses the same buffers again.
+    for (let request = 0; request < 200; request += 1) await session.listWallets();
+    const memory = memoryOf(simulator.enclavePid);
+    await simulator.stop();
+
+    const holds = (bytes: Uint8Array) => memory.some((region) => region.includes(Buffer.from(bytes)));
+    const state = await openState(stateFolder);
+    const keys = secretsIn(state).filter(({ name }) => name.startsWith("wallet/"));
+    expect(keys.length).toBeGreaterThanOrEqual(WALLETS);
+    // The search can find: what the enclave cannot do without is there.
+    for (const secret of state.vaultSecrets.values()) expect(holds(secret)).toBe(true);
+    // Without wiping it was nearly half of them.
+    expect(keys.filter(({ bytes }) => holds(bytes)).length).toBeLessThan(keys.length / 4);
+  } finally {
+    await rm(stateFolder, { recursive: true, force: true });
+  }
+});
