@@ -7,15 +7,9 @@ import {
   type UnverifiedAttestation,
   verifyAttestation,
 } from "../attestation/index.ts";
-import {
-  type AttestationIo,
-  hexOf,
-  printable,
-  readAttestationOptions,
-  readDocument,
-  UsageError,
-} from "./attestation-options.ts";
+import { hexOf, readAttestationOptions, readDocument } from "./attestation-options.ts";
 import { documentToJson } from "./attestation-verify.ts";
+import { type CommandIo, printable, UsageError } from "./command-io.ts";
 
 export const INSPECT_HELP = `Usage: cloister attestation inspect [FILE] [options]
 
@@ -40,7 +34,7 @@ const STEPS = [
 ] as const;
 
 /** @returns The exit status. */
-export async function inspectAttestationCommand(args: readonly string[], io: AttestationIo): Promise<number> {
+export async function inspectAttestationCommand(args: readonly string[], io: CommandIo): Promise<number> {
   try {
     const options = await readAttestationOptions(args, io, "document");
     if (options === null) {

@@ -7,23 +7,7 @@ import {
   type ExpectedAttestation,
   type PcrSet,
 } from "../attestation/index.ts";
-
-/** The world outside, so that tests can stand in for it. */
-export interface AttestationIo {
-  /** A file's bytes, or standard input's for `-`. At most {@link MAX_INPUT_BYTES} and one more are needed. */
-  read(path: string): Promise<Uint8Array>;
-  out(text: string): void;
-  err(text: string): void;
-  nowMs(): number;
-}
-
-/** Four times the largest document: hex, with room for line ends. */
-export const MAX_INPUT_BYTES = 64 * 1024;
-
-/** Wrong use: exit status 2. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}
+import { type CommandIo, MAX_INPUT_BYTES, UsageError } from "./command-io.ts";
 
 export interface AttestationOptions {
   readonly path: string;
@@ -38,7 +22,7 @@ export interface AttestationOptions {
  */
 export async function readAttestationOptions(
   args: readonly string[],
-  io: AttestationIo,
+  io: CommandIo,
   defaultAt: "now" | "document",
 ): Promise<AttestationOptions | null> {
   const { values, positionals } = parse(args);
@@ -77,7 +61,7 @@ function parse(args: readonly string[]) {
   }
 }
 
-function readTime(text: string, io: AttestationIo): number | "document" {
+function readTime(text: string, io: CommandIo): number | "document" {
   if (text === "document") return text;
   if (text === "now") return io.nowMs();
   const ms = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/.test(text)
@@ -111,7 +95,7 @@ export function parsePcrs(texts: readonly string[], allowDebug: boolean): PcrSet
   }
 }
 
-async function readRoot(path: string, io: AttestationIo): Promise<AttestationRoot> {
+async function readRoot(path: string, io: CommandIo): Promise<AttestationRoot> {
   return parseRoot(await readFile(path, io), path);
 }
 
@@ -130,7 +114,7 @@ export function parseRoot(bytes: Uint8Array, path: string): AttestationRoot {
  *
  * @throws {@link UsageError} if there is no such file.
  */
-export async function readDocument(path: string, io: AttestationIo): Promise<Uint8Array> {
+export async function readDocument(path: string, io: CommandIo): Promise<Uint8Array> {
   const bytes = await readFile(path, io);
   // Too large for any form: the verifier refuses it by its size.
   if (bytes.length > MAX_INPUT_BYTES || bytes.some((byte) => byte > 0x7e)) return bytes;
@@ -140,17 +124,12 @@ export async function readDocument(path: string, io: AttestationIo): Promise<Uin
   return bytes;
 }
 
-async function readFile(path: string, io: AttestationIo): Promise<Uint8Array> {
+async function readFile(path: string, io: CommandIo): Promise<Uint8Array> {
   try {
     return await io.read(path);
   } catch (cause) {
     throw new UsageError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
   }
-}
-
-/** Text that somebody else chose: control characters could move a terminal's cursor and draw a ✓. */
-export function printable(text: string): string {
-  return text.replaceAll(/[^\x20-\x7e\u00a1-\u024f]/g, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
 }
 
 export function hexOf(bytes: Uint8Array): string {

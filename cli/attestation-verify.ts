@@ -5,14 +5,8 @@ import {
   type UnverifiedAttestation,
   verifyAttestation,
 } from "../attestation/index.ts";
-import {
-  type AttestationIo,
-  hexOf,
-  printable,
-  readAttestationOptions,
-  readDocument,
-  UsageError,
-} from "./attestation-options.ts";
+import { hexOf, readAttestationOptions, readDocument } from "./attestation-options.ts";
+import { type CommandIo, printable, UsageError } from "./command-io.ts";
 
 export const VERIFY_HELP = `Usage: cloister attestation verify [FILE] [options]
 
@@ -32,7 +26,7 @@ Exit status: 0 verified, 1 refused (code and reason on standard error), 2 wrong 
 `;
 
 /** @returns The exit status. */
-export async function verifyAttestationCommand(args: readonly string[], io: AttestationIo): Promise<number> {
+export async function verifyAttestationCommand(args: readonly string[], io: CommandIo): Promise<number> {
   try {
     const options = await readAttestationOptions(args, io, "now");
     if (options === null) {
@@ -49,7 +43,7 @@ export async function verifyAttestationCommand(args: readonly string[], io: Atte
   }
 }
 
-function report(error: unknown, args: readonly string[], io: AttestationIo): number {
+function report(error: unknown, args: readonly string[], io: CommandIo): number {
   if (error instanceof UsageError || (error instanceof AttestationError && error.step === 0)) {
     io.err(`cloister attestation verify: ${error.message}\n`);
     return 2;

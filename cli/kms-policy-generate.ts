@@ -1,6 +1,6 @@
 /** `cloister kms-policy generate`: measurements in, key policy out. */
 import { formatKeyPolicy, generateKeyPolicy } from "../kms-policy/index.ts";
-import { UsageError } from "./attestation-options.ts";
+import { UsageError } from "./command-io.ts";
 import {
   type KmsPolicyIo,
   PRINCIPALS_HELP,

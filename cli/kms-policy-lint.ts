@@ -1,6 +1,6 @@
 /** `cloister kms-policy lint`: where a key policy is open. */
 import { type Finding, lintKeyPolicy } from "../kms-policy/index.ts";
-import { printable, UsageError } from "./attestation-options.ts";
+import { printable, UsageError } from "./command-io.ts";
 import { type KmsPolicyIo, parseOptions, readText, reporting } from "./kms-policy-options.ts";
 
 const HELP = `Usage: cloister kms-policy lint FILE|- [options]

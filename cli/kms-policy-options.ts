@@ -2,10 +2,10 @@
 import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
 import { pcr3OfRoleArn } from "../attestation/index.ts";
 import { createPcrValues, KeyPolicyError, type KeyPrincipals, type PcrValues } from "../kms-policy/index.ts";
-import { type AttestationIo, UsageError } from "./attestation-options.ts";
+import { type CommandIo, UsageError } from "./command-io.ts";
 
 /** The world outside, so that tests can stand in for it. */
-export interface KmsPolicyIo extends AttestationIo {
+export interface KmsPolicyIo extends CommandIo {
   /** Fails if there is such a file. */
   write(path: string, text: string): Promise<void>;
 }

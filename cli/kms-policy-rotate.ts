@@ -1,7 +1,7 @@
 /** `cloister kms-policy rotate`: the three policies of an upgrade, and what to do between them. */
 import { join } from "node:path";
 import { formatKeyPolicy, type Rotation, rotateKeyPolicy } from "../kms-policy/index.ts";
-import { UsageError } from "./attestation-options.ts";
+import { UsageError } from "./command-io.ts";
 import {
   type KmsPolicyIo,
   PRINCIPALS_HELP,

@@ -3,7 +3,8 @@ import { AttestationError, verifyAttestation } from "../attestation/index.ts";
 
 import { isKeyAction } from "../kms-policy/index.ts";
 import type { KeyAccessDecision } from "../simulator/index.ts";
-import { printable, readAttestationOptions, readDocument, UsageError } from "./attestation-options.ts";
+import { readAttestationOptions, readDocument } from "./attestation-options.ts";
+import { printable, UsageError } from "./command-io.ts";
 import {
   type KmsPolicyIo,
   parseOptions,

@@ -1,6 +1,6 @@
 /** `cloister kms-policy`: write, check, rotate and try the KMS key policy. */
-import { open, writeFile } from "node:fs/promises";
-import { MAX_INPUT_BYTES } from "./attestation-options.ts";
+import { writeFile } from "node:fs/promises";
+import { processIo } from "./command-io.ts";
 import { generateCommand } from "./kms-policy-generate.ts";
 import { lintCommand } from "./kms-policy-lint.ts";
 import type { KmsPolicyIo } from "./kms-policy-options.ts";
@@ -18,11 +18,8 @@ const HELP = `Usage: cloister kms-policy <generate|lint|rotate|simulate> [option
 `;
 
 const io: KmsPolicyIo = {
-  read: (path) => (path === "-" ? readStream(process.stdin) : readFile(path)),
+  ...processIo,
   write: (path, text) => writeFile(path, text, { flag: "wx" }),
-  out: (text) => process.stdout.write(text),
-  err: (text) => process.stderr.write(text),
-  nowMs: Date.now,
 };
 
 /** @returns The exit status: 0 done, clean or allowed; 1 findings or denied; 2 wrong usage. */
@@ -43,25 +40,4 @@ export async function run([command, ...args]: readonly string[]): Promise<number
       io.err(HELP);
       return 2;
   }
-}
-
-async function readFile(path: string): Promise<Uint8Array> {
-  const file = await open(path);
-  try {
-    return await readStream(file.createReadStream());
-  } finally {
-    await file.close();
-  }
-}
-
-/** Stops as soon as there is more than any policy or document: a device or a pipe may have no end. */
-async function readStream(stream: AsyncIterable<Uint8Array>): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of stream) {
-    chunks.push(chunk);
-    size += chunk.length;
-    if (size > MAX_INPUT_BYTES) break;
-  }
-  return Buffer.concat(chunks);
 }

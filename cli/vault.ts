@@ -5,7 +5,8 @@ import { parseArgs } from "node:util";
 import { AttestationError } from "../attestation/index.ts";
 import { type Client, ClientError, connect, RefusedError, type StampKey, stampKeyFromJwk } from "../client/index.ts";
 import { encodeHex, type VaultStatus } from "../protocol/index.ts";
-import { parseHex, parsePcrs, parseRoot, UsageError } from "./attestation-options.ts";
+import { parseHex, parsePcrs, parseRoot } from "./attestation-options.ts";
+import { UsageError } from "./command-io.ts";
 
 const HELP = `Usage: cloister vault rotate|status --url URL --deployment NAME --root FILE --pcr 0=HEX --admin-key FILE…
 

@@ -10,7 +10,7 @@ import { build } from "esbuild";
 import { parseTransaction, type TransactionSerializedEIP1559 } from "viem";
 import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { verifyAttestation } from "../../attestation/index.ts";
-import { type Client, connect } from "../../client/index.ts";
+import { connect } from "../../client/index.ts";
 import { Egress } from "../../enclave/egress/egress.ts";
 import { EgressAgent } from "../../enclave/egress/egress-agent.ts";
 import { getJson } from "../../enclave/egress/get-json.ts";
@@ -22,11 +22,12 @@ import {
   recordsAnswer,
   type Wallet,
 } from "../../protocol/index.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { createTlsAuthority } from "../../simulator/pki/index.ts";
 import { forge } from "../attestation/forge.ts";
 import { startParent } from "../parent-proxy/fixture.ts";
-import { createApp, type LoggedIn, logIn } from "../support/app.ts";
+import type { LoggedIn } from "../support/app.ts";
+import { startHostileWorld } from "../support/hostile-world.ts";
 import { post, requestBody, send, stampOf } from "../support/raw-request.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
@@ -36,19 +37,12 @@ const P256_ORDER = 0xffff_ffff_0000_0000_ffff_ffff_ffff_ffff_bce6_faad_a717_9e84
 
 let simulator: Simulator;
 let hostile: HostileParent;
-let client: Client;
 let appId: string;
 let alice: LoggedIn;
 let wallet: Wallet;
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
-  client = await simulator.connect();
-  appId = await createApp(simulator, client);
-  alice = await logIn(simulator, client, appId, "alice");
-  wallet = await alice.session.createWallet({ kind: "single-key" });
+  ({ simulator, hostile, appId, alice, wallet } = await startHostileWorld());
 });
 afterAll(() => simulator.stop());
 afterEach(() => {

@@ -6,30 +6,23 @@ import { readFileSync } from "node:fs";
 import { connect as connectTcp, type Socket } from "node:net";
 import { recoverMessageAddress } from "viem";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import type { Client } from "../../client/index.ts";
 import { encodeHex, RECORDS_PORT, REQUEST_PORT, type Wallet } from "../../protocol/index.ts";
 import type { Misdeed, Rule } from "../../simulator/hostile-parent.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
-import { appParams, createApp, type LoggedIn, logIn } from "../support/app.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
+import { appParams, type LoggedIn } from "../support/app.ts";
+import { startHostileWorld } from "../support/hostile-world.ts";
 import { requestBody, send } from "../support/raw-request.ts";
 
 const DAY_MS = 24 * 60 * 60_000;
 
 let simulator: Simulator;
 let hostile: HostileParent;
-let client: Client;
 let appId: string;
 let alice: LoggedIn;
 let wallet: Wallet;
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
-  client = await simulator.connect();
-  appId = await createApp(simulator, client);
-  alice = await logIn(simulator, client, appId, "alice");
-  wallet = await alice.session.createWallet({ kind: "single-key" });
+  ({ simulator, hostile, appId, alice, wallet } = await startHostileWorld());
 });
 afterAll(() => simulator.stop());
 afterEach(() => {

@@ -5,6 +5,7 @@ import { type Client, generateStampKey } from "../../client/index.ts";
 import { MAX_FUTURE_MS, REQUEST_PORT, REQUEST_WINDOW_MS, type Wallet } from "../../protocol/index.ts";
 import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
 import { createApp, type LoggedIn, logIn } from "../support/app.ts";
+import { startHostileWorld } from "../support/hostile-world.ts";
 import { post, requestBody, send, stampOf } from "../support/raw-request.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
@@ -16,13 +17,7 @@ let alice: LoggedIn;
 let wallet: Wallet;
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
-  client = await simulator.connect();
-  appId = await createApp(simulator, client);
-  alice = await logIn(simulator, client, appId, "alice");
-  wallet = await alice.session.createWallet({ kind: "single-key" });
+  ({ simulator, hostile, client, appId, alice, wallet } = await startHostileWorld());
 });
 afterAll(() => simulator.stop());
 afterEach(() => {

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { inspectAttestationCommand } from "../../cli/attestation-inspect.ts";
-import type { AttestationIo } from "../../cli/attestation-options.ts";
 import { verifyAttestationCommand } from "../../cli/attestation-verify.ts";
+import type { CommandIo } from "../../cli/command-io.ts";
 import { certificateToPem } from "../../simulator/pki/index.ts";
-import { AT_MS, type Forgery, forge, NONCE, PCR0, replaced } from "./forge.ts";
-import { GENUINE, VECTORS_ABSENT } from "./genuine.ts";
+import { AT_MS, type Forgery, forge, NONCE, PCR0, replaced } from "../attestation/forge.ts";
+import { GENUINE, VECTORS_ABSENT } from "../attestation/genuine.ts";
 
 const PCR0_HEX = Buffer.from(PCR0).toString("hex");
 const NONCE_HEX = Buffer.from(NONCE).toString("hex");
@@ -17,7 +17,7 @@ async function call(
   files: Readonly<Record<string, Uint8Array>> = {},
 ) {
   const said = { out: "", err: "" };
-  const io: AttestationIo = {
+  const io: CommandIo = {
     read: async (path) => files[path] ?? Promise.reject(new Error("ENOENT")),
     out: (text) => {
       said.out += text;
