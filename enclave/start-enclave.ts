@@ -24,6 +24,7 @@ import { Sessions } from "./auth/sessions.ts";
 import { StampVerifier } from "./auth/verify-stamp.ts";
 import { Egress } from "./egress/egress.ts";
 import { EgressAgent } from "./egress/egress-agent.ts";
+import { getJson } from "./egress/get-json.ts";
 import { StartError } from "./errors.ts";
 import { AttestedKms } from "./kms/attested-kms.ts";
 import { ParentCredentials } from "./kms/credentials.ts";
@@ -67,6 +68,8 @@ const MAX_RETRY_MS = 10_000;
 /** 50 ppm of drift make 3 ms in this time: far less than any window here. */
 const CLOCK_CHECK_MS = 60_000;
 const MAX_ATTESTING = 64;
+/** Of one key set: a few keys are a few kilobytes. */
+const JWKS_LIMITS = { maxBytes: 256 * 1024, timeoutMs: 10_000 } as const;
 
 /**
  * Starts the enclave. It listens at once, so that the parent can ask where it stands, and answers requests once ready.
@@ -213,7 +216,7 @@ class RunningEnclave implements Enclave {
           apps: new Apps({ records, ids }),
           sessions: new Sessions({ records, ids, nowMs }),
           wallets: new Wallets({ records, ids, randomness, nowMs }),
-          jwks: new JwksCache({ agent: webAgent, nowMs }),
+          jwks: new JwksCache({ fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS), nowMs }),
           rotation: new VaultRotation({
             ...{ vault, kms, manifest, randomness, nowMs, log: this.#log },
             signal: this.#stopping.signal,

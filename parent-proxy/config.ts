@@ -30,6 +30,7 @@ const config = z.strictObject({
   egress: z.strictObject({
     allow: z.array(destination).check(z.maxLength(256)),
     connectTo: z.optional(z.record(destination, addressAndPort)),
+    maxStreamsPerDestination: z.optional(positive),
   }),
   credentials: z.discriminatedUnion("kind", [
     /** The SDK's order: environment, files, container, instance. */

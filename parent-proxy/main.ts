@@ -4,6 +4,7 @@ import { destination, type Logger, pino } from "pino";
 import { hostVsock } from "../vsock/index.ts";
 import { type ParentConfig, readConfig } from "./config.ts";
 import { type AwsCredentials, defaultAwsCredentials } from "./credentials/aws-credentials.ts";
+import type { EgressOptions } from "./egress/destination.ts";
 import { StartError } from "./errors.ts";
 import { startParentProxy } from "./parent-proxy.ts";
 
@@ -42,6 +43,14 @@ async function main(): Promise<void> {
   }
 }
 
+function egressOf({ allow, connectTo = {}, maxStreamsPerDestination }: ParentConfig["egress"]): EgressOptions {
+  return {
+    allow,
+    connectTo: new Map(Object.entries(connectTo)),
+    ...(maxStreamsPerDestination === undefined ? {} : { maxStreamsPerDestination }),
+  };
+}
+
 function say(event: object): void {
   process.stdout.write(`${JSON.stringify(event)}\n`);
 }
@@ -51,7 +60,7 @@ async function run(config: ParentConfig, { stopOnStdinEnd }: Arguments, log: Log
     vsock: hostVsock(config.vsock.path),
     http: config.http,
     recordsFile: config.recordsFile,
-    egress: { allow: config.egress.allow, connectTo: new Map(Object.entries(config.egress.connectTo ?? {})) },
+    egress: egressOf(config.egress),
     credentials: credentialsOf(config.credentials),
     log,
     limits: withoutUndefined(config.limits ?? {}),

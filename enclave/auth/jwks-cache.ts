@@ -1,8 +1,6 @@
 /** Identity providers' keys, fetched over TLS that ends in the enclave. */
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters } from "jose";
 import { RequestError } from "../../protocol/index.ts";
-import type { EgressAgent } from "../egress/egress-agent.ts";
-import { getJson } from "../egress/get-json.ts";
 
 /** A key set is fetched again after this. */
 const MAX_AGE_MS = 10 * 60_000;
@@ -14,8 +12,6 @@ const REFETCH_INTERVAL_MS = 30_000;
 const RETRY_INTERVAL_MS = 1_000;
 /** Anybody can send a token, so not every login may wait: the places belong to requests in sessions as well. */
 const MAX_WAITING = 128;
-const MAX_BYTES = 256 * 1024;
-const TIMEOUT_MS = 10_000;
 
 type VerificationKey = Awaited<ReturnType<ReturnType<typeof createLocalJWKSet>>>;
 
@@ -31,14 +27,14 @@ interface Source {
 }
 
 export class JwksCache {
-  readonly #agent: EgressAgent;
+  readonly #fetchJson: (url: URL) => Promise<unknown>;
   readonly #nowMs: () => number;
   /** By URL; only administrators name URLs, so this stays small. */
   readonly #sources = new Map<string, Source>();
   #waiting = 0;
 
-  constructor(options: { readonly agent: EgressAgent; readonly nowMs: () => number }) {
-    this.#agent = options.agent;
+  constructor(options: { readonly fetchJson: (url: URL) => Promise<unknown>; readonly nowMs: () => number }) {
+    this.#fetchJson = options.fetchJson;
     this.#nowMs = options.nowMs;
   }
 
@@ -97,7 +93,7 @@ export class JwksCache {
   async #fetchOnce(jwksUri: string, source: Source): Promise<void> {
     source.triedAtMs = this.#nowMs();
     try {
-      const json = await getJson(new URL(jwksUri), this.#agent, { maxBytes: MAX_BYTES, timeoutMs: TIMEOUT_MS });
+      const json = await this.#fetchJson(new URL(jwksUri));
       source.set = { find: createLocalJWKSet(json as JSONWebKeySet), fetchedAtMs: this.#nowMs() };
     } catch {
       // Told by the set's age: find() refuses when it is too old or was never there.
