@@ -86,7 +86,7 @@ export class VaultRotation {
       throw new RequestError("RECORD_ROLLED_BACK", "the vault's own records are gone");
     try {
       if (read.value.readable.length === 1) await this.#makeGeneration(read, idKey, read.value.current + 1);
-      else this.#adopt(read.value);
+      else if (read.value.current !== this.#generations.current) this.#adopt(read.value);
     } finally {
       idKey.value.key.fill(0);
     }

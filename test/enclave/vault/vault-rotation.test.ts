@@ -124,6 +124,19 @@ test("asked for twice, or twice at once, it is one rotation", async () => {
   boot.stop();
 });
 
+test("asked for again and again while it runs, it neither starts over nor puts off its end", async () => {
+  const world = new World();
+  const boot = await world.boot();
+  await fill(boot);
+  await boot.rotation.begin();
+  await expect.poll(() => boot.rotation.status().resealed).toBe(COUNT);
+  world.nowMs += SETTLED_MS - 1;
+  expect(await boot.rotation.begin()).toEqual({ generation: 2, retiring: [1], resealed: COUNT });
+  world.nowMs += 1;
+  await expect.poll(() => boot.rotation.status().retiring).toEqual([]);
+  boot.stop();
+});
+
 test("cut off after any of its writes, nothing is lost and the next boot finishes it", async () => {
   for (let writes = 0; writes < 12; writes += 1) {
     const world = new World();
