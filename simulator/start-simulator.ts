@@ -1,13 +1,15 @@
 /**
- * The whole of Cloister on one machine: an enclave and a parent as processes of their own, and around them, in this
- * process, an NSM, a KMS and an OIDC issuer that refuse what the real ones refuse. Every key and root is its own.
+ * The whole of Cloister on one machine: an enclave and a parent, and around them, in this process, an NSM, a KMS and an
+ * OIDC issuer that refuse what the real ones refuse. Every key and root is its own. The enclave is a process here; in
+ * emulated/ it is a machine that boots its image.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { extname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { type Client, connect, type ExpectedEnclave, type StampKey } from "../client/index.ts";
-import { Child, type ProcessEvent } from "./child-process.ts";
+import { beside, Child, type ProcessEvent } from "./child-process.ts";
+import { enclaveProcess } from "./enclave-as-process.ts";
+import type { EnclaveSource, RunningEnclave } from "./enclave-source.ts";
 import { SimulatorError, type SimulatorErrorCode } from "./errors.ts";
 import { type HostileHooks, type HostileParent, startHostileParent } from "./hostile-parent.ts";
 import { type ImdsTrouble, instanceEnvironment, type SimulatedImds } from "./imds/index.ts";
@@ -73,17 +75,19 @@ export interface Simulator extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** What the enclave's Node is started with; the image's init uses the same. */
-const ENCLAVE_NODE_FLAGS = ["--disable-proto=delete", "--disallow-code-generation-from-strings", "--disable-sigusr1"];
-
 /**
  * Starts a simulator.
  *
  * @throws {@link SimulatorError}; whatever had been started by then is stopped.
  */
-export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+export function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+  return startAround(enclaveProcess, options);
+}
+
+/** @internal The same around an enclave from anywhere. */
+export async function startAround(enclave: EnclaveSource, options: SimulatorOptions): Promise<Simulator> {
   const startedAt = performance.now();
-  const simulator = new RunningSimulator(options);
+  const simulator = new RunningSimulator(enclave, options);
   try {
     await simulator.start();
   } catch (error) {
@@ -95,6 +99,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 }
 
 class RunningSimulator implements Simulator {
+  readonly #source: EnclaveSource;
   readonly #options: SimulatorOptions;
   readonly #log: (line: string) => void;
   /** Undone in reverse order, each whatever became of the others. */
@@ -105,12 +110,13 @@ class RunningSimulator implements Simulator {
   #runFolder = "";
   #world: World | undefined;
   hostileParent: HostileParent | null = null;
-  #enclave: Child | undefined;
+  #enclave: RunningEnclave | undefined;
   #parent: Child | undefined;
   #httpPort = 0;
   #stopping: Promise<void> | undefined;
 
-  constructor(options: SimulatorOptions) {
+  constructor(source: EnclaveSource, options: SimulatorOptions) {
+    this.#source = source;
     this.#options = options;
     this.#log = options.log ?? (() => {});
   }
@@ -128,11 +134,12 @@ class RunningSimulator implements Simulator {
       imdsTrouble: imdsTrouble ?? { kind: "none" },
       kmsFaults: kmsFaults ?? {},
       keyPolicy: keyPolicy ?? keyPolicyFor,
+      enclave: this.#source,
       cleanup: this.#cleanup,
     });
     if (hostileParent !== undefined) await this.#startHostileParent(hostileParent);
     this.#cleanup.defer(() => this.#enclave?.stop());
-    this.#spawnEnclave();
+    await this.#bootEnclave();
     const parent = await this.#spawnParent(this.#world);
     // Stopped before the enclave: it lets requests that are under way finish, and for that it needs the enclave.
     this.#cleanup.defer(() => parent.stop());
@@ -157,14 +164,8 @@ class RunningSimulator implements Simulator {
     return this.#options.hostileParent === undefined ? this.#guestPath : join(this.#runFolder, "h");
   }
 
-  #spawnEnclave(): void {
-    this.#enclave = new Child({
-      name: "the enclave",
-      file: beside("./enclave-process"),
-      args: [...this.#started.enclaveArgs, "--vsock", this.#guestPath],
-      nodeFlags: ENCLAVE_NODE_FLAGS,
-      log: this.#log,
-    });
+  async #bootEnclave(): Promise<void> {
+    this.#enclave = await this.#started.enclave.boot(this.#guestPath);
   }
 
   async #spawnParent({ state, imds, connectTo }: World): Promise<Child> {
@@ -179,8 +180,7 @@ class RunningSimulator implements Simulator {
     await writeFile(configFile, JSON.stringify(config), { mode: 0o600 });
     this.#parent = new Child({
       name: "the parent",
-      file: beside("../parent-proxy/main"),
-      args: ["--config", configFile, "--stop-on-stdin-end"],
+      command: [process.execPath, beside("../parent-proxy/main"), "--config", configFile, "--stop-on-stdin-end"],
       env: instanceEnvironment(imds, process.env, this.#runFolder),
       log: this.#log,
     });
@@ -249,7 +249,7 @@ class RunningSimulator implements Simulator {
 
   enclaveOutcome(): Promise<ProcessEvent> {
     if (this.#enclave === undefined) throw new Error("the enclave was not started");
-    return this.#enclave.event("ready", "failed");
+    return this.#enclave.outcome();
   }
 
   async killEnclave(): Promise<void> {
@@ -257,7 +257,7 @@ class RunningSimulator implements Simulator {
   }
 
   async startEnclave(): Promise<void> {
-    this.#spawnEnclave();
+    await this.#bootEnclave();
     await this.#awaitReady();
   }
 
@@ -276,9 +276,4 @@ function failed(
   { code: reason, message }: Readonly<Record<string, unknown>>,
 ): SimulatorError {
   return new SimulatorError(code, `${String(reason)}: ${String(message)}`);
-}
-
-/** A file of this package, as TypeScript from a checkout or as JavaScript from the published package. */
-function beside(path: string): string {
-  return fileURLToPath(new URL(path + extname(import.meta.url), import.meta.url));
 }
