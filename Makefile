@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile emulator test-emulated bench-emulated clean
 
 NPM := npm --loglevel=error
 
@@ -60,6 +60,15 @@ bench-egress: install ## Measure the egress relay beside socat
 
 hostile: install ## Work through a parent that misbehaves at random: make hostile SEED=… N=…
 	@$(NPM) run --silent hostile -- --seed "$(SEED)" --requests "$(or $(N),1000)"
+
+emulator: install ## Build QEMU's Nitro Enclave machine, outside the tree (some minutes; once)
+	@$(NPM) run --silent emulator
+
+test-emulated: emulator ## Boot dist/cloister.eif in QEMU and test what only an image can show (some minutes)
+	@$(NPM) run --silent test-emulated
+
+bench-emulated: emulator ## Measure where the time of a boot in QEMU goes, and the memory that it needs
+	@$(NPM) run --silent bench-emulated
 
 clean: ## Remove what building and simulating left behind
 	rm -rf dist .cloister
