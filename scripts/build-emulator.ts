@@ -5,18 +5,18 @@
  */
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, globSync } from "node:fs";
-import { chmod, copyFile, cp, mkdir, mkdtemp, readFile, rename, rm } from "node:fs/promises";
+import { chmod, copyFile, cp, mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { cacheFolder, emulatorFolder, emulatorIn } from "../simulator/emulated/emulator.ts";
-import { fetchPinned, type PinnedFile, PinnedFileError } from "./pinned-file.ts";
+import { emulatorFolder, emulatorIn } from "../simulator/emulated/emulator.ts";
+import { type DebianPackage, fetchDebianPackage, readLock } from "./image/debian.ts";
 
 type Role = "qemu-source" | "qemu-debian" | "meson" | "qemu-firmware" | "seabios" | "vhost-device-vsock";
 
 interface Lock {
-  readonly mirrors: readonly string[];
-  readonly files: Readonly<Record<Role, PinnedFile>>;
+  readonly snapshot: string;
+  readonly files: Readonly<Record<Role, DebianPackage>>;
   /** Of those that Debian's package brings. */
   readonly debianPatches: readonly string[];
   readonly configure: readonly string[];
@@ -25,28 +25,20 @@ interface Lock {
 
 /** What the build cannot do without, and how to tell that it is there. */
 const TOOLS = ["gcc", "ar", "ninja", "patch", "pkg-config", "python3", "tar", "xz"] as const;
-const LIBRARIES = ["libcbor", "libfdt", "glib-2.0", "gnutls", "zlib"] as const;
-
-/** What the user can put right. */
-class BuildError extends Error {
-  override readonly name = "BuildError";
-}
+const LIBRARIES = ["libcbor", "glib-2.0", "gnutls", "zlib"] as const;
 
 const recipe = resolve("emulator");
 
 try {
   await main();
 } catch (error) {
-  if (!(error instanceof BuildError || error instanceof PinnedFileError)) throw error;
-  console.error(`make emulator: ${error.message}`);
-  if (error instanceof PinnedFileError)
-    console.error('Where mirrors have dropped a version: docs/run-the-emulator.md, "Renewing the lock".');
+  console.error(`make emulator: ${error instanceof Error ? error.message : String(error)}`);
   process.exit(1);
 }
 
 async function main(): Promise<void> {
   const folder = emulatorFolder();
-  if (folder === null) throw new BuildError("emulator/emulator.lock.json is not here: run it in a checkout");
+  if (folder === null) throw new Error("emulator/emulator.lock.json is not here: run it in a checkout");
   if (isWorking(folder)) {
     console.log(`emulator: ${folder}`);
     return;
@@ -58,7 +50,7 @@ async function main(): Promise<void> {
   const work = await mkdtemp(join(dirname(folder), "emulator-build-"));
   try {
     await build(work);
-    if (!isWorking(join(work, "out"))) throw new BuildError("what was built does not start");
+    if (!isWorking(join(work, "out"))) throw new Error("what was built does not start");
     await rm(folder, { recursive: true, force: true });
     await rename(join(work, "out"), folder);
   } finally {
@@ -75,23 +67,25 @@ function isWorking(folder: string): boolean {
 }
 
 function checkTools(): void {
-  if (process.platform !== "linux" || process.arch !== "x64") throw new BuildError("it runs on Linux x64 only");
+  if (process.platform !== "linux" || process.arch !== "x64") throw new Error("it runs on Linux x64 only");
   const missing: string[] = TOOLS.filter((tool) => spawnSync(tool, ["--version"]).error !== undefined);
   if (!missing.includes("pkg-config"))
     missing.push(...LIBRARIES.filter((library) => spawnSync("pkg-config", ["--exists", library]).status !== 0));
+  // The one library that pkg-config does not know.
+  const includesLibfdt = spawnSync("gcc", ["-E", "-include", "libfdt.h", "-x", "c", "/dev/null"]).status === 0;
+  if (!includesLibfdt) missing.push("libfdt");
   if (spawnSync("python3", ["-c", "import ensurepip, venv"]).status !== 0) missing.push("Python's venv");
   if (missing.length === 0) return;
-  throw new BuildError(
+  throw new Error(
     `missing: ${missing.join(", ")}\nOn Debian and Ubuntu, as root: scripts/install-emulator-packages.sh`,
   );
 }
 
 async function build(work: string): Promise<void> {
-  const lock = JSON.parse(await readFile(join(recipe, "emulator.lock.json"), "utf8")) as Lock;
+  const lock = await readLock<Lock>(join(recipe, "emulator.lock.json"));
   const fetched = {} as Record<Role, string>;
-  for (const [role, file] of Object.entries(lock.files) as [Role, PinnedFile][]) {
-    console.log(`fetch ${file.path}`);
-    fetched[role] = await fetchPinned(file, { mirrors: lock.mirrors, folder: join(cacheFolder(), "downloads") });
+  for (const [role, file] of Object.entries(lock.files) as [Role, DebianPackage][]) {
+    fetched[role] = await fetchDebianPackage(file, lock.snapshot, (line) => console.log(line));
   }
   const out = emulatorIn(join(work, "out"));
   await mkdir(out.firmware, { recursive: true });
@@ -101,7 +95,7 @@ async function build(work: string): Promise<void> {
   await copyFile(join(work, "deb/usr/bin/vhost-device-vsock"), out.vhostDeviceVsock);
   for (const name of lock.firmware) {
     const [found] = globSync(`deb/usr/share/*/${name}`, { cwd: work });
-    if (found === undefined) throw new BuildError(`no package of the lock has the firmware ${name}`);
+    if (found === undefined) throw new Error(`no package of the lock has the firmware ${name}`);
     await cp(join(work, found), join(out.firmware, name), { dereference: true });
   }
   await buildQemu({ lock, fetched, work, target: out.qemu });
@@ -175,5 +169,5 @@ async function run(
   child.once("error", ({ message }) => onEnd(message));
   child.once("close", (code, signal) => onEnd(code === 0 ? null : `ended with ${signal ?? code}`));
   const wrong = await promise;
-  if (wrong !== null) throw new BuildError(`${command} ${args.join(" ")}: ${wrong}\n${last.join("\n")}`);
+  if (wrong !== null) throw new Error(`${command} ${args.join(" ")}: ${wrong}\n${last.join("\n")}`);
 }

@@ -1,0 +1,98 @@
+/** An enclave as the very image that EC2 would run, booted by QEMU's nitro-enclave machine. */
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pcr3OfRoleArn, pcr4OfInstanceId } from "../../attestation/index.ts";
+import { decodeHex } from "../../protocol/index.ts";
+import type { ProcessEvent } from "../child-process.ts";
+import type { EnclaveSite, EnclaveSource, PreparedEnclave, RunningEnclave } from "../enclave-source.ts";
+import { type BootPhase, BootReport } from "./boot-report.ts";
+import { configureImage, measureEif } from "./configured-image.ts";
+import { findEmulator } from "./emulator.ts";
+import { serveHeartbeat } from "./heartbeat.ts";
+import { Machine } from "./machine.ts";
+import { keepChainFile } from "./nsm-chain.ts";
+
+/** Under software emulation, on a machine that does other work besides. */
+const BOOT_TIMEOUT_MS = 240_000;
+
+export interface MachineEnclaveOptions {
+  readonly eif: string;
+  readonly memoryMiB: number;
+  /** Boot the file as it is, without the simulated deployment's manifest. */
+  readonly asIs?: boolean;
+  /** False: documents stay as unsigned as QEMU leaves them. */
+  readonly signsDocuments?: boolean;
+  readonly onConsole?: (line: string) => void;
+  readonly onPhase?: (phase: BootPhase) => void;
+  /** The heartbeat of a boot was answered. */
+  readonly onHeartbeat?: () => void;
+  /** Takes each boot's report as it begins. */
+  readonly onBoot?: (report: BootReport) => void;
+}
+
+export function enclaveMachine(options: MachineEnclaveOptions): EnclaveSource {
+  const { asIs = false, signsDocuments = true, memoryMiB, onConsole, onPhase, onHeartbeat, onBoot } = options;
+  return {
+    async prepare(site: EnclaveSite): Promise<PreparedEnclave> {
+      const { runFolder, nsmPki, moduleId, instanceId, roleArn, log, cleanup } = site;
+      const emulator = findEmulator();
+      const image = asIs
+        ? { path: options.eif, measurements: await measureEif(options.eif) }
+        : await configureImage(options.eif, join(runFolder, "image.eif"), site);
+      const chainFile = signsDocuments ? join(runFolder, "nsm-chain.pem") : null;
+      if (chainFile !== null) cleanup.defer(await keepChainFile(chainFile, nsmPki, moduleId));
+      let heartbeat: { close(): Promise<void> } | undefined;
+      cleanup.defer(() => heartbeat?.close());
+      return {
+        pcrs: await registersOf(image.measurements, { roleArn, instanceId }),
+        hasOwnManifest: asIs,
+        async boot(vsockPath) {
+          heartbeat ??= await serveHeartbeat(vsockPath, () => onHeartbeat?.());
+          const report = new BootReport(onPhase);
+          onBoot?.(report);
+          const machine = await Machine.start({
+            ...{ emulator, eif: image.path, memoryMiB, moduleId, instanceId, roleArn, chainFile, vsockPath, runFolder, log },
+            onConsole(line) {
+              report.take(line);
+              onConsole?.(line);
+            },
+          });
+          return runningMachine(machine, report);
+        },
+      };
+    },
+  };
+}
+
+/** PCR3 and PCR4 come from the machine, the others from the image. */
+async function registersOf(
+  measurements: Readonly<Record<string, string | undefined>>,
+  { roleArn, instanceId }: { readonly roleArn: string; readonly instanceId: string },
+): Promise<Map<number, Uint8Array>> {
+  const pcrs = new Map<number, Uint8Array>();
+  for (const index of [0, 1, 2, 8]) {
+    const value = measurements[`PCR${index}`];
+    if (value !== undefined) pcrs.set(index, decodeHex(value));
+  }
+  return pcrs.set(3, await pcr3OfRoleArn(roleArn)).set(4, await pcr4OfInstanceId(instanceId));
+}
+
+function runningMachine(machine: Machine, report: BootReport): RunningEnclave {
+  const outcome = Promise.race([
+    report.reached("ready").then((): ProcessEvent => ({ event: "ready" })),
+    report.reached("failed").then((rest): ProcessEvent => {
+      const [code = "INTERNAL", ...words] = rest.split(" ");
+      return { event: "failed", code, message: words.join(" ") };
+    }),
+    machine.ended().then((words): ProcessEvent => ({ event: "failed", code: "MACHINE_ENDED", message: words })),
+    sleep(BOOT_TIMEOUT_MS, undefined, { ref: false }).then(
+      (): ProcessEvent => ({ event: "failed", code: "BOOT_TIMEOUT", message: `not ready; last lines:\n${report.tail}` }),
+    ),
+  ]);
+  return {
+    pid: machine.pid,
+    outcome: () => outcome,
+    stop: () => machine.stop(),
+    kill: () => machine.stop(),
+  };
+}
