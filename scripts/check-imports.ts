@@ -49,7 +49,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
   client: { folders: ["attestation", "protocol"], packages: [], node: false },
   eif: { folders: ["attestation"], packages: [], node: true },
   simulator: {
-    folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client"],
+    folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client", "eif"],
     packages: ["cborg", "jose", "yaml"],
     node: true,
   },

@@ -74,6 +74,11 @@ export class Child {
     return `${this.#name} ended with ${signalCode ?? exitCode}:\n${this.#lastLines.join("\n")}`;
   }
 
+  /** By a signal, ours or another's. */
+  get wasKilled(): boolean {
+    return this.#process.signalCode !== null;
+  }
+
   get isRunning(): boolean {
     return this.#process.exitCode === null && this.#process.signalCode === null && this.#process.pid !== undefined;
   }

@@ -36,6 +36,7 @@ function runningProcess(child: Child): RunningEnclave {
   return {
     pid: child.pid,
     outcome: () => child.event("ready", "failed"),
+    ended: () => child.exited.then(() => child.lastWords),
     stop: () => child.stop(),
     kill: () => child.kill(),
   };

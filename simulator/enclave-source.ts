@@ -37,6 +37,8 @@ export interface RunningEnclave {
   readonly pid: number | undefined;
   /** How its start ended: `ready`, or `failed` with code and message. */
   outcome(): Promise<ProcessEvent>;
+  /** Settles with its last words when it has ended, however. */
+  ended(): Promise<string>;
   stop(): Promise<void>;
   /** Ends it where it stands. */
   kill(): Promise<void>;

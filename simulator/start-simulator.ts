@@ -71,6 +71,12 @@ export interface Simulator extends AsyncDisposable {
   killEnclave(): Promise<void>;
   /** Boots the enclave anew, after {@link killEnclave}. */
   startEnclave(): Promise<void>;
+  /** Settles when the enclave that runs now has ended, with its last words. */
+  enclaveEnded(): Promise<string>;
+  /** Kills the parent where it stands (SIGKILL). */
+  killParent(): Promise<void>;
+  /** Starts the parent anew on the same port, after {@link killParent}. */
+  startParent(): Promise<void>;
   /** Stops every process and server. */
   stop(): Promise<void>;
 }
@@ -140,12 +146,10 @@ class RunningSimulator implements Simulator {
     if (hostileParent !== undefined) await this.#startHostileParent(hostileParent);
     this.#cleanup.defer(() => this.#enclave?.stop());
     await this.#bootEnclave();
-    const parent = await this.#spawnParent(this.#world);
     // Stopped before the enclave: it lets requests that are under way finish, and for that it needs the enclave.
-    this.#cleanup.defer(() => parent.stop());
-    const { event, ...parentOutcome } = await parent.event("ready", "failed");
-    if (event === "failed") throw failed("PARENT_FAILED", parentOutcome);
-    this.#httpPort = Number(parentOutcome["httpPort"]);
+    this.#cleanup.defer(() => this.#parent?.stop());
+    this.#httpPort = this.#options.httpPort ?? 0;
+    await this.startParent();
     if (waitForReady !== false) await this.#awaitReady();
   }
 
@@ -168,11 +172,16 @@ class RunningSimulator implements Simulator {
     this.#enclave = await this.#started.enclave.boot(this.#guestPath);
   }
 
-  async #spawnParent({ state, imds, connectTo }: World): Promise<Child> {
+  async killParent(): Promise<void> {
+    await this.#parent?.kill();
+  }
+
+  async startParent(): Promise<void> {
+    const { state, imds, connectTo } = this.#started;
     const configFile = join(this.#runFolder, "parent.json");
     const config = {
       vsock: { kind: "unix-socket", path: this.#hostPath },
-      http: { host: "127.0.0.1", port: this.#options.httpPort ?? 0 },
+      http: { host: "127.0.0.1", port: this.#httpPort },
       recordsFile: state.recordsFile,
       egress: { allow: Object.keys(connectTo), connectTo },
       credentials: { kind: "aws" },
@@ -184,7 +193,9 @@ class RunningSimulator implements Simulator {
       env: instanceEnvironment(imds, process.env, this.#runFolder),
       log: this.#log,
     });
-    return this.#parent;
+    const { event, ...outcome } = await this.#parent.event("ready", "failed");
+    if (event === "failed") throw failed("PARENT_FAILED", outcome);
+    this.#httpPort = Number(outcome["httpPort"]);
   }
 
   async #awaitReady(): Promise<void> {
@@ -250,6 +261,11 @@ class RunningSimulator implements Simulator {
   enclaveOutcome(): Promise<ProcessEvent> {
     if (this.#enclave === undefined) throw new Error("the enclave was not started");
     return this.#enclave.outcome();
+  }
+
+  enclaveEnded(): Promise<string> {
+    if (this.#enclave === undefined) throw new Error("the enclave was not started");
+    return this.#enclave.ended();
   }
 
   async killEnclave(): Promise<void> {

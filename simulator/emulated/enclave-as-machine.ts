@@ -5,8 +5,8 @@ import { pcr3OfRoleArn, pcr4OfInstanceId } from "../../attestation/index.ts";
 import { decodeHex } from "../../protocol/index.ts";
 import type { ProcessEvent } from "../child-process.ts";
 import type { EnclaveSite, EnclaveSource, PreparedEnclave, RunningEnclave } from "../enclave-source.ts";
-import { type BootPhase, BootReport } from "./boot-report.ts";
-import { configureImage, measureEif } from "./configured-image.ts";
+import { BootReport } from "./boot-report.ts";
+import { configurationFiles, extendImage, measuredImage } from "./configured-image.ts";
 import { findEmulator } from "./emulator.ts";
 import { serveHeartbeat } from "./heartbeat.ts";
 import { Machine } from "./machine.ts";
@@ -23,7 +23,6 @@ export interface MachineEnclaveOptions {
   /** False: documents stay as unsigned as QEMU leaves them. */
   readonly signsDocuments?: boolean;
   readonly onConsole?: (line: string) => void;
-  readonly onPhase?: (phase: BootPhase) => void;
   /** The heartbeat of a boot was answered. */
   readonly onHeartbeat?: () => void;
   /** Takes each boot's report as it begins. */
@@ -31,14 +30,14 @@ export interface MachineEnclaveOptions {
 }
 
 export function enclaveMachine(options: MachineEnclaveOptions): EnclaveSource {
-  const { asIs = false, signsDocuments = true, memoryMiB, onConsole, onPhase, onHeartbeat, onBoot } = options;
+  const { asIs = false, signsDocuments = true, memoryMiB, onConsole, onHeartbeat, onBoot } = options;
   return {
     async prepare(site: EnclaveSite): Promise<PreparedEnclave> {
       const { runFolder, nsmPki, moduleId, instanceId, roleArn, log, cleanup } = site;
       const emulator = findEmulator();
       const image = asIs
-        ? { path: options.eif, measurements: await measureEif(options.eif) }
-        : await configureImage(options.eif, join(runFolder, "image.eif"), site);
+        ? await measuredImage(options.eif)
+        : await extendImage(options.eif, join(runFolder, "image.eif"), configurationFiles(site));
       const chainFile = signsDocuments ? join(runFolder, "nsm-chain.pem") : null;
       if (chainFile !== null) cleanup.defer(await keepChainFile(chainFile, nsmPki, moduleId));
       let heartbeat: { close(): Promise<void> } | undefined;
@@ -48,7 +47,7 @@ export function enclaveMachine(options: MachineEnclaveOptions): EnclaveSource {
         hasOwnManifest: asIs,
         async boot(vsockPath) {
           heartbeat ??= await serveHeartbeat(vsockPath, () => onHeartbeat?.());
-          const report = new BootReport(onPhase);
+          const report = new BootReport();
           onBoot?.(report);
           const machine = await Machine.start({
             ...{ emulator, eif: image.path, memoryMiB, moduleId, instanceId, roleArn, chainFile, vsockPath, runFolder, log },
@@ -78,19 +77,20 @@ async function registersOf(
 }
 
 function runningMachine(machine: Machine, report: BootReport): RunningEnclave {
+  const failed = (code: string, message: string): ProcessEvent => ({ event: "failed", code, message });
   const outcome = Promise.race([
-    report.reached("ready").then((): ProcessEvent => ({ event: "ready" })),
-    report.reached("failed").then((rest): ProcessEvent => {
-      const [code = "INTERNAL", ...words] = rest.split(" ");
-      return { event: "failed", code, message: words.join(" ") };
-    }),
-    machine.ended().then((words): ProcessEvent => ({ event: "failed", code: "MACHINE_ENDED", message: words })),
-    sleep(BOOT_TIMEOUT_MS, undefined, { ref: false }).then(
-      (): ProcessEvent => ({ event: "failed", code: "BOOT_TIMEOUT", message: `not ready; last lines:\n${report.tail}` }),
+    report.result.then((result) =>
+      result.kind === "ready" ? { event: "ready" } : failed(result.code, result.message),
+    ),
+    // The end of a guest is the end of QEMU, and its reason is on the console.
+    machine.ended().then((words) => failed("MACHINE_ENDED", words)),
+    sleep(BOOT_TIMEOUT_MS, undefined, { ref: false }).then(() =>
+      failed("BOOT_TIMEOUT", `no word of readiness; the console's last lines:\n${report.lines.join("\n")}`),
     ),
   ]);
   return {
     pid: machine.pid,
+    ended: () => machine.ended(),
     outcome: () => outcome,
     stop: () => machine.stop(),
     kill: () => machine.stop(),
