@@ -37,7 +37,7 @@ interface Options {
   readonly port: number;
   readonly state: string;
   readonly asIs: boolean;
-  readonly console: boolean;
+  readonly showsConsole: boolean;
   readonly verbose: boolean;
 }
 
@@ -48,9 +48,12 @@ export async function run(args: readonly string[]): Promise<number> {
   const stopped = stopSignal();
   let emulation: Emulation;
   try {
-    emulation = await start(options);
+    const signal = new AbortController();
+    void stopped.then(() => signal.abort());
+    emulation = await start(options, signal.signal);
   } catch (error) {
     if (!(error instanceof SimulatorError)) throw error;
+    if (error.code === "STOPPED") return 0;
     console.error(`cloister emulate: ${error.code}: ${error.message}`);
     return 1;
   }
@@ -64,13 +67,14 @@ export async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-async function start({ asIs, port, state, verbose, ...options }: Options): Promise<Emulation> {
+function start({ asIs, port, state, verbose, ...options }: Options, signal: AbortSignal): Promise<Emulation> {
   return startEmulation({
+    signal,
     ...{ eif: options.eif, memoryMiB: options.memoryMiB, asIs, httpPort: port, stateFolder: state },
     // An image that brings its own manifest cannot open a vault here.
     waitForReady: !asIs,
     ...(verbose ? { log: (line: string) => console.error(line) } : {}),
-    ...(options.console ? { onConsole: (line: string) => console.error(`| ${line}`) } : {}),
+    ...(options.showsConsole ? { onConsole: (line: string) => console.error(`| ${line}`) } : {}),
     onBoot: printPhases,
     onHeartbeat: () => console.log("             heartbeat answered on port 9000"),
   });
@@ -111,9 +115,8 @@ function readOptions(args: readonly string[]): Options | number {
       return 0;
     }
     if (!/^[1-9][0-9]{1,5}$/.test(values.memory)) throw new Error("--memory: expected MiB, 10 at least");
-    const { eif, state, console, verbose } = values;
-    const numbers = { memoryMiB: Number(values.memory), port: parsePort(values.port) };
-    return { eif, state, console, verbose, asIs: values["as-is"], ...numbers };
+    const { eif, state, verbose, console: showsConsole, "as-is": asIs } = values;
+    return { eif, state, verbose, showsConsole, asIs, memoryMiB: Number(values.memory), port: parsePort(values.port) };
   } catch (error) {
     console.error(`cloister emulate: ${(error as Error).message}; "cloister emulate --help" tells more`);
     return 2;

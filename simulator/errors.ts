@@ -5,6 +5,7 @@ export type SimulatorErrorCode =
   | "PROCESS_TIMEOUT"
   | "PARENT_FAILED"
   | "ENCLAVE_FAILED"
+  | "STOPPED"
   | "EMULATOR_MISSING"
   | "IMAGE_UNUSABLE";
 

@@ -27,6 +27,8 @@ export interface SimulatorOptions {
   readonly log?: (line: string) => void;
   /** False: do not wait for the enclave, which may never become ready. */
   readonly waitForReady?: boolean;
+  /** Gives up waiting for the enclave, and stops what was started. */
+  readonly signal?: AbortSignal;
   /** What the metadata service suffers from at the start; nothing unless given. */
   readonly imdsTrouble?: ImdsTrouble;
 
@@ -199,7 +201,7 @@ class RunningSimulator implements Simulator {
   }
 
   async #awaitReady(): Promise<void> {
-    const { event, ...outcome } = await this.enclaveOutcome();
+    const { event, ...outcome } = await Promise.race([this.enclaveOutcome(), stoppedBy(this.#options.signal)]);
     if (event === "failed") throw failed("ENCLAVE_FAILED", outcome);
   }
 
@@ -292,4 +294,13 @@ function failed(
   { code: reason, message }: Readonly<Record<string, unknown>>,
 ): SimulatorError {
   return new SimulatorError(code, `${String(reason)}: ${String(message)}`);
+}
+
+/** @throws {@link SimulatorError} `STOPPED`, once the signal says so. */
+function stoppedBy(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    const stop = () => reject(new SimulatorError("STOPPED", "stopped before the enclave was ready"));
+    if (signal?.aborted === true) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+  });
 }

@@ -20,8 +20,8 @@ const ALTERNATIVES = { "usr/bin/awk": "mawk", "usr/bin/cc": "gcc" };
 const NOT_NEEDED = ["usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man", "var", "run"];
 
 export interface Base {
-  /** An OCI image layout. */
-  readonly folder: string;
+  /** An OCI archive. */
+  readonly archive: string;
   /** A name that says what is in it; engines want one. */
   readonly reference: string;
 }
@@ -31,9 +31,9 @@ export async function makeBase(name: "build" | "runtime", say: (line: string) =>
   const lock = await readLock<DebianLock>(DEBIAN_LOCK);
   const { packages } = lock.bases[name];
   const key = sha256(JSON.stringify([RECIPE, packages])).slice(0, 16);
-  const folder = cacheFolder("bases", `${name}-${key}`);
+  const archive = cacheFolder("bases", `${name}-${key}.tar`);
   const reference = `localhost/cloister-${name}:${key}`;
-  if (existsSync(folder)) return { folder, reference };
+  if (existsSync(archive)) return { archive, reference };
   requireTools({ "dpkg-deb": "dpkg", tar: "tar" });
 
   say(`${name} base: ${packages.length} packages of Debian ${lock.suite}`);
@@ -45,20 +45,18 @@ export async function makeBase(name: "build" | "runtime", say: (line: string) =>
     const root = join(work, "root");
     await unpack(debs, root, say);
     const layerFile = join(work, "layer.tar");
-    writeLayer(root, layerFile);
+    writeTar(root, layerFile);
     const layerSha256 = await sha256OfFile(layerFile);
     const layerBytes = (await stat(layerFile)).size;
     const layout = join(work, "layout");
     const digest = await writeOciLayout(layout, { layerFile, layerSha256, layerBytes, reference });
-    // Another build may have been faster; both made the same bytes.
-    await rename(layout, folder).catch((error: unknown) => {
-      if (!existsSync(folder)) throw error;
-    });
+    writeTar(layout, join(work, "base.tar"));
+    await rename(join(work, "base.tar"), archive);
     say(`${name} base: ${(layerBytes / 1e6).toFixed(0)} MB, ${digest}`);
   } finally {
     await rm(work, { recursive: true, force: true });
   }
-  return { folder, reference };
+  return { archive, reference };
 }
 
 async function unpack(debs: readonly string[], root: string, say: (line: string) => void): Promise<void> {
@@ -79,7 +77,7 @@ async function unpack(debs: readonly string[], root: string, say: (line: string)
 }
 
 /** Names sorted bytewise, no owner, no time: the same tar from any machine, user, locale and umask. */
-function writeLayer(root: string, file: string): void {
+function writeTar(root: string, file: string): void {
   const flags = ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "--format=gnu"];
   execFileSync("tar", [...flags, "-cf", file, "-C", root, "."], { env: { ...process.env, LC_ALL: "C" } });
 }

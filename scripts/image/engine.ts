@@ -47,16 +47,13 @@ export class Engine {
   }
 
   /** Makes a base known to the engine. @returns What FROM can name: an id that is a hash of its content. */
-  async load({ folder, reference }: Base): Promise<string> {
+  async load({ archive, reference }: Base): Promise<string> {
     if (this.name === "docker") {
-      // docker reads a layout from a tar file only.
-      const archive = `${folder}.tar`;
-      await this.#run("tar", ["-cf", archive, "-C", folder, "."], () => {});
-      await this.#run("docker", ["load", "--input", archive], () => {}).finally(() => rm(archive, { force: true }));
+      await this.#run("docker", ["load", "--input", archive], () => {});
       return reference;
     }
     const lines: string[] = [];
-    await this.#run(this.name, ["pull", "--quiet", `oci:${folder}:${reference}`], (line) => lines.push(line));
+    await this.#run(this.name, ["pull", "--quiet", `oci-archive:${archive}`], (line) => lines.push(line));
     const id = lines.at(-1)?.trim() ?? "";
     if (!/^[0-9a-f]{64}$/.test(id)) throw new Error(`${this.name} pull gives no image id but: ${id}`);
     return id;

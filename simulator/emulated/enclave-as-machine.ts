@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pcr3OfRoleArn, pcr4OfInstanceId } from "../../attestation/index.ts";
+import type { Measurements } from "../../eif/index.ts";
 import { decodeHex } from "../../protocol/index.ts";
 import type { ProcessEvent } from "../child-process.ts";
 import type { EnclaveSite, EnclaveSource, PreparedEnclave, RunningEnclave } from "../enclave-source.ts";
@@ -65,15 +66,12 @@ export function enclaveMachine(options: MachineEnclaveOptions): EnclaveSource {
 
 /** PCR3 and PCR4 come from the machine, the others from the image. */
 async function registersOf(
-  measurements: Readonly<Record<string, string | undefined>>,
+  { PCR0, PCR1, PCR2, PCR8 }: Measurements,
   { roleArn, instanceId }: { readonly roleArn: string; readonly instanceId: string },
 ): Promise<Map<number, Uint8Array>> {
-  const pcrs = new Map<number, Uint8Array>();
-  for (const index of [0, 1, 2, 8]) {
-    const value = measurements[`PCR${index}`];
-    if (value !== undefined) pcrs.set(index, decodeHex(value));
-  }
-  return pcrs.set(3, await pcr3OfRoleArn(roleArn)).set(4, await pcr4OfInstanceId(instanceId));
+  const pcrs = new Map([PCR0, PCR1, PCR2].map((value, index) => [index, decodeHex(value)]));
+  pcrs.set(3, await pcr3OfRoleArn(roleArn)).set(4, await pcr4OfInstanceId(instanceId));
+  return PCR8 === undefined ? pcrs : pcrs.set(8, decodeHex(PCR8));
 }
 
 function runningMachine(machine: Machine, report: BootReport): RunningEnclave {
