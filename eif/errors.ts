@@ -17,6 +17,7 @@ export type EifErrorCode =
   | "SECTION_COUNT_MISMATCH"
   | "TABLE_OFFSET_MISMATCH"
   | "TABLE_SIZE_MISMATCH"
+  | "STALE_SIGNATURE_SIZE"
   // Which sections there are, and in which order.
   | "NO_KERNEL"
   | "TWO_KERNELS"
@@ -27,7 +28,6 @@ export type EifErrorCode =
   | "NO_METADATA"
   | "TWO_METADATA"
   | "TWO_SIGNATURES"
-  | "SECTION_NOT_IN_VERSION"
   // What is in them.
   | "CRC_MISMATCH"
   | "CMDLINE_TOO_LARGE"
@@ -38,7 +38,14 @@ export type EifErrorCode =
   | "SIGNATURE_MALFORMED"
   // The certificate and what it signed.
   | "CERTIFICATE_MALFORMED"
+  | "PRIVATE_KEY_UNREADABLE"
   | "CERTIFICATE_KEY_MISMATCH"
+  | "CERTIFICATE_KEY_NOT_EC"
+  | "CERTIFICATE_NOT_YET_VALID"
+  | "CERTIFICATE_EXPIRED"
+  | "NOT_SIGNED"
+  | "SIGNATURE_INVALID"
+  | "SIGNED_PCR0_MISMATCH"
   // Writing.
   | "INVALID_PARTS"
   | "SOURCE_CHANGED"

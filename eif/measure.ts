@@ -25,6 +25,14 @@ export function pcrOfBytes(bytes: Uint8Array): Uint8Array {
   return pcrOfDigest(createHash("sha384").update(bytes).digest());
 }
 
+type Measured = "kernel" | "cmdline" | "ramdisk";
+
+export interface Pcrs {
+  readonly pcr0: Uint8Array;
+  readonly pcr1: Uint8Array;
+  readonly pcr2: Uint8Array;
+}
+
 /**
  * Takes the data of kernel, command line and ramdisks in the order of the file. PCR1 begins as PCR0 does and is split off
  * by copying the state, so what both cover is hashed once; only the ramdisks after the first are hashed twice, since
@@ -33,24 +41,27 @@ export function pcrOfBytes(bytes: Uint8Array): Uint8Array {
 export class Measurer {
   readonly #image: Hash = createHash("sha384");
   readonly #application: Hash = createHash("sha384");
+  /** Null while it is the same as the image's. */
   #boot: Hash | null = null;
   #ramdisks = 0;
+  #isApplication = false;
 
   /** Before the data of each section that is measured. */
-  begin(type: "kernel" | "cmdline" | "ramdisk"): void {
-    if (type === "ramdisk") {
-      this.#ramdisks += 1;
-      if (this.#ramdisks === 2) this.#boot = this.#image.copy();
-    }
+  begin(type: Measured): void {
+    if (type === "ramdisk") this.#ramdisks += 1;
+    this.#isApplication = type === "ramdisk" && this.#ramdisks > 1;
+    if (this.#isApplication) this.#boot ??= this.#image.copy();
   }
 
   update(chunk: Uint8Array): void {
     this.#image.update(chunk);
-    if (this.#ramdisks > 1) this.#application.update(chunk);
+    if (this.#isApplication) this.#application.update(chunk);
+    // Kernel or command line after the second ramdisk: AWS's writer does not do that, its reader takes it.
+    else this.#boot?.update(chunk);
   }
 
   /** Ends the measurement; there is no more after it. */
-  finish(): { readonly pcr0: Uint8Array; readonly pcr1: Uint8Array; readonly pcr2: Uint8Array } {
+  finish(): Pcrs {
     const boot = this.#boot ?? this.#image.copy();
     return {
       pcr0: pcrOfDigest(this.#image.digest()),
@@ -60,10 +71,7 @@ export class Measurer {
   }
 }
 
-export function measurementsOf(
-  { pcr0, pcr1, pcr2 }: ReturnType<Measurer["finish"]>,
-  pcr8: Uint8Array | null,
-): Measurements {
+export function measurementsOf({ pcr0, pcr1, pcr2 }: Pcrs, pcr8: Uint8Array | null): Measurements {
   return {
     HashAlgorithm: HASH_ALGORITHM,
     PCR0: hexOf(pcr0),

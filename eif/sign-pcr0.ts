@@ -51,7 +51,7 @@ export function firstCertificate(pem: string): X509Certificate {
   }
 }
 
-/** A key of another curve than the algorithm's never verifies. */
+/** A key on another curve than the algorithm's never verifies. */
 export function isSignedBy(
   certificate: X509Certificate,
   algorithm: EifSigner["algorithm"],

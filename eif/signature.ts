@@ -2,7 +2,8 @@
 import { CborReader, CborWriter } from "./cbor.ts";
 import { EifError } from "./errors.ts";
 import { PCR_BYTES } from "./measure.ts";
-import type { EifSignatureAlgorithm } from "./signer.ts";
+
+export type EifSignatureAlgorithm = "ES256" | "ES384" | "ES512";
 
 /** AWS's writer and QEMU both stop there. */
 export const MAX_SIGNATURE_BYTES = 32_768;
