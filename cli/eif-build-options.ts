@@ -68,7 +68,9 @@ export async function readBuildOptions(
 ): Promise<BuildEifOptions> {
   const blobs = values["nitro-cli-blobs"];
   if (values["docker-semantics"] && blobs === undefined) {
-    throw new UsageError("--docker-semantics is for --nitro-cli-blobs: without it, the image's /init decides what runs");
+    throw new UsageError(
+      "--docker-semantics is for --nitro-cli-blobs: without it, the image's /init decides what runs",
+    );
   }
   if (blobs !== undefined && values.compress === "zstd") {
     throw new UsageError("--compress zstd cannot go with --nitro-cli-blobs: AWS's kernel 4.14 does not unpack zstd");
@@ -158,7 +160,8 @@ async function readConfiguration(values: BuildValues, io: CommandIo): Promise<Bu
 /** Certificates and nothing else: a private key that came along would be in the image for all to read. */
 function checkTlsRoots(bytes: Uint8Array): void {
   const text = Buffer.from(bytes).toString("latin1");
-  if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text)) throw new UsageError("--tls-roots: there is a private key in it");
+  if (/-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(text))
+    throw new UsageError("--tls-roots: there is a private key in it");
   const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
   if (blocks.length === 0) throw new UsageError("--tls-roots: there is no certificate in it");
   for (const block of blocks) {

@@ -4,10 +4,7 @@ import { join, relative } from "node:path";
 import { encodeHex } from "../protocol/index.ts";
 import type { Simulator } from "../simulator/index.ts";
 
-type Introduced = Pick<
-  Simulator,
-  "url" | "deployment" | "expected" | "attestationRootPem" | "issuer" | "startedInMs"
->;
+type Introduced = Pick<Simulator, "url" | "deployment" | "expected" | "attestationRootPem" | "issuer" | "startedInMs">;
 
 /** @throws Error for what is no port. */
 export function parsePort(text: string): number {

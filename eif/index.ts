@@ -3,6 +3,8 @@ export { EifError, type EifErrorCode } from "./errors.ts";
 export type { Architecture, SectionType } from "./format.ts";
 export type { Measurements } from "./measure.ts";
 export type { EifMetadata, JsonValue } from "./metadata.ts";
+export { ramdiskOfFiles } from "./ramdisk/extra-files.ts";
+export { MANIFEST_NAME, TLS_ROOTS_NAME } from "./ramdisk/layout.ts";
 export { type InspectedEif, inspectEif, type ReadOptions, readEif } from "./read-eif.ts";
 export { signEif } from "./sign-eif.ts";
 export type { EifSignatureAlgorithm } from "./signature.ts";

@@ -1,12 +1,13 @@
 /** The image that boots: the given one's kernel, command line and ramdisks to the byte, and one ramdisk more. */
 import {
   type ByteSource,
-  bytesSource,
-  cpioSource,
   EifError,
   type InspectedEif,
+  MANIFEST_NAME,
   type Measurements,
+  ramdiskOfFiles,
   readEif,
+  TLS_ROOTS_NAME,
   writeEif,
 } from "../../eif/index.ts";
 import { SimulatorError } from "../errors.ts";
@@ -22,8 +23,8 @@ export type ExtraFiles = Readonly<Record<string, Uint8Array>>;
 /** What `--manifest` and `--tls-roots` of `cloister eif build` would add. */
 export function configurationFiles(site: { readonly manifest: Uint8Array; readonly tlsRootPem: string }): ExtraFiles {
   return {
-    "etc/cloister/cloister.yaml": site.manifest,
-    "etc/cloister/tls-roots.pem": Buffer.from(site.tlsRootPem),
+    [MANIFEST_NAME]: site.manifest,
+    [TLS_ROOTS_NAME]: Buffer.from(site.tlsRootPem),
   };
 }
 
@@ -49,27 +50,9 @@ export async function extendImage(from: string, to: string, files: ExtraFiles): 
     kernel,
     cmdline: eif.cmdline,
     metadata: eif.metadata,
-    ramdisks: [...sources("ramdisk"), ramdiskOf(files)],
+    ramdisks: [...sources("ramdisk"), ramdiskOfFiles(files)],
   });
   return { path: to, measurements };
-}
-
-/** Not compressed: it is small, and a boot does not have to unpack it twice. */
-function ramdiskOf(files: ExtraFiles): ByteSource {
-  const folders = new Set<string>();
-  for (const path of Object.keys(files)) {
-    for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) folders.add(path.slice(0, at));
-  }
-  const owned = { uid: 0, gid: 0 };
-  return cpioSource(
-    [
-      ...[...folders].map((path) => [path, { kind: "directory", mode: 0o755, children: new Map(), ...owned }] as const),
-      ...Object.entries(files).map(
-        ([path, bytes]) => [path, { kind: "file", mode: 0o644, content: bytesSource(bytes), ...owned }] as const,
-      ),
-    ].sort(([a], [b]) => (a < b ? -1 : 1)),
-    0,
-  );
 }
 
 async function open(path: string): Promise<

@@ -51,7 +51,18 @@ export function enclaveMachine(options: MachineEnclaveOptions): EnclaveSource {
           const report = new BootReport();
           onBoot?.(report);
           const machine = await Machine.start({
-            ...{ emulator, eif: image.path, memoryMiB, moduleId, instanceId, roleArn, chainFile, vsockPath, runFolder, log },
+            ...{
+              emulator,
+              eif: image.path,
+              memoryMiB,
+              moduleId,
+              instanceId,
+              roleArn,
+              chainFile,
+              vsockPath,
+              runFolder,
+              log,
+            },
             onConsole(line) {
               report.take(line);
               onConsole?.(line);
@@ -69,7 +80,9 @@ async function registersOf(
   { PCR0, PCR1, PCR2, PCR8 }: Measurements,
   { roleArn, instanceId }: { readonly roleArn: string; readonly instanceId: string },
 ): Promise<Map<number, Uint8Array>> {
-  const pcrs = new Map([PCR0, PCR1, PCR2].map((value, index) => [index, decodeHex(value)]));
+  const pcrs = new Map<number, Uint8Array>(
+    [PCR0, PCR1, PCR2].map((value, index) => [index, decodeHex(value)] as const),
+  );
   pcrs.set(3, await pcr3OfRoleArn(roleArn)).set(4, await pcr4OfInstanceId(instanceId));
   return PCR8 === undefined ? pcrs : pcrs.set(8, decodeHex(PCR8));
 }
