@@ -2,6 +2,7 @@
 import {
   type ByteSource,
   EifError,
+  type EifSigner,
   type InspectedEif,
   MANIFEST_NAME,
   type Measurements,
@@ -39,7 +40,11 @@ export async function measuredImage(path: string): Promise<MeasuredImage> {
  *
  * @throws {@link SimulatorError} `IMAGE_UNUSABLE`
  */
-export async function extendImage(from: string, to: string, files: ExtraFiles): Promise<MeasuredImage> {
+export async function extendImage(
+  from: string,
+  to: string,
+  { files, signer }: { readonly files: ExtraFiles; readonly signer?: EifSigner },
+): Promise<MeasuredImage> {
   const eif = await open(from);
   const sources = (type: string): ByteSource[] =>
     eif.sections.filter((section) => section.type === type).map((section) => eif.source(section));
@@ -51,6 +56,7 @@ export async function extendImage(from: string, to: string, files: ExtraFiles): 
     cmdline: eif.cmdline,
     metadata: eif.metadata,
     ramdisks: [...sources("ramdisk"), ramdiskOfFiles(files)],
+    ...(signer === undefined ? {} : { signer }),
   });
   return { path: to, measurements };
 }

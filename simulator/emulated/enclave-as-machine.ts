@@ -2,12 +2,18 @@
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pcr3OfRoleArn, pcr4OfInstanceId } from "../../attestation/index.ts";
-import type { Measurements } from "../../eif/index.ts";
+import type { EifSigner, Measurements } from "../../eif/index.ts";
 import { decodeHex } from "../../protocol/index.ts";
 import type { ProcessEvent } from "../child-process.ts";
 import type { EnclaveSite, EnclaveSource, PreparedEnclave, RunningEnclave } from "../enclave-source.ts";
 import { BootReport } from "./boot-report.ts";
-import { configurationFiles, extendImage, measuredImage } from "./configured-image.ts";
+import {
+  configurationFiles,
+  type ExtraFiles,
+  extendImage,
+  type MeasuredImage,
+  measuredImage,
+} from "./configured-image.ts";
 import { findEmulator } from "./emulator.ts";
 import { serveHeartbeat } from "./heartbeat.ts";
 import { Machine } from "./machine.ts";
@@ -26,30 +32,35 @@ export interface MachineEnclaveOptions {
   readonly onConsole?: (line: string) => void;
   /** The heartbeat of a boot was answered. */
   readonly onHeartbeat?: () => void;
-  /** Takes each boot's report as it begins. */
-  readonly onBoot?: (report: BootReport) => void;
+  /** More files over the image's own, beside the configuration. */
+  readonly extraFiles?: ExtraFiles;
+  /** Signs the image that boots, which gives it a PCR8. */
+  readonly signer?: EifSigner;
+  /** Takes the image that will boot. */
+  readonly onImage?: (image: MeasuredImage) => void;
+  /** Takes each boot's report as it begins, and the socket to the guest. */
+  readonly onBoot?: (report: BootReport, vsockPath: string) => void;
 }
 
 export function enclaveMachine(options: MachineEnclaveOptions): EnclaveSource {
-  const { asIs = false, signsDocuments = true, memoryMiB, onConsole, onHeartbeat, onBoot } = options;
+  const { signsDocuments = true, memoryMiB, onConsole, onHeartbeat, onBoot } = options;
   return {
     async prepare(site: EnclaveSite): Promise<PreparedEnclave> {
       const { runFolder, nsmPki, moduleId, instanceId, roleArn, log, cleanup } = site;
       const emulator = findEmulator();
-      const image = asIs
-        ? await measuredImage(options.eif)
-        : await extendImage(options.eif, join(runFolder, "image.eif"), configurationFiles(site));
+      const image = await imageFor(options, site);
+      options.onImage?.(image);
       const chainFile = signsDocuments ? join(runFolder, "nsm-chain.pem") : null;
       if (chainFile !== null) cleanup.defer(await keepChainFile(chainFile, nsmPki, moduleId));
       let heartbeat: { close(): Promise<void> } | undefined;
       cleanup.defer(() => heartbeat?.close());
       return {
         pcrs: await registersOf(image.measurements, { roleArn, instanceId }),
-        hasOwnManifest: asIs,
+        hasOwnManifest: options.asIs === true,
         async boot(vsockPath) {
           heartbeat ??= await serveHeartbeat(vsockPath, () => onHeartbeat?.());
           const report = new BootReport();
-          onBoot?.(report);
+          onBoot?.(report, vsockPath);
           const machine = await Machine.start({
             ...{
               emulator,
@@ -73,6 +84,13 @@ export function enclaveMachine(options: MachineEnclaveOptions): EnclaveSource {
       };
     },
   };
+}
+
+async function imageFor(options: MachineEnclaveOptions, site: EnclaveSite): Promise<MeasuredImage> {
+  const { eif, asIs = false, extraFiles = {}, signer } = options;
+  if (asIs) return measuredImage(eif);
+  const files = { ...configurationFiles(site), ...extraFiles };
+  return extendImage(eif, join(site.runFolder, "image.eif"), { files, ...(signer === undefined ? {} : { signer }) });
 }
 
 /** PCR3 and PCR4 come from the machine, the others from the image. */

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { SimulatorError } from "../errors.ts";
 import { type Simulator, type SimulatorOptions, startAround } from "../start-simulator.ts";
 import type { BootReport } from "./boot-report.ts";
+import type { MeasuredImage } from "./configured-image.ts";
 import { enclaveMachine, type MachineEnclaveOptions } from "./enclave-as-machine.ts";
 
 export const DEFAULT_EIF = "dist/cloister.eif";
@@ -13,8 +14,12 @@ export type EmulationOptions = SimulatorOptions & Partial<MachineEnclaveOptions>
 
 /** A simulator whose clock is the machine's: QEMU's NSM has no other. */
 export interface Emulation extends Omit<Simulator, "advanceClock"> {
+  /** The file that boots, and what was predicted for it. */
+  readonly image: MeasuredImage;
   /** Of the boot that runs now. */
   readonly bootReport: BootReport;
+  /** The socket to the guest, in the form of `vsock/unix-socket.ts`. */
+  readonly vsockPath: string;
 }
 
 /**
@@ -27,15 +32,23 @@ export interface Emulation extends Omit<Simulator, "advanceClock"> {
 export async function startEmulation(options: EmulationOptions = {}): Promise<Emulation> {
   const { eif = DEFAULT_EIF, memoryMiB = DEFAULT_MEMORY_MIB } = options;
   if (!existsSync(eif)) throw new SimulatorError("IMAGE_UNUSABLE", `there is no ${eif}: "make eif" makes one`);
-  let report: BootReport | undefined;
+  const seen: Partial<Pick<Emulation, "image" | "bootReport" | "vsockPath">> & object = {};
   const source = enclaveMachine({
     ...options,
     ...{ eif, memoryMiB },
-    onBoot(begun) {
-      report = begun;
-      options.onBoot?.(begun);
+    onImage(image) {
+      Object.assign(seen, { image });
+      options.onImage?.(image);
+    },
+    onBoot(bootReport, vsockPath) {
+      Object.assign(seen, { bootReport, vsockPath });
+      options.onBoot?.(bootReport, vsockPath);
     },
   });
   const simulator = await startAround(source, options);
-  return Object.defineProperty(simulator as Simulator & Emulation, "bootReport", { get: () => report });
+  return Object.defineProperties(simulator as Simulator & Emulation, {
+    image: { get: () => seen.image },
+    bootReport: { get: () => seen.bootReport },
+    vsockPath: { get: () => seen.vsockPath },
+  });
 }
