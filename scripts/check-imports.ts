@@ -47,14 +47,26 @@ const ZONES: Readonly<Record<string, Zone>> = {
     node: true,
   },
   client: { folders: ["attestation", "protocol"], packages: [], node: false },
+  eif: { folders: ["attestation"], packages: [], node: true },
   simulator: {
     folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client"],
     packages: ["cborg", "jose", "yaml"],
     node: true,
   },
   cli: {
-    folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client", "simulator"],
-    packages: [],
+    folders: [
+      "attestation",
+      "protocol",
+      "kms-policy",
+      "vsock",
+      "enclave",
+      "parent-proxy",
+      "client",
+      "eif",
+      "simulator",
+    ],
+    // To sign images: `eif/` itself knows no AWS.
+    packages: ["@aws-sdk/client-kms"],
     node: true,
   },
   test: { folders: ANY, packages: ANY, node: true },

@@ -1,0 +1,15 @@
+export { type BuildEifOptions, type BuildStep, type BuiltEif, buildEif } from "./build-eif.ts";
+export { BuildError, type BuildErrorCode } from "./build-errors.ts";
+export { type ByteSource, bytesSource, fileSource } from "./byte-source.ts";
+export { EifError, type EifErrorCode } from "./errors.ts";
+export type { Architecture, SectionType } from "./format.ts";
+export { ImageError, type ImageErrorCode } from "./image/errors.ts";
+export type { Measurements } from "./measure.ts";
+export type { EifMetadata, JsonValue } from "./metadata.ts";
+export { type InspectedEif, inspectEif, type ReadOptions, readEif } from "./read-eif.ts";
+export { signEif } from "./sign-eif.ts";
+export type { EifSignatureAlgorithm } from "./signature.ts";
+export { algorithmOfCertificate, createKeyFileSigner, type EifSigner } from "./signer.ts";
+export { type VerifiedSignature, verifyEifSignature } from "./verify-signature.ts";
+export type { EifSection } from "./walk.ts";
+export { type EifParts, writeEif } from "./write-eif.ts";
