@@ -11,12 +11,7 @@ import {
   type JsonValue,
 } from "../eif/index.ts";
 import { parseManifest } from "../enclave/index.ts";
-import { type CommandIo, UsageError } from "./command-io.ts";
-
-export interface BuildRequest {
-  readonly options: BuildEifOptions;
-  readonly verboseSizes: boolean;
-}
+import { UsageError } from "./command-io.ts";
 
 const OPTIONS = {
   image: { type: "string" },
@@ -47,6 +42,8 @@ export const DEFAULT_CMDLINE = "reboot=t panic=30 pci=off console=ttyS0 quiet ra
 
 /** As nitro-cli: what `--metadata` may name. */
 const MAX_METADATA_BYTES = 4096;
+/** Four times all of Mozilla's roots. */
+const MAX_FILE_BYTES = 1024 * 1024;
 /** newc has 32 bits for a time. */
 const MAX_EPOCH_SECONDS = 0xffff_ffff;
 
@@ -60,12 +57,14 @@ export function parseBuildArgs(args: readonly string[]) {
   }
 }
 
+export interface BuildWorld {
+  readonly environment: NodeJS.ProcessEnv;
+  readonly toolVersion: string;
+  nowMs(): number;
+}
+
 /** @throws {@link UsageError}; `StartError` `MANIFEST_INVALID`; `EifError` for files that cannot be read. */
-export async function readBuildOptions(
-  values: BuildValues,
-  io: CommandIo,
-  world: { readonly environment: NodeJS.ProcessEnv; readonly toolVersion: string },
-): Promise<BuildEifOptions> {
+export async function readBuildOptions(values: BuildValues, world: BuildWorld): Promise<BuildEifOptions> {
   const blobs = values["nitro-cli-blobs"];
   if (values["docker-semantics"] && blobs === undefined) {
     throw new UsageError(
@@ -76,16 +75,16 @@ export async function readBuildOptions(
     throw new UsageError("--compress zstd cannot go with --nitro-cli-blobs: AWS's kernel 4.14 does not unpack zstd");
   }
   const architecture = readArchitecture(values.architecture);
-  const signer = await readSigner(values, io);
-  const customMetadata = await readMetadata(values.metadata, io);
+  const signer = await readSigner(values, world.nowMs());
+  const customMetadata = await readMetadata(values.metadata);
   return {
     source: readSource(values),
     out: required(values.out, "--out"),
     kernel: await fileSource(kernelPath(values, architecture)),
-    cmdline: await readCmdline(values, io),
+    cmdline: await readCmdline(values),
     epochSeconds: readEpoch(values["source-date-epoch"] ?? world.environment["SOURCE_DATE_EPOCH"]),
     compression: readCompression(values.compress ?? (blobs === undefined ? "zstd" : "none")),
-    configuration: await readConfiguration(values, io),
+    configuration: await readConfiguration(values),
     toolVersion: world.toolVersion,
     ...(architecture === undefined ? {} : { architecture }),
     ...(values.name === undefined ? {} : { name: values.name }),
@@ -140,19 +139,19 @@ function kernelPath(values: BuildValues, architecture: Architecture | undefined)
   return join(blobs, architecture === "aarch64" ? "Image" : "bzImage");
 }
 
-async function readCmdline(values: BuildValues, io: CommandIo): Promise<string> {
+async function readCmdline(values: BuildValues): Promise<string> {
   const blobs = values["nitro-cli-blobs"];
   const given = values.cmdline ?? (blobs === undefined ? DEFAULT_CMDLINE : `@${join(blobs, "cmdline")}`);
   if (!given.startsWith("@")) return given;
   // As nitro-cli trims it: the newline at a file's end would change PCR0 and PCR1.
-  return (await readText(given.slice(1), io)).trim();
+  return (await readText(given.slice(1))).trim();
 }
 
-async function readConfiguration(values: BuildValues, io: CommandIo): Promise<BuildEifOptions["configuration"]> {
-  const manifest = values.manifest === undefined ? undefined : await readBytes(values.manifest, io);
+async function readConfiguration(values: BuildValues): Promise<BuildEifOptions["configuration"]> {
+  const manifest = values.manifest === undefined ? undefined : await readBytes(values.manifest);
   // An enclave with a manifest that it refuses would be found out only once it has been launched.
   if (manifest !== undefined) parseManifest(manifest);
-  const tlsRoots = values["tls-roots"] === undefined ? undefined : await readBytes(values["tls-roots"], io);
+  const tlsRoots = values["tls-roots"] === undefined ? undefined : await readBytes(values["tls-roots"]);
   if (tlsRoots !== undefined) checkTlsRoots(tlsRoots);
   return { ...(manifest === undefined ? {} : { manifest }), ...(tlsRoots === undefined ? {} : { tlsRoots }) };
 }
@@ -173,19 +172,19 @@ function checkTlsRoots(bytes: Uint8Array): void {
   }
 }
 
-async function readSigner(values: BuildValues, io: CommandIo): Promise<EifSigner | undefined> {
+async function readSigner(values: BuildValues, nowMs: number): Promise<EifSigner | undefined> {
   const certificate = values["signing-certificate"];
   const key = values["private-key"];
   if (certificate === undefined && key === undefined) return undefined;
   if (certificate === undefined || key === undefined) {
     throw new UsageError("--signing-certificate and --private-key go together");
   }
-  return createKeyFileSigner(await readText(certificate, io), await readText(key, io), io.nowMs());
+  return createKeyFileSigner(await readText(certificate), await readText(key), nowMs);
 }
 
-async function readMetadata(path: string | undefined, io: CommandIo): Promise<BuildEifOptions["customMetadata"]> {
+async function readMetadata(path: string | undefined): Promise<BuildEifOptions["customMetadata"]> {
   if (path === undefined) return undefined;
-  const bytes = await readBytes(path, io);
+  const bytes = await readBytes(path);
   if (bytes.length > MAX_METADATA_BYTES) throw new UsageError(`--metadata: over ${MAX_METADATA_BYTES} bytes`);
   let value: JsonValue;
   try {
@@ -199,14 +198,14 @@ async function readMetadata(path: string | undefined, io: CommandIo): Promise<Bu
   return value as { readonly [key: string]: JsonValue };
 }
 
-async function readText(path: string, io: CommandIo): Promise<string> {
-  return Buffer.from(await readBytes(path, io)).toString("utf8");
+async function readText(path: string): Promise<string> {
+  return Buffer.from(await readBytes(path)).toString("utf8");
 }
 
-async function readBytes(path: string, io: CommandIo): Promise<Uint8Array> {
-  try {
-    return await io.read(path);
-  } catch (cause) {
-    throw new UsageError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
-  }
+async function readBytes(path: string): Promise<Uint8Array> {
+  const source = await fileSource(path);
+  if (source.sizeBytes > MAX_FILE_BYTES) throw new UsageError(`${path} has more than ${MAX_FILE_BYTES} bytes`);
+  const pieces: Buffer[] = [];
+  for await (const chunk of source.chunks()) pieces.push(Buffer.from(chunk));
+  return Buffer.concat(pieces);
 }

@@ -1,6 +1,9 @@
+export { type BuildEifOptions, type BuildStep, type BuiltEif, buildEif } from "./build-eif.ts";
+export { BuildError, type BuildErrorCode } from "./build-errors.ts";
 export { type ByteSource, bytesSource, fileSource } from "./byte-source.ts";
 export { EifError, type EifErrorCode } from "./errors.ts";
 export type { Architecture, SectionType } from "./format.ts";
+export { ImageError, type ImageErrorCode } from "./image/errors.ts";
 export type { Measurements } from "./measure.ts";
 export type { EifMetadata, JsonValue } from "./metadata.ts";
 export { ramdiskOfFiles } from "./ramdisk/extra-files.ts";

@@ -1,18 +1,18 @@
 /** Part of a file that stays where it is: a layer in an archive, a file in a layer. */
 import { constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import type { ByteSource } from "../byte-source.ts";
-import { fileRangeSource } from "../byte-source.ts";
+import { type ByteSource, openUnchanging, type UnchangingFile } from "../byte-source.ts";
 import { ImageError } from "./errors.ts";
 
 export interface FileRange {
-  readonly path: string;
+  /** Refuses to be read once it is another than the one whose digest was verified. */
+  readonly file: UnchangingFile;
   readonly from: number;
   readonly sizeBytes: number;
 }
 
-export function sourceOf({ path, from, sizeBytes }: FileRange): ByteSource {
-  return fileRangeSource(path, from, sizeBytes);
+export function sourceOf({ file, from, sizeBytes }: FileRange): ByteSource {
+  return file.range(from, sizeBytes);
 }
 
 /**
@@ -28,10 +28,14 @@ export async function wholeFile(path: string, { follow }: { readonly follow: boo
   try {
     const found = await readable(path, file.stat());
     if (!found.isFile()) throw new ImageError("UNREADABLE", `${path} is not a regular file`);
-    return { path, from: 0, sizeBytes: found.size };
   } finally {
     await file.close();
   }
+  return rangeOf(await openUnchanging(path));
+}
+
+export function rangeOf(file: UnchangingFile): FileRange {
+  return { file, from: 0, sizeBytes: file.sizeBytes };
 }
 
 /** @throws {@link ImageError} `IMAGE_TOO_LARGE` before anything is read. */
@@ -62,7 +66,7 @@ export class RangeReader {
   }
 
   static async open(range: FileRange): Promise<RangeReader> {
-    return new RangeReader(range, await readable(range.path, open(range.path)));
+    return new RangeReader(range, await readable(range.file.path, open(range.file.path)));
   }
 
   get sizeBytes(): number {

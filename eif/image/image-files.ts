@@ -51,9 +51,7 @@ async function archiveFiles(archive: FileRange, { folder, budget, signal }: Work
   const compression = await compressionOf(archive);
   let tar = archive;
   if (compression !== "none") {
-    const path = join(folder, "archive.tar");
-    const { sizeBytes } = await unpack(archive, compression, path, budget, signal);
-    tar = { path, from: 0, sizeBytes };
+    tar = (await unpack(archive, compression, join(folder, "archive.tar"), budget, signal)).range;
   }
   const entries = new Map<string, TarEntry>();
   for await (const entry of readTar(tar, budget)) {

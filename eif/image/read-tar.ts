@@ -205,7 +205,7 @@ class TarReader {
     const end = from + Math.ceil(sizeBytes / BLOCK_BYTES) * BLOCK_BYTES;
     if (end > this.#tar.sizeBytes) throw truncated();
     this.#at = end;
-    return { path: this.#range.path, from: this.#range.from + from, sizeBytes };
+    return { file: this.#range.file, from: this.#range.from + from, sizeBytes };
   }
 }
 

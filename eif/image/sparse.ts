@@ -162,7 +162,7 @@ export function expandedSource({ segments, sizeBytes }: SparseMap, data: FileRan
       let from = data.from;
       for (const segment of segments) {
         yield* zeros(segment.at - at);
-        yield* sourceOf({ path: data.path, from, sizeBytes: segment.sizeBytes }).chunks();
+        yield* sourceOf({ file: data.file, from, sizeBytes: segment.sizeBytes }).chunks();
         from += segment.sizeBytes;
         at = segment.at + segment.sizeBytes;
       }

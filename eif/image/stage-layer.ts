@@ -6,7 +6,7 @@ import { pipeline } from "node:stream/promises";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import type { Budget } from "./budget.ts";
 import { ImageError } from "./errors.ts";
-import { type FileRange, sourceOf } from "./file-range.ts";
+import { type FileRange, sourceOf, wholeFile } from "./file-range.ts";
 import { splitZstdFrames } from "./zstd-frames.ts";
 
 export type LayerCompression = "none" | "gzip" | "zstd";
@@ -37,10 +37,10 @@ export async function stageLayer(
     expectDigest(layer.diffId, digest, "a layer");
     return layer.range;
   }
-  const { stored, unpacked, sizeBytes } = await unpack(layer.range, compression, stagedPath, budget, signal);
+  const { stored, unpacked, range } = await unpack(layer.range, compression, stagedPath, budget, signal);
   expectDigest(layer.digest ?? stored, stored, "a layer as it is stored");
   expectDigest(layer.diffId, unpacked, "a layer when unpacked");
-  return { path: stagedPath, from: 0, sizeBytes };
+  return range;
 }
 
 /** By its first bytes: docker's archives have no media types, and the digests decide in the end. */
@@ -71,7 +71,7 @@ export function expectDigest(expected: string, got: string, what: string): void 
 interface Unpacked {
   readonly stored: string;
   readonly unpacked: string;
-  readonly sizeBytes: number;
+  readonly range: FileRange;
 }
 
 export async function unpack(
@@ -121,7 +121,7 @@ export async function unpack(
   return {
     stored: `sha256:${storedHash.digest("hex")}`,
     unpacked: `sha256:${unpackedHash.digest("hex")}`,
-    sizeBytes,
+    range: await wholeFile(toPath, { follow: false }),
   };
 }
 

@@ -65,7 +65,12 @@ async function unpack(debs: readonly string[], root: string, say: (line: string)
     await symlink(`usr/${path}`, join(root, path));
   }
   say("unpacking");
-  for (const deb of debs) execFileSync("dpkg-deb", ["--extract", deb, root]);
+  for (const deb of debs) {
+    const files = execFileSync("dpkg-deb", ["--fsys-tarfile", deb], { maxBuffer: 1 << 30 });
+    // Packages still ship files under /bin and /lib: they follow the link, and do not put a folder in its place.
+    const flags = ["--keep-directory-symlink", "--no-same-owner", "--same-permissions"];
+    execFileSync("tar", ["-x", ...flags, "-C", root], { input: files });
+  }
   for (const [link, target] of Object.entries(ALTERNATIVES)) {
     if (existsSync(join(root, "usr/bin", target))) await symlink(target, join(root, link));
   }

@@ -50,10 +50,20 @@ typedef struct socket_state {
   struct socket_state *next, *previous;
 } socket_state;
 
+#ifdef CLOISTER_TEST
+/* Over all threads: what is allocated and not freed. */
+static _Atomic int64_t live_sockets;
+#define COUNT_SOCKET(change) (live_sockets += (change))
+#else
+#define COUNT_SOCKET(change) ((void)0)
+#endif
+
 /* ------------------------------------------------------------------------------------------------ life of a socket */
 
 static void release(socket_state *socket) {
-  if (!socket->has_object && !socket->has_poll) free(socket);
+  if (socket->has_object || socket->has_poll) return;
+  free(socket);
+  COUNT_SOCKET(-1);
 }
 
 static void finish_exit(environment *owner) {
@@ -176,6 +186,7 @@ static napi_value adopt(environment *owner, int fd, napi_value *created) {
   if (socket->next != NULL) socket->next->previous = socket;
   owner->sockets = socket;
   owner->open_polls += 1;
+  COUNT_SOCKET(1);
   if (napi_create_object(env, &object) != napi_ok || napi_type_tag_object(env, object, &SOCKET_TAG) != napi_ok ||
       napi_wrap(env, object, socket, on_object_collected, NULL, &socket->object) != napi_ok) {
     close_socket(socket); /* freed when the poll is closed */
@@ -385,6 +396,11 @@ static napi_value connect_unix(napi_env env, napi_callback_info info) {
   if (!arguments(env, info, 1, &value, &owner) || !unix_address(env, value, &address)) return wrong_arguments(env);
   return connect_to(owner, (struct sockaddr *)&address, sizeof address, 0);
 }
+
+static napi_value count_live(napi_env env, napi_callback_info info) {
+  (void)info;
+  return number(env, live_sockets);
+}
 #endif
 
 /* ---------------------------------------------------------------------------------------------- read, write, shut, close */
@@ -472,7 +488,7 @@ NAPI_MODULE_INIT(/* env, exports */) {
       {"accept", accept_one},     {"watch", watch},           {"read", read_bytes},
       {"write", write_bytes},     {"shutdown", shut_down},    {"close", close_one},
 #ifdef CLOISTER_TEST
-      {"listenUnix", listen_unix}, {"connectUnix", connect_unix},
+      {"listenUnix", listen_unix}, {"connectUnix", connect_unix}, {"liveSockets", count_live},
 #endif
   };
   environment *owner = calloc(1, sizeof *owner);
