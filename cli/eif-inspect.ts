@@ -36,7 +36,10 @@ export async function inspectEifCommand(args: readonly string[], io: CommandIo):
     async ({ json }, [path = ""]) => {
       const eif = await inspectEif(path, progress(io, "reading"));
       const signatureRefusal = eif.signature === null ? null : refusalOfSignature(eif);
-      const problems = [...eif.problems, ...(signatureRefusal === null ? [] : [signatureRefusal])];
+      const problems = [...eif.problems];
+      if (signatureRefusal !== null && !problems.some(({ code }) => code === signatureRefusal.code)) {
+        problems.push(signatureRefusal);
+      }
       if (json) {
         io.out(`${printableJson(describeEif(eif))}\n`);
         for (const problem of [...problems.map(lineOf), ...(await notesOf(eif, io.nowMs()))]) {
