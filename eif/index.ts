@@ -1,3 +1,5 @@
+export { type BuildEifOptions, type BuildStep, type BuiltEif, buildEif } from "./build-eif.ts";
+export { BuildError, type BuildErrorCode } from "./build-errors.ts";
 export { type ByteSource, bytesSource, fileSource } from "./byte-source.ts";
 export { type DescribedCertificate, describeCertificate } from "./describe-certificate.ts";
 export { type DescribedEif, describeEif, refusalOfSignature, shadowingKeys } from "./describe-eif.ts";
@@ -5,6 +7,7 @@ export { type Difference, diffEifs, type EifDifference, type FileDifference, typ
 export { EifError, type EifErrorCode } from "./errors.ts";
 export { type Extracted, extractEif } from "./extract-eif.ts";
 export type { Architecture, SectionType } from "./format.ts";
+export { ImageError, type ImageErrorCode } from "./image/errors.ts";
 export type { Measurements } from "./measure.ts";
 export type { EifMetadata, JsonValue } from "./metadata.ts";
 export { compressionOf, type RamdiskCompression, type RamdiskLimits, ramdiskEntries } from "./ramdisk.ts";
