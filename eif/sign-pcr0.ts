@@ -26,7 +26,10 @@ export async function signPcr0(pcr0: Uint8Array, signer: EifSigner): Promise<Sig
   if (!isSignedBy(certificate, signer.algorithm, toBeSigned, signature)) {
     throw new EifError("CERTIFICATE_KEY_MISMATCH", "the signature does not verify under the certificate's key");
   }
-  const section = encodeSignatureSection(signer.certificatePem, encodeCoseSign1(pcr0, signer.algorithm, signature));
+  const section = encodeSignatureSection(
+    new TextEncoder().encode(signer.certificatePem),
+    encodeCoseSign1(pcr0, signer.algorithm, signature),
+  );
   if (section.length > MAX_SIGNATURE_BYTES) {
     throw new EifError(
       "SIGNATURE_TOO_LARGE",
@@ -45,7 +48,12 @@ export function firstCertificate(pem: string): X509Certificate {
   const [first] = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(pem) ?? [];
   if (first === undefined) throw new EifError("CERTIFICATE_MALFORMED", "there is no certificate in PEM");
   try {
-    return new X509Certificate(first);
+    const certificate = new X509Certificate(first);
+    // Read here, so that nobody after this meets a key or a date that OpenSSL cannot make sense of.
+    const { publicKey, validFromDate, validToDate } = certificate;
+    if (publicKey.type !== "public" || Number.isNaN(validFromDate.getTime() + validToDate.getTime()))
+      throw new Error("dates");
+    return certificate;
   } catch (cause) {
     throw new EifError("CERTIFICATE_MALFORMED", "the certificate cannot be read", { cause });
   }
