@@ -41,11 +41,20 @@ export type EifErrorCode =
   | "PRIVATE_KEY_UNREADABLE"
   | "CERTIFICATE_KEY_MISMATCH"
   | "CERTIFICATE_KEY_NOT_EC"
+  | "KMS_REFUSED"
   | "CERTIFICATE_NOT_YET_VALID"
   | "CERTIFICATE_EXPIRED"
   | "NOT_SIGNED"
   | "SIGNATURE_INVALID"
   | "SIGNED_PCR0_MISMATCH"
+  // What is in a ramdisk. The image itself may be in order: the kernel unpacks more than this does.
+  | "RAMDISK_COMPRESSION_UNSUPPORTED"
+  | "RAMDISK_CORRUPT"
+  | "RAMDISK_MALFORMED"
+  | "RAMDISK_TRUNCATED"
+  | "RAMDISK_TOO_LARGE"
+  // Taking it apart.
+  | "OUTPUT_NOT_EMPTY"
   // Writing.
   | "INVALID_PARTS"
   | "SOURCE_CHANGED"

@@ -22,6 +22,9 @@ export interface EifMetadata {
 /** AWS sets no limit. DockerInfo was 1.4 kB in a real image, and what the user adds is at most 4096 bytes. */
 export const MAX_METADATA_BYTES = 1024 * 1024;
 
+/** Where serde_json, which AWS's tool reads with, stops. */
+const MAX_DEPTH = 127;
+
 /** Without whitespace, keys in the order of AWS's types. */
 export function encodeMetadata(metadata: EifMetadata): Uint8Array {
   const { imageName, imageVersion, build, dockerInfo, customMetadata } = metadata;
@@ -64,11 +67,28 @@ export function decodeMetadata(bytes: Uint8Array): EifMetadata {
 }
 
 function parse(bytes: Uint8Array): JsonValue {
+  let text: string;
+  let value: JsonValue;
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)) as JsonValue;
+    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    value = JSON.parse(text) as JsonValue;
   } catch (cause) {
     throw new EifError("METADATA_NOT_JSON", "the metadata section is not JSON in UTF-8", { cause });
   }
+  if (depthOf(text) > MAX_DEPTH)
+    throw new EifError("METADATA_SHAPE", `the metadata is nested deeper than ${MAX_DEPTH}`);
+  return value;
+}
+
+/** Of arrays and objects, in text that is JSON. Whatever walks or writes the value may then recurse. */
+function depthOf(text: string): number {
+  let [depth, deepest] = [0, 0];
+  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"|[[\]{}]/g)) {
+    if (token === "[" || token === "{") depth += 1;
+    else if (token === "]" || token === "}") depth -= 1;
+    deepest = Math.max(deepest, depth);
+  }
+  return deepest;
 }
 
 type JsonObject = { readonly [key: string]: JsonValue };

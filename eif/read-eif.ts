@@ -1,6 +1,6 @@
 /** Reads an image from end to end, once: both walks, the CRC and the PCRs. Memory does not grow with the image. */
 import { crc32 } from "node:zlib";
-import { type ByteSource, openUnchanging, type UnchangingFile } from "./byte-source.ts";
+import { type ByteSource, bytesSource, openUnchanging, type UnchangingFile } from "./byte-source.ts";
 import { EifError } from "./errors.ts";
 import {
   type Architecture,
@@ -84,8 +84,17 @@ export async function readEif(path: string, options: ReadOptions = {}): Promise<
  * nothing to show.
  */
 export async function inspectEif(path: string, options: ReadOptions = {}): Promise<InspectedEif> {
-  const file = await openUnchanging(path);
-  const { sizeBytes } = file;
+  return inspectFile(await openUnchanging(path), options);
+}
+
+/** The same of an image that is in memory. */
+export async function inspectEifBytes(bytes: Uint8Array): Promise<InspectedEif> {
+  const range = (from = 0, size = bytes.length - from) => bytesSource(bytes.subarray(from, from + size));
+  return inspectFile({ path: "(memory)", sizeBytes: bytes.length, range }, {});
+}
+
+async function inspectFile(file: UnchangingFile, options: ReadOptions): Promise<InspectedEif> {
+  const { path, sizeBytes } = file;
   if (sizeBytes < HEADER_BYTES) {
     throw new EifError("EIF_TOO_SHORT", `${sizeBytes} bytes, the header alone has ${HEADER_BYTES}`);
   }

@@ -45,7 +45,12 @@ export function firstCertificate(pem: string): X509Certificate {
   const [first] = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/.exec(pem) ?? [];
   if (first === undefined) throw new EifError("CERTIFICATE_MALFORMED", "there is no certificate in PEM");
   try {
-    return new X509Certificate(first);
+    const certificate = new X509Certificate(first);
+    // Read here, so that nobody after this meets a key or a date that OpenSSL cannot make sense of.
+    const { publicKey, validFromDate, validToDate } = certificate;
+    if (publicKey.type !== "public" || Number.isNaN(validFromDate.getTime() + validToDate.getTime()))
+      throw new Error("dates");
+    return certificate;
   } catch (cause) {
     throw new EifError("CERTIFICATE_MALFORMED", "the certificate cannot be read", { cause });
   }
