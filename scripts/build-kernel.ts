@@ -18,6 +18,7 @@ import { requireTools } from "./image/tools.ts";
 
 const FOLDER = "eif/kernel";
 const FRAGMENT = "x86_64.config";
+const RECIPE = ["build.sh", "check-config.sh", "Dockerfile"];
 const { values } = parseArgs({
   options: { out: { type: "string", default: "dist/kernel" }, force: { type: "boolean", default: false } },
 });
@@ -39,9 +40,7 @@ try {
 async function buildKernel(): Promise<string> {
   const { source, snapshot } = await readLock<KernelLock>(KERNEL_LOCK);
   const base = await makeBase("build", say);
-  const inputs = await Promise.all(
-    [FRAGMENT, "build.sh", "Dockerfile"].map((name) => readFile(join(FOLDER, name), "utf8")),
-  );
+  const inputs = await Promise.all([FRAGMENT, ...RECIPE].map((name) => readFile(join(FOLDER, name), "utf8")));
   const key = sha256(JSON.stringify([source.sha256, base.reference, ...inputs])).slice(0, 16);
   const cached = cacheFolder("kernels", key);
   if (existsSync(cached) && !values.force) {
@@ -81,7 +80,7 @@ async function prepareContext(work: string, deb: string, name: string): Promise<
   execFileSync("dpkg-deb", ["--extract", deb, join(work, "deb")]);
   await rename(join(work, "deb/usr/src", `${name}.tar.xz`), join(context, "linux-source.tar.xz"));
   await copyFile(join(FOLDER, FRAGMENT), join(context, "fragment"));
-  for (const file of ["build.sh", "Dockerfile"]) await copyFile(join(FOLDER, file), join(context, file));
+  for (const file of RECIPE) await copyFile(join(FOLDER, file), join(context, file));
 }
 
 /** A line now and then in place of one for each of a thousand files; what is not a step of make is shown. */
