@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress bench-eif-build size fuzz flips hostile clean
 
 NPM := npm --loglevel=error
 
@@ -57,6 +57,9 @@ flips: install ## Flip every bit of every genuine attestation document, through 
 
 bench-egress: install ## Measure the egress relay beside socat
 	@$(NPM) run --silent bench-egress
+
+bench-eif-build: install ## Build EIFs of growing images in a small heap; prints times and peak memory
+	@$(NPM) run --silent bench-eif-build
 
 hostile: install ## Work through a parent that misbehaves at random: make hostile SEED=… N=…
 	@$(NPM) run --silent hostile -- --seed "$(SEED)" --requests "$(or $(N),1000)"
