@@ -36,6 +36,8 @@ export interface MachineEnclaveOptions {
   readonly extraFiles?: ExtraFiles;
   /** Signs the image that boots, which gives it a PCR8. */
   readonly signer?: EifSigner;
+  /** Boots the file that this makes of the measured one, in its place: what a parent might try. */
+  readonly bootInstead?: (image: MeasuredImage) => Promise<string>;
   /** Takes the image that will boot. */
   readonly onImage?: (image: MeasuredImage) => void;
   /** Takes each boot's report as it begins, and the socket to the guest. */
@@ -50,6 +52,7 @@ export function enclaveMachine(options: MachineEnclaveOptions): EnclaveSource {
       const emulator = findEmulator();
       const image = await imageFor(options, site);
       options.onImage?.(image);
+      const eif = (await options.bootInstead?.(image)) ?? image.path;
       const chainFile = signsDocuments ? join(runFolder, "nsm-chain.pem") : null;
       if (chainFile !== null) cleanup.defer(await keepChainFile(chainFile, nsmPki, moduleId));
       let heartbeat: { close(): Promise<void> } | undefined;
@@ -64,7 +67,7 @@ export function enclaveMachine(options: MachineEnclaveOptions): EnclaveSource {
           const machine = await Machine.start({
             ...{
               emulator,
-              eif: image.path,
+              eif,
               memoryMiB,
               moduleId,
               instanceId,

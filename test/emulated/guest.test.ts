@@ -45,7 +45,7 @@ describe.skipIf(cannotEmulate !== null)("inside the guest", { timeout: GUEST_TIM
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "cl-"));
-    await bundleEnclave(folder, { entry: "test/emulated/guest/probe.ts" });
+    await bundleEnclave(folder, { entry: "test/emulated/guest/probe.ts", alsoFrom: ["test"] });
     const tls = createTlsAuthority({ nowMs: Date.now, name: "TEST" });
     echo = await startEcho(tls.issueServer({ hosts: [ECHO_HOST] }));
     emulation = await startEmulation({
