@@ -21,7 +21,7 @@ export interface ChildOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** Takes each line of standard error. */
   readonly log: (line: string) => void;
-  /** Takes each line of standard output that is no event; nothing else is expected there unless given. */
+  /** Takes each line of standard output. Left out: they are events. */
   readonly onLine?: (line: string) => void;
 }
 
@@ -31,10 +31,10 @@ export class Child {
   readonly #exited: Promise<void>;
   readonly #events: ProcessEvent[] = [];
   readonly #waiters = new Set<() => void>();
-  readonly #onLine: (line: string) => void;
+  readonly #onLine: ((line: string) => void) | undefined;
   #lastLines: string[] = [];
 
-  constructor({ name, command: [program, ...args], env = process.env, log, onLine = () => {} }: ChildOptions) {
+  constructor({ name, command: [program, ...args], env = process.env, log, onLine }: ChildOptions) {
     this.#name = name;
     this.#onLine = onLine;
     // Its standard input is a pipe that nobody writes to: when this process dies, however it dies, the child sees it
@@ -115,14 +115,17 @@ export class Child {
   }
 
   #onOutput(line: string): void {
-    const event = eventIn(line);
-    if (event === undefined) {
+    if (this.#onLine !== undefined) {
       this.#keep(line);
       this.#onLine(line);
       return;
     }
-    this.#events.push(event);
-    this.#wake();
+    try {
+      this.#events.push(JSON.parse(line) as ProcessEvent);
+      this.#wake();
+    } catch {
+      // Not an event: nothing else is expected on this stream.
+    }
   }
 
   #keep(line: string): void {
@@ -141,15 +144,6 @@ export class Child {
     const waiters = [...this.#waiters];
     this.#waiters.clear();
     for (const resolve of waiters) resolve();
-  }
-}
-
-function eventIn(line: string): ProcessEvent | undefined {
-  if (!line.startsWith("{")) return undefined;
-  try {
-    return JSON.parse(line) as ProcessEvent;
-  } catch {
-    return undefined;
   }
 }
 
