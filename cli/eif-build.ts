@@ -21,8 +21,8 @@ Writes an enclave image. The same parts give the same bytes on any machine, as a
   --metadata FILE        a JSON object of yours for the metadata, at most 4096 bytes
   --source-date-epoch N  the time of all files and of the build (default: $SOURCE_DATE_EPOCH, or 0)
   --compress zstd|none   the ramdisks (default zstd)
-  --signing-certificate PEM --private-key PEM
-                         sign the image; PCR8 is then the certificate's
+  --signing-certificate PEM --private-key PEM|ARN
+                         sign the image, with a key in a file or in KMS; PCR8 is then the certificate's
   --nitro-cli-blobs DIR  AWS's kernel, cmdline, init and nsm.ko, and nitro-cli's layout
   --docker-semantics     with them: run ENTRYPOINT and CMD, and not, as nitro-cli does, CMD alone
   --out FILE             written as a whole or not at all

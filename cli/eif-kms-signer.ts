@@ -1,5 +1,5 @@
 /** Signs images with a key that stays in KMS: it sees the digest of what is signed, never the image. */
-import { createHash, createPublicKey } from "node:crypto";
+import { createHash, createPublicKey, type KeyObject } from "node:crypto";
 import { GetPublicKeyCommand, KMSClient, KMSServiceException, SignCommand } from "@aws-sdk/client-kms";
 import {
   algorithmOfCertificate,
@@ -40,8 +40,7 @@ export async function createKmsSigner(
   const { hash, kms, bytes } = ALGORITHMS[algorithm];
   const own = client ?? new KMSClient({ region });
   const { PublicKey } = await asked(() => own.send(new GetPublicKeyCommand({ KeyId: keyArn })));
-  const publicKey = createPublicKey({ key: Buffer.from(PublicKey ?? []), format: "der", type: "spki" });
-  if (!firstCertificate(certificatePem).publicKey.equals(publicKey)) {
+  if (!firstCertificate(certificatePem).publicKey.equals(readPublicKey(PublicKey ?? new Uint8Array()))) {
     throw new EifError("CERTIFICATE_KEY_MISMATCH", "the key in KMS is not the certificate's");
   }
   return {
@@ -54,6 +53,14 @@ export async function createKmsSigner(
       return rawSignature(Signature ?? new Uint8Array(), bytes);
     },
   };
+}
+
+function readPublicKey(spki: Uint8Array): KeyObject {
+  try {
+    return createPublicKey({ key: Buffer.from(spki), format: "der", type: "spki" });
+  } catch (cause) {
+    throw new EifError("KMS_REFUSED", "KMS: the public key cannot be read", { cause });
+  }
 }
 
 async function asked<T>(ask: () => Promise<T>): Promise<T> {

@@ -13,7 +13,7 @@ export type FileKind =
   | "block device"
   | "fifo"
   | "socket"
-  | "unknown";
+  | "file of no known kind";
 
 const KINDS: ReadonlyMap<number, FileKind> = new Map([
   [FILE_TYPE.FILE, "file"],
@@ -26,7 +26,7 @@ const KINDS: ReadonlyMap<number, FileKind> = new Map([
 ]);
 
 export function kindOf(mode: number): FileKind {
-  return KINDS.get(mode & FILE_TYPE.MASK) ?? "unknown";
+  return KINDS.get(mode & FILE_TYPE.MASK) ?? "file of no known kind";
 }
 
 export interface RamdiskFile {

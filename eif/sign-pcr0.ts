@@ -26,7 +26,10 @@ export async function signPcr0(pcr0: Uint8Array, signer: EifSigner): Promise<Sig
   if (!isSignedBy(certificate, signer.algorithm, toBeSigned, signature)) {
     throw new EifError("CERTIFICATE_KEY_MISMATCH", "the signature does not verify under the certificate's key");
   }
-  const section = encodeSignatureSection(signer.certificatePem, encodeCoseSign1(pcr0, signer.algorithm, signature));
+  const section = encodeSignatureSection(
+    new TextEncoder().encode(signer.certificatePem),
+    encodeCoseSign1(pcr0, signer.algorithm, signature),
+  );
   if (section.length > MAX_SIGNATURE_BYTES) {
     throw new EifError(
       "SIGNATURE_TOO_LARGE",

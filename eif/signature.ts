@@ -70,9 +70,9 @@ export function encodeCoseSign1(pcr0: Uint8Array, algorithm: EifSignatureAlgorit
 }
 
 /** The section's data. `signing_certificate` comes first: QEMU reads no other order. */
-export function encodeSignatureSection(certificatePem: string, coseSign1: Uint8Array): Uint8Array {
+export function encodeSignatureSection(certificatePem: Uint8Array, coseSign1: Uint8Array): Uint8Array {
   const writer = new CborWriter().array(1).map(2);
-  writer.text("signing_certificate").byteArray(new TextEncoder().encode(certificatePem));
+  writer.text("signing_certificate").byteArray(certificatePem);
   return writer.text("signature").byteArray(coseSign1).finish();
 }
 

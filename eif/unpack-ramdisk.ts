@@ -50,7 +50,7 @@ class Unpacker {
     switch (kind) {
       case "directory":
         this.#links.delete(name);
-        if (await this.#directory(name)) await chmod(join(this.#folder, name), (entry.mode & 0o777) | 0o700);
+        if (await this.#directory(name, name)) await chmod(join(this.#folder, name), (entry.mode & 0o777) | 0o700);
         return;
       case "file":
         this.#links.delete(name);
@@ -67,7 +67,7 @@ class Unpacker {
 
   async putLinks(): Promise<void> {
     for (const [name, target] of this.#links) {
-      if (!(await this.#directory(dirname(name)))) continue;
+      if (!(await this.#directory(dirname(name), name))) continue;
       try {
         await symlink(target, join(this.#folder, name));
       } catch (error) {
@@ -78,7 +78,7 @@ class Unpacker {
 
   async #file(entry: CpioEntry): Promise<void> {
     const { name, mode, mtimeSeconds } = entry;
-    if (!(await this.#directory(dirname(name)))) return;
+    if (!(await this.#directory(dirname(name), name))) return;
     const path = join(this.#folder, name);
     // The kernel lets a later entry of the same name take the place of an earlier one.
     if (this.#written.get(name) === "file") await rm(path);
@@ -109,8 +109,8 @@ class Unpacker {
     this.#links.set(name, target);
   }
 
-  /** Makes the directory and those above it. False, and said why, where something else is in the way. */
-  async #directory(name: string): Promise<boolean> {
+  /** Makes a directory and those above it, for an entry. False, and said why, where something else is in the way. */
+  async #directory(name: string, entryName: string): Promise<boolean> {
     const parts = name === "." ? [] : name.split("/");
     for (let depth = 1; depth <= parts.length; depth += 1) {
       const part = parts.slice(0, depth).join("/");
@@ -122,7 +122,7 @@ class Unpacker {
         const { code } = error as NodeJS.ErrnoException;
         const isThere = code === "EEXIST" && (await lstat(path)).isDirectory();
         if (!isThere) {
-          this.#leaveOut(name, `${part} is no directory`);
+          this.#leaveOut(entryName, `${part} is no directory`);
           return false;
         }
       }
