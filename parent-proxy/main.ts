@@ -59,7 +59,7 @@ async function run(config: ParentConfig, { stopOnStdinEnd }: Arguments, log: Log
   const proxy = await startParentProxy({
     vsock: hostVsock(config.vsock.path),
     http: config.http,
-    recordsFile: config.recordsFile,
+    records: config.records,
     egress: egressOf(config.egress),
     credentials: credentialsOf(config.credentials),
     log,
