@@ -18,7 +18,7 @@ import { requireTools } from "./image/tools.ts";
 
 const FOLDER = "eif/kernel";
 const FRAGMENT = "x86_64.config";
-const RECIPE = ["build.sh", "check-config.sh", "Dockerfile"];
+const RECIPE = ["build.sh", "Dockerfile"];
 const { values } = parseArgs({
   options: { out: { type: "string", default: "dist/kernel" }, force: { type: "boolean", default: false } },
 });

@@ -22,12 +22,16 @@ export interface ImageBuild {
 export class Engine {
   readonly name: EngineName;
   readonly #env: NodeJS.ProcessEnv;
+  /** What runs a build without network: `--network none` does so too, but not under buildah's chroot isolation. */
+  readonly #offline: readonly string[];
 
   private constructor(name: EngineName) {
     this.name = name;
     // Without these, buildah wants user namespaces and an overlay driver, which a container in CI often lacks.
     const defaults = name === "buildah" ? { BUILDAH_ISOLATION: "chroot", STORAGE_DRIVER: "vfs" } : {};
     this.#env = { ...defaults, ...process.env };
+    const canCut = name === "buildah" && spawnSync("unshare", ["--net", "true"]).status === 0;
+    this.#offline = canCut ? ["unshare", "--net"] : [];
   }
 
   /** @throws if there is none that works; `CLOISTER_ENGINE` names one to use. */
@@ -60,9 +64,9 @@ export class Engine {
   }
 
   async build({ dockerfile, context, buildArgs, layout, log }: ImageBuild): Promise<void> {
-    const args = Object.entries(buildArgs).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
+    const given = Object.entries(buildArgs).flatMap(([name, value]) => ["--build-arg", `${name}=${value}`]);
     const tag = `localhost/cloister-building:${process.pid}`;
-    const common = ["--network", "none", "--file", join(context, dockerfile), "--tag", tag, ...args, context];
+    const common = ["--network", "none", "--file", join(context, dockerfile), "--tag", tag, ...given, context];
     await mkdir(join(layout, ".."), { recursive: true });
     await rm(layout, { recursive: true, force: true });
     if (this.name === "docker") {
@@ -74,7 +78,8 @@ export class Engine {
     }
     // No layers are kept: the last stage is one COPY, and the stages before it are not wanted again.
     const flags = ["--layers=false", "--timestamp", "0", "--format", "oci"];
-    await this.#run(this.name, ["build", ...flags, ...common], log);
+    const [program = this.name, ...args] = [...this.#offline, this.name, "build", ...flags, ...common];
+    await this.#run(program, args, log);
     try {
       await this.#run(this.name, ["push", "--quiet", tag, `oci:${layout}:image`], log);
     } finally {

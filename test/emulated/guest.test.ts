@@ -201,7 +201,7 @@ async function startParent(folder: string, vsockPath: string, echoPort: number):
   const config = {
     vsock: { kind: "unix-socket", path: vsockPath },
     http: { host: "127.0.0.1", port: 0 },
-    recordsFile: join(folder, "records.sqlite"),
+    records: { kind: "sqlite", file: join(folder, "records.sqlite") },
     egress: { allow: [destination], connectTo: { [destination]: `127.0.0.1:${echoPort}` } },
     credentials: { kind: "static", accessKeyId: "none", secretAccessKey: "none", sessionToken: null },
   };
