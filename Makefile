@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz fuzz-eif bench-eif flips hostile clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz fuzz-eif bench-eif bench-eif-build flips hostile clean
 
 NPM := npm --loglevel=error
 
@@ -63,6 +63,9 @@ bench-egress: install ## Measure the egress relay beside socat
 
 bench-eif: install ## Measure reading an image of 100 MB beside openssl dgst -sha384
 	@$(NPM) run --silent bench-eif
+
+bench-eif-build: install ## Build EIFs of growing images in a small heap; prints times and peak memory
+	@$(NPM) run --silent bench-eif-build
 
 hostile: install ## Work through a parent that misbehaves at random: make hostile SEED=… N=…
 	@$(NPM) run --silent hostile -- --seed "$(SEED)" --requests "$(or $(N),1000)"

@@ -158,13 +158,16 @@ const MIB = 1024 * 1024;
 const MIN_MEMORY_MIB = 64;
 const PAGE_MIB = 2;
 
-/** nitro-cli refuses less than four times the image. The files are in memory as well, once the kernel has unpacked them. */
+/**
+ * nitro-cli refuses less than four times the image. The kernel unpacks into a tmpfs, which may take half of the memory,
+ * while the image is still there: too little looks like an enclave that does not boot, without a word why.
+ */
 function memoryText({ sizeBytes, unpackedBytes }: BuiltEif): string {
-  const needed = Math.max(MIN_MEMORY_MIB, Math.ceil((4 * sizeBytes) / MIB / PAGE_MIB) * PAGE_MIB);
-  return (
-    `  image: ${size(sizeBytes)}; EC2 launches it with --memory ${needed} (MiB, 4 times the image) or more, ` +
-    `of which its files take ${size(unpackedBytes)}\n`
-  );
+  const [launcher, kernel] = [4 * sizeBytes, 2 * unpackedBytes + sizeBytes];
+  const needed = Math.max(MIN_MEMORY_MIB, Math.ceil(Math.max(launcher, kernel) / MIB / PAGE_MIB) * PAGE_MIB);
+  const why =
+    launcher >= kernel ? "4 times the image" : `2 times its files, which are ${size(unpackedBytes)}, and the image`;
+  return `  image: ${size(sizeBytes)}; launch it with --memory ${needed} (MiB) or more: ${why}, and what it needs to work\n`;
 }
 
 function size(bytes: number): string {

@@ -80,7 +80,7 @@ describe("a build", () => {
         /^ {2}ramdisk 1 \(application\): 2 files, [0-9]+ bytes, compressed to [0-9]+ bytes \(1\.5 s\)$/,
       ),
       expect.stringMatching(
-        /^ {2}image: 3[0-9.]+ KiB; EC2 launches it with --memory 64 \(MiB, 4 times the image\) or more, of which its files take [0-9]+ bytes$/,
+        /^ {2}image: 3[0-9.]+ KiB; launch it with --memory 64 \(MiB\) or more: 4 times the image, and what it needs to work$/,
       ),
       "Enclave Image successfully created.",
       "",
@@ -111,6 +111,15 @@ describe("a build", () => {
       build: { time: "1970-01-02T00:00:00+00:00", toolVersion: "9.9.9" },
       customMetadata: { commit: "abc" },
     });
+  });
+
+  test("says how much memory it takes: by the image, or by the files that it shrank", async () => {
+    const layer = archive(entry({ name: "init", mode: 0o755 }, Buffer.alloc(64 * 1024 * 1024)));
+    const { args } = usual(asFolder(ociFiles({ layers: [layer], compression: "none" })));
+    expect((await run([...args, "--compress", "none"])).err).toContain(
+      "--memory 258 (MiB) or more: 4 times the image,",
+    );
+    expect((await run(args)).err).toContain("--memory 130 (MiB) or more: 2 times its files, which are 64.0 MiB, and");
   });
 
   test("takes the time from SOURCE_DATE_EPOCH, and a folder", async () => {

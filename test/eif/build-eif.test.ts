@@ -262,6 +262,29 @@ describe("an interrupted build leaves nothing", () => {
   });
 });
 
+test("interrupted while the image is being written", async () => {
+  const interrupt = new AbortController();
+  const kernel = bytesSource(x86Kernel("6.12.57"));
+  let times = 0;
+  const watched = {
+    sizeBytes: kernel.sizeBytes,
+    chunks: () => {
+      times += 1;
+      // First it is looked at; the second time it is copied.
+      if (times === 2) interrupt.abort(new Error("stop"));
+      return kernel.chunks();
+    },
+  };
+  await expect(build(asFolder(ociFiles()), { kernel: watched, signal: interrupt.signal })).rejects.toThrow("stop");
+  expect(times).toBe(2);
+});
+
+test("an output that cannot be written leaves nothing", async () => {
+  const out = temporaryFolder();
+  await expect(build(asFolder(ociFiles()), { out })).rejects.toThrow();
+  expect(readdirSync(out)).toEqual([]);
+});
+
 describe("any tree", () => {
   type Leaf =
     | { readonly kind: "file"; readonly content: Uint8Array; readonly mode: number; readonly uid: number }
