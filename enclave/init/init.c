@@ -51,6 +51,7 @@ int main(void) {
   const uint32_t parent_cid = find_parent();
   say("parent CID %u", parent_cid);
   step_done("heartbeat");
+  hide_node();
   make_read_only();
   const pid_t node = start_node(parent_cid);
   step_done("node");

@@ -30,6 +30,7 @@ uint32_t find_parent(void);
 void seed_kernel(void);
 
 /* node.c */
+void hide_node(void);
 pid_t start_node(uint32_t parent_cid);
 
 #endif
