@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz fuzz-eif bench-eif bench-eif-build flips hostile native clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz fuzz-eif bench-eif bench-eif-build flips hostile native image-base kernel eif reproduce clean
 
 NPM := npm --loglevel=error
 
@@ -72,6 +72,18 @@ hostile: install ## Work through a parent that misbehaves at random: make hostil
 
 native: install ## Compile the addons and the enclave's init to dist/native (ARCH=aarch64 cross-compiles)
 	@$(NPM) run --silent native -- --arch "$(ARCH)"
+
+image-base: install ## Make the bases of the enclave's image from Debian's packages, without a registry
+	@$(NPM) run --silent image-base
+
+kernel: install ## Build the enclave's kernel into dist/kernel/ (some minutes, then cached)
+	@$(NPM) run --silent kernel
+
+eif: install ## Build the enclave's image into dist/cloister.eif: make eif MANIFEST=cloister.yaml
+	@$(NPM) run --silent eif -- --manifest "$(MANIFEST)"
+
+reproduce: install ## Build the enclave's image twice in unlike surroundings and compare every byte (FULL=1: kernel too)
+	@$(NPM) run --silent reproduce -- --manifest "$(MANIFEST)" $(if $(FULL),--full)
 
 clean: ## Remove what building and simulating left behind
 	rm -rf dist .cloister

