@@ -1,4 +1,4 @@
 export { StartError, type StartErrorCode } from "./errors.ts";
-export { parseManifest } from "./manifest.ts";
+export { kmsHost, parseManifest } from "./manifest.ts";
 export type { NsmDevice } from "./nsm/nsm.ts";
 export { type Enclave, type EnclaveOptions, startEnclave } from "./start-enclave.ts";

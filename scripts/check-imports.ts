@@ -47,13 +47,25 @@ const ZONES: Readonly<Record<string, Zone>> = {
     node: true,
   },
   client: { folders: ["attestation", "protocol"], packages: [], node: false },
+  // Beside the parent on EC2. Judges from other zones are handed in by cli/, so that it needs few of them.
+  host: { folders: ["protocol", "kms-policy"], packages: ["@aws-sdk/client-kms"], node: true },
   simulator: {
     folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client"],
     packages: ["cborg", "jose", "yaml"],
     node: true,
   },
   cli: {
-    folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client", "simulator"],
+    folders: [
+      "attestation",
+      "protocol",
+      "kms-policy",
+      "vsock",
+      "enclave",
+      "parent-proxy",
+      "client",
+      "simulator",
+      "host",
+    ],
     packages: [],
     node: true,
   },
