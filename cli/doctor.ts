@@ -54,6 +54,8 @@ export async function run(
       manifest: values.manifest,
       allocator: values.allocator,
       keyPolicy: values["key-policy"] ?? null,
+      // As AWS's SDKs name it.
+      imds: process.env["AWS_EC2_METADATA_SERVICE_ENDPOINT"]?.replace(/\/$/, "") ?? DEFAULT_PATHS.imds,
     };
     const findings = await runChecks(new Context(facts, await doctorTools(), paths));
     io.out(values.json ? `${JSON.stringify(findings, null, 2)}\n` : drawFindings(findings, printable));

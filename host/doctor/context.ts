@@ -17,6 +17,8 @@ export interface Paths {
   readonly allocator: string;
   /** A key policy that somebody else has fetched; null: ask KMS. */
   readonly keyPolicy: string | null;
+  /** Where instance metadata are to be had. */
+  readonly imds: string;
 }
 
 export const DEFAULT_PATHS: Paths = {
@@ -26,6 +28,7 @@ export const DEFAULT_PATHS: Paths = {
   manifest: "/etc/cloister/cloister.yaml",
   allocator: "/etc/nitro_enclaves/allocator.yaml",
   keyPolicy: null,
+  imds: "http://169.254.169.254",
 };
 
 /** What the checks want to know of parent.json. */

@@ -1,7 +1,6 @@
 /** The instance metadata service, version 2 (nitro.md 5.4). */
-import type { Facts } from "./facts.ts";
+import type { Context } from "./context.ts";
 
-const ENDPOINT = "http://169.254.169.254";
 const ROLES = "/latest/meta-data/iam/security-credentials/";
 
 export interface RoleCredentials {
@@ -10,24 +9,24 @@ export interface RoleCredentials {
 }
 
 /** Whether it answers without a token, as version 1 does. Throws FactError where nobody answers. */
-export async function answersWithoutToken(facts: Facts): Promise<boolean> {
-  return (await facts.fetch("GET", `${ENDPOINT}/latest/meta-data/`)).status === 200;
+export async function answersWithoutToken({ facts, paths }: Context): Promise<boolean> {
+  return (await facts.fetch("GET", `${paths.imds}/latest/meta-data/`)).status === 200;
 }
 
 /** @returns Null: it gives no token. */
-export async function openSession(facts: Facts): Promise<ImdsSession | null> {
-  const answer = await facts.fetch("PUT", `${ENDPOINT}/latest/api/token`, {
+export async function openSession(context: Context): Promise<ImdsSession | null> {
+  const answer = await context.facts.fetch("PUT", `${context.paths.imds}/latest/api/token`, {
     "x-aws-ec2-metadata-token-ttl-seconds": "60",
   });
-  return answer.status === 200 ? new ImdsSession(facts, answer.body) : null;
+  return answer.status === 200 ? new ImdsSession(context, answer.body) : null;
 }
 
 export class ImdsSession {
-  readonly #facts: Facts;
+  readonly #context: Context;
   readonly #token: string;
 
-  constructor(facts: Facts, token: string) {
-    this.#facts = facts;
+  constructor(context: Context, token: string) {
+    this.#context = context;
     this.#token = token;
   }
 
@@ -55,7 +54,8 @@ export class ImdsSession {
   }
 
   async #get(path: string): Promise<string | null> {
-    const answer = await this.#facts.fetch("GET", `${ENDPOINT}${path}`, { "x-aws-ec2-metadata-token": this.#token });
+    const { facts, paths } = this.#context;
+    const answer = await facts.fetch("GET", `${paths.imds}${path}`, { "x-aws-ec2-metadata-token": this.#token });
     return answer.status === 200 ? answer.body : null;
   }
 }

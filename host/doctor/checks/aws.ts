@@ -1,5 +1,6 @@
 /** Credentials and the clock: what the enclave needs of AWS besides the key. */
 import { type Check, failure, ok, type Result, skipped, unless, warning } from "../check.ts";
+import type { Context } from "../context.ts";
 import { FactError } from "../facts.ts";
 import { answersWithoutToken, openSession } from "../imds.ts";
 
@@ -11,10 +12,10 @@ const LATE_MS = 5 * 60_000;
 const MAX_SKEW_MS = 5 * 60_000;
 const WORTH_SAYING_MS = 2_000;
 
-export const checkImds: Check = async ({ facts }) => {
+export const checkImds: Check = async (context) => {
   try {
-    const withoutToken = await answersWithoutToken(facts);
-    if ((await openSession(facts)) === null) return failure("IMDSv2 gives no token", HOP_LIMIT);
+    const withoutToken = await answersWithoutToken(context);
+    if ((await openSession(context)) === null) return failure("IMDSv2 gives no token", HOP_LIMIT);
     if (withoutToken) {
       return warning(
         "IMDSv1 answers too: whoever makes a process here fetch a URL has the role's credentials",
@@ -28,10 +29,10 @@ export const checkImds: Check = async ({ facts }) => {
   }
 };
 
-export const checkCredentials: Check = async ({ facts }) => {
+export const checkCredentials: Check = async (context) => {
   let session: Awaited<ReturnType<typeof openSession>>;
   try {
-    session = await openSession(facts);
+    session = await openSession(context);
   } catch (error) {
     if (!(error instanceof FactError)) throw error;
     session = null;
@@ -46,7 +47,7 @@ export const checkCredentials: Check = async ({ facts }) => {
   if (credentials.code !== "Success") {
     return failure(`credentials of ${role}: ${credentials.code}`, "does the role exist still, and let EC2 assume it?");
   }
-  const leftMs = credentials.expiresAtMs - facts.nowMs();
+  const leftMs = credentials.expiresAtMs - context.facts.nowMs();
   if (Number.isNaN(leftMs)) return warning(`credentials of ${role} name no expiry`, "look at what the metadata say");
   if (leftMs <= 0) return failure(`credentials of ${role} have expired`, "is the clock right? see clock");
   const minutes = Math.floor(leftMs / 60_000);
@@ -98,7 +99,7 @@ export const checkClock: Check = async (context) => {
 };
 
 /** Null: nobody knows. */
-async function isSynchronised({ facts }: Parameters<Check>[0]): Promise<boolean | null> {
+async function isSynchronised({ facts }: Context): Promise<boolean | null> {
   try {
     const { status, stdout } = await facts.run("timedatectl", ["show", "--property=NTPSynchronized", "--value"]);
     if (status !== 0) return null;

@@ -27,8 +27,12 @@ export const checkImage: Check = async (context) => {
   if (found instanceof HostError) return failure(`${found.code}: ${found.message}`, `put the image at ${eifPath}`);
   const expected = await context.measurements().catch((error: unknown) => {
     if (error instanceof FactError && error.code === "ABSENT") return null;
+    if (error instanceof HostError) return error;
     throw error;
   });
+  if (expected instanceof HostError) {
+    return failure(`${expected.code}: ${expected.message}`, `correct ${context.paths.measurements}`);
+  }
   if (expected === null) {
     return failure(
       `${context.paths.measurements} is not there; the image's PCR0 is ${found.measurements.PCR0}`,
