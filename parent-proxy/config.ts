@@ -15,12 +15,25 @@ const addressAndPort = z
   .string()
   .check(z.refine((value) => parseAddressAndPort(value) !== undefined, "expected ip:port or [ip]:port"));
 
+/** 0 to 2 are the hypervisor's, the machine's and the host's, 3 is the parent's, and the highest number is nobody's. */
+const enclaveCid = z.int().check(z.minimum(4), z.maximum(0xffff_fffe));
+
 const config = z.strictObject({
-  vsock: z.strictObject({
-    kind: z.literal("unix-socket"),
-    /** The enclave's end; streams to the parent arrive at `<path>_<port>`. */
-    path: text,
-  }),
+  vsock: z.discriminatedUnion("kind", [
+    z.strictObject({
+      kind: z.literal("unix-socket"),
+      /** The enclave's end; streams to the parent arrive at `<path>_<port>`. */
+      path: text,
+    }),
+    /** On EC2. Needs `make native`. */
+    z.strictObject({
+      kind: z.literal("af-vsock"),
+      /** As `nitro-cli run-enclave` was told, or as `describe-enclaves` tells. */
+      enclaveCid,
+      /** Where `vhost_vsock` is loaded beside the enclave: see `hostAfVsock`. */
+      toHost: z.optional(z.boolean()),
+    }),
+  ]),
   http: z.strictObject({
     host: text,
     /** 0: a free one, which the ready line names. */

@@ -30,7 +30,22 @@ test("reads a whole configuration, and one without what may be left out", async 
   expect(await read(JSON.stringify(least))).toEqual(least);
 });
 
+test.each([
+  { kind: "af-vsock", enclaveCid: 4 },
+  { kind: "af-vsock", enclaveCid: 0xffff_fffe, toHost: true },
+])("reads a configuration for EC2: %j", async (vsock) => {
+  expect((await read(JSON.stringify({ ...VALID, vsock }))).vsock).toEqual(vsock);
+});
+
 test.each<[string, unknown, string]>([
+  ["the parent's own CID", { ...VALID, vsock: { kind: "af-vsock", enclaveCid: 3 } }, "vsock.enclaveCid: at least 4"],
+  [
+    "the CID that is nobody's",
+    { ...VALID, vsock: { kind: "af-vsock", enclaveCid: 0xffff_ffff } },
+    "vsock.enclaveCid: at most 4294967294",
+  ],
+  ["AF_VSOCK with a path", { ...VALID, vsock: { kind: "af-vsock", enclaveCid: 16, path: "x" } }, "vsock: has a field"],
+  ["AF_VSOCK without a CID", { ...VALID, vsock: { kind: "af-vsock" } }, "vsock.enclaveCid"],
   ["an unknown field", { ...VALID, tls: true }, "has a field"],
   ["an unknown limit", { ...VALID, limits: { drainTimeout: 5 } }, "limits: has a field"],
   ["a limit of nothing", { ...VALID, limits: { drainTimeoutMs: 0 } }, "limits.drainTimeoutMs: at least 1"],
