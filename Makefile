@@ -64,5 +64,8 @@ hostile: install ## Work through a parent that misbehaves at random: make hostil
 native: install ## Compile the addons and the enclave's init to dist/native (ARCH=aarch64 cross-compiles)
 	@$(NPM) run --silent native -- --arch "$(ARCH)"
 
+release: install ## Pack dist/cloister-…tar.gz for an EC2 parent (make native first)
+	@$(NPM) run --silent release
+
 clean: ## Remove what building and simulating left behind
 	rm -rf dist .cloister

@@ -88,7 +88,7 @@ swap_code() {
   rm -rf "$root/opt/cloister.new"
   mkdir -p "$root/opt/cloister.new"
   cp -a "$release"/. "$root/opt/cloister.new"
-  chown -R 0:0 "$root/opt/cloister.new"
+  [ "$(id -u)" -ne 0 ] || chown -R 0:0 "$root/opt/cloister.new"
   rm -rf "$root/opt/cloister.old"
   [ ! -e "$root/opt/cloister" ] || mv "$root/opt/cloister" "$root/opt/cloister.old"
   mv "$root/opt/cloister.new" "$root/opt/cloister"

@@ -217,14 +217,8 @@ export class HostWorld {
   }
 
   async #tools(): Promise<Tools> {
-    const tools = await doctorTools();
     return {
-      ...tools,
-      parseParentConfig(bytes) {
-        const { vsock, ...rest } = JSON.parse(new TextDecoder().decode(bytes));
-        const known = vsock?.kind === "af-vsock" ? { kind: "unix-socket", path: "/x" } : vsock;
-        return { ...tools.parseParentConfig(Buffer.from(JSON.stringify({ ...rest, vsock: known }))), vsock };
-      },
+      ...(await doctorTools()),
       measureImage: async () => {
         if (typeof this.image === "string") throw new HostError("IMAGE_UNREADABLE", "no such image");
         const { sizeBytes, pcr0 } = this.image;
