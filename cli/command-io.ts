@@ -7,6 +7,8 @@ export interface CommandIo {
   out(text: string): void;
   err(text: string): void;
   nowMs(): number;
+  /** Whether somebody watches `err`: only then is progress shown there. */
+  readonly isErrTerminal?: boolean;
 }
 
 /** Twice the largest policy and four times the largest document: hex, with room for line ends. */
@@ -22,11 +24,20 @@ export const processIo: CommandIo = {
   out: (text) => process.stdout.write(text),
   err: (text) => process.stderr.write(text),
   nowMs: Date.now,
+  isErrTerminal: process.stderr.isTTY,
 };
 
 /** Text that somebody else chose: control characters could move a terminal's cursor and draw a ✓. */
 export function printable(text: string): string {
   return text.replaceAll(/[^\x20-\x7e\u00a1-\u024f]/g, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`);
+}
+
+/** JSON that holds text of others: still JSON, and a terminal shows it without obeying it. */
+export function printableJson(value: unknown): string {
+  return JSON.stringify(value, null, 2).replaceAll(
+    /[^\n\x20-\x7e\u00a1-\u024f]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 async function readFile(path: string): Promise<Uint8Array> {

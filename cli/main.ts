@@ -13,6 +13,7 @@ Commands:
   enclave       keep the enclave of this EC2 instance running
   doctor        find what on this EC2 instance is not as it should be
   vault         rotate the vault secret of a running enclave
+  eif           build, inspect, compare, take apart and sign enclave images
 
 Options:
   --help        show this; "cloister <command> --help" tells more
@@ -31,6 +32,8 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
       return (await import("./attestation.ts")).run(args);
     case "vault":
       return (await import("./vault.ts")).run(args);
+    case "eif":
+      return (await import("./eif.ts")).run(args);
     case "enclave":
       return (await import("./enclave.ts")).run(args);
     case "doctor":

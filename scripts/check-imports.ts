@@ -47,6 +47,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
     node: true,
   },
   client: { folders: ["attestation", "protocol"], packages: [], node: false },
+  eif: { folders: ["attestation"], packages: [], node: true },
   // Beside the parent on EC2. Judges from other zones are handed in by cli/, so that it needs few of them.
   host: { folders: ["protocol", "kms-policy"], packages: ["@aws-sdk/client-kms"], node: true },
   simulator: {
@@ -63,10 +64,12 @@ const ZONES: Readonly<Record<string, Zone>> = {
       "enclave",
       "parent-proxy",
       "client",
+      "eif",
       "simulator",
       "host",
     ],
-    packages: [],
+    // To sign images: `eif/` itself knows no AWS.
+    packages: ["@aws-sdk/client-kms"],
     node: true,
   },
   test: { folders: ANY, packages: ANY, node: true },

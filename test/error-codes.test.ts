@@ -15,7 +15,7 @@ const tests = globSync("test/**/*.ts", { cwd: ROOT })
 function codesOf(file: string, union: string): string[] {
   const source = readFileSync(`${ROOT}/${file}`, "utf8");
   const declaration = new RegExp(`export type ${union} =([^;]*);`).exec(source)?.[1] ?? "";
-  const codes = [...declaration.matchAll(/"([A-Z_]+)"/g)].map(([, code = ""]) => code);
+  const codes = [...declaration.matchAll(/"([A-Z0-9_]+)"/g)].map(([, code = ""]) => code);
   // An empty list would pass whatever the tests do.
   if (codes.length < 2) throw new Error(`${file}: no union ${union}`);
   return codes;
@@ -29,6 +29,7 @@ const enclaveCodes = Object.keys(ERROR_CODES).filter((code) => !code.startsWith(
 test.each([
   ...codesOf("enclave/errors.ts", "StartErrorCode").map((code) => ["StartErrorCode", code] as const),
   ...codesOf("client/errors.ts", "ClientErrorCode").map((code) => ["ClientErrorCode", code] as const),
+  ...codesOf("eif/errors.ts", "EifErrorCode").map((code) => ["EifErrorCode", code] as const),
   ...enclaveCodes.map((code) => ["EnclaveErrorCode", code] as const),
 ])("%s %s has a test", (_union, code) => {
   expect(tests.some((source) => source.includes(`"${code}"`))).toBe(true);

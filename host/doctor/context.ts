@@ -33,9 +33,11 @@ export const DEFAULT_PATHS: Paths = {
 
 /** What the checks want to know of parent.json. */
 export interface ParentSettings {
-  readonly vsock: { readonly kind: string; readonly enclaveCid?: number };
+  readonly vsock: { readonly kind: string; readonly enclaveCid?: number; readonly toHost?: boolean | undefined };
   readonly http: { readonly host: string; readonly port: number };
-  readonly recordsFile: string;
+  readonly records:
+    | { readonly kind: "sqlite"; readonly file: string }
+    | { readonly kind: "postgres"; readonly host: string; readonly passwordFile: string | null };
   readonly egress: { readonly allow: readonly string[] };
   readonly credentials: { readonly kind: string };
 }

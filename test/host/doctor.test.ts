@@ -17,6 +17,14 @@ const KMS = "GET https://kms.us-east-1.amazonaws.com/";
 const SS = "ss --no-header --listening --numeric --vsock";
 const DESCRIBE = "nitro-cli describe-enclaves";
 const MIB = 1024 * 1024;
+const POSTGRES = {
+  kind: "postgres",
+  host: "db.internal",
+  database: "cloister",
+  user: "cloister",
+  passwordFile: "/etc/cloister/password",
+  tls: { kind: "verify-full" },
+};
 
 test("finds nothing wrong with a healthy host", async () => {
   const findings = await runChecks(await new HostWorld().context());
@@ -167,6 +175,15 @@ const CASES: readonly Case[] = [
     (w) => w.text("/proc/modules", "vhost_vsock 28672 0 - Live 0x0\n"),
   ],
 
+  [
+    "vhost-vsock",
+    "ok",
+    'the parent says "toHost"',
+    (w) => {
+      w.text("/proc/modules", "vhost_vsock 28672 0 - Live 0x0\n");
+      w.edit(PARENT, { vsock: { kind: "af-vsock", enclaveCid: 16, toHost: true } });
+    },
+  ],
   ["parent-config", "failure", "parent.json is not there", (w) => w.files.delete(PARENT)],
   ["parent-config", "failure", "http", (w) => w.edit(PARENT, { http: { host: "127.0.0.1" } })],
   [
@@ -239,6 +256,17 @@ const CASES: readonly Case[] = [
     },
   ],
   ["records", "ok", "records.sqlite", (w) => w.files.set(RECORDS, { mode: 0o644, uid: 990 })],
+  ["records", "skipped", "kept by PostgreSQL on db.internal", (w) => w.edit(PARENT, { records: POSTGRES })],
+  ["disk", "skipped", "kept by PostgreSQL on db.internal", (w) => w.edit(PARENT, { records: POSTGRES })],
+  [
+    "permissions",
+    "failure",
+    "everybody may read /etc/cloister/password",
+    (w) => {
+      w.edit(PARENT, { records: POSTGRES });
+      w.files.set("/etc/cloister/password", { mode: 0o644 });
+    },
+  ],
   ["disk", "failure", "255 MiB are free", (w) => (w.freeBytes = 255 * MIB)],
   ["disk", "ok", "256 MiB are free", (w) => (w.freeBytes = 256 * MIB)],
   ["disk", "warning", "less than the records take", (w) => w.files.set(RECORDS, { sizeBytes: 30_000 * MIB, uid: 990 })],

@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { hex } from "../kms-policy/policies.ts";
 import { FakeNitroCli } from "./fake-nitro-cli.ts";
 
 let fake: FakeNitroCli;
@@ -122,15 +123,27 @@ test.each<[string, number, string, (fake: FakeNitroCli) => string[]]>([
     78,
     "MEASUREMENTS_DIFFER",
     (it) => {
-      it.writeMeasurements(0xbb);
+      it.writeMeasurements({ PCR0: hex(0xbb) });
       return it.options("cloister", 16);
     },
   ],
   [
     "too little memory",
     78,
-    "MEMORY_TOO_SMALL",
-    (it) => it.options("cloister", 16, { memory_mib: 64, eif_path: "/proc/self/exe" }),
+    "MEMORY_TOO_SMALL: memory_mib is 64",
+    (it) => {
+      it.writeLargeImage();
+      return it.options("cloister", 16, { memory_mib: 64 });
+    },
+  ],
+  [
+    "half an image",
+    78,
+    "IMAGE_UNREADABLE",
+    (it) => {
+      it.writeNoImage();
+      return it.options("cloister", 16);
+    },
   ],
   ["an image that is not there", 78, "IMAGE_UNREADABLE", (it) => it.options("cloister", 16, { eif_path: "/nowhere" })],
   ["debug mode", 78, "DEBUG_MODE", (it) => it.options("cloister", 16, { debug_mode: true })],

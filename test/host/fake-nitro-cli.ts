@@ -1,18 +1,18 @@
 /** A stand-in for nitro-cli, as a program: it prints what the real one prints (nitro.md 6), and remembers in files. */
+import { createHash } from "node:crypto";
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { hex } from "../kms-policy/policies.ts";
+import { CMDLINE, image, KERNEL, METADATA_PIECE, type Piece, piece, RAMDISK_0, RAMDISK_1 } from "../eif/images.ts";
 
 /** Like the real one, `run-enclave` leaves a process behind that keeps its output open; here until the enclave ends. */
 const SCRIPT = `#!/bin/bash
 set -eu
 state=STATE
-measurements='"Measurements": {"HashAlgorithm": "Sha384 { ... }", "PCR0": "${hex(0xaa)}", "PCR1": "${hex(0x11)}", "PCR2": "${hex(0x22)}"}'
+measurements='"Measurements": MEASUREMENTS'
 field() { sed -n "s/.*\\"$1\\": *\\"\\{0,1\\}\\([^,\\"}]*\\).*/\\1/p" "$2"; }
 case "$1" in
   --version) echo "Nitro CLI 1.5.0" ;;
-  describe-eif) echo "{\\"EifVersion\\": 4, $measurements, \\"IsSigned\\": false, \\"CheckCRC\\": true}" ;;
   run-enclave)
     name=$(field enclave_name "$3")
     cid=$(field enclave_cid "$3")
@@ -39,6 +39,21 @@ case "$1" in
 esac
 `;
 
+/** nitro.md 1.6: a zero register, extended by the digest of what it covers. */
+function pcr(...pieces: readonly Piece[]): string {
+  const digest = createHash("sha384")
+    .update(Buffer.concat(pieces.map(({ data }) => data)))
+    .digest();
+  return createHash("sha384").update(new Uint8Array(48)).update(digest).digest("hex");
+}
+
+const MEASUREMENTS = {
+  HashAlgorithm: "Sha384 { ... }",
+  PCR0: pcr(KERNEL, CMDLINE, RAMDISK_0, RAMDISK_1),
+  PCR1: pcr(KERNEL, CMDLINE, RAMDISK_0),
+  PCR2: pcr(RAMDISK_1),
+};
+
 export class FakeNitroCli {
   readonly folder = mkdtempSync(join(tmpdir(), "cloister-test-"));
   readonly #state = join(this.folder, "state");
@@ -47,10 +62,10 @@ export class FakeNitroCli {
     mkdirSync(join(this.#state, "enclaves"), { recursive: true });
     mkdirSync(join(this.folder, "bin"));
     const path = join(this.folder, "bin", "nitro-cli");
-    writeFileSync(path, SCRIPT.replace("STATE", this.#state));
+    writeFileSync(path, SCRIPT.replace("STATE", this.#state).replace("MEASUREMENTS", JSON.stringify(MEASUREMENTS)));
     chmodSync(path, 0o755);
-    writeFileSync(join(this.folder, "cloister.eif"), new Uint8Array(1024 * 1024));
-    this.writeMeasurements(0xaa);
+    writeFileSync(join(this.folder, "cloister.eif"), image());
+    this.writeMeasurements();
   }
 
   /** For the child's environment: the stand-in goes before a real one. */
@@ -58,8 +73,8 @@ export class FakeNitroCli {
     return `${join(this.folder, "bin")}:${process.env["PATH"]}`;
   }
 
-  writeMeasurements(pcr0: number): void {
-    const Measurements = { PCR0: hex(pcr0), PCR1: hex(0x11), PCR2: hex(0x22) };
+  writeMeasurements(change: object = {}): void {
+    const Measurements = { ...MEASUREMENTS, ...change };
     writeFileSync(join(this.folder, "measurements.json"), JSON.stringify({ Measurements }));
   }
 
@@ -71,6 +86,20 @@ export class FakeNitroCli {
     writeFileSync(file, JSON.stringify(config).replaceAll(",", ",\n").replaceAll(":", ": "));
     const measurements = join(this.folder, "measurements.json");
     return ["--config", file, "--measurements", measurements, "--lock", join(this.folder, "lock")];
+  }
+
+  /** An image that needs more than the driver's least, 64 MiB. */
+  writeLargeImage(): void {
+    const pieces = [KERNEL, CMDLINE, METADATA_PIECE, RAMDISK_0, piece("ramdisk", new Uint8Array(17 * 1024 * 1024))];
+    writeFileSync(join(this.folder, "cloister.eif"), image(pieces));
+    this.writeMeasurements({
+      PCR0: pcr(...pieces.filter((one) => one !== METADATA_PIECE)),
+      PCR2: pcr(...pieces.slice(4)),
+    });
+  }
+
+  writeNoImage(): void {
+    writeFileSync(join(this.folder, "cloister.eif"), image().subarray(0, 600));
   }
 
   set(what: "refuse" | "debug"): void {

@@ -52,7 +52,7 @@ export const ENCLAVE_CONFIG = {
 export const PARENT_CONFIG = {
   vsock: { kind: "af-vsock", enclaveCid: 16 },
   http: { host: "127.0.0.1", port: 8080 },
-  recordsFile: RECORDS,
+  records: { kind: "sqlite", file: RECORDS },
   egress: { allow: ["kms.us-east-1.amazonaws.com:443", "login.example.com:443"] },
   credentials: { kind: "aws" },
 };

@@ -90,8 +90,10 @@ export const checkHeartbeatPort: Check = async ({ facts }) => {
 export const checkVhostVsock: Check = async (context) => {
   const modules = (await context.text("/proc/modules")) ?? "";
   if (!/^vhost_vsock /m.test(modules)) return ok("vhost_vsock is not loaded");
+  const parent = await context.parentConfig().catch(() => null);
+  if (parent?.vsock.toHost === true) return ok('vhost_vsock is loaded, and the parent says "toHost"');
   return warning(
     "vhost_vsock is loaded: the kernel may take the enclave's CID for that of a virtual machine of this host",
-    'rmmod vhost_vsock, or keep it out by a file in /etc/modprobe.d; if it must stay, see "toHost" in docs/run-the-parent.md',
+    'rmmod vhost_vsock, and keep it out by a file in /etc/modprobe.d; if it must stay, "toHost": true in parent.json',
   );
 };

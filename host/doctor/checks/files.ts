@@ -13,7 +13,9 @@ const GROUP_OR_OTHERS = 0o077;
 const OTHERS_READ = 0o004;
 
 export const checkRecords: Check = async (context) => {
-  const { recordsFile } = await context.needed(context.parentConfig, "parent.json");
+  const { records } = await context.needed(context.parentConfig, "parent.json");
+  if (records.kind === "postgres") return skipped(`they are kept by PostgreSQL on ${records.host}; see parent`);
+  const recordsFile = records.file;
   const owner = (await usersOf(context)).get(PARENT_USER);
   if (owner === undefined) return skipped(`there is no user ${PARENT_USER}; see users`);
   const folder = await statOrNull(context, dirname(recordsFile));
@@ -40,9 +42,10 @@ export const checkRecords: Check = async (context) => {
 };
 
 export const checkDisk: Check = async (context) => {
-  const { recordsFile } = await context.needed(context.parentConfig, "parent.json");
-  const folder = dirname(recordsFile);
-  const records = (await statOrNull(context, recordsFile))?.sizeBytes ?? 0;
+  const { records } = await context.needed(context.parentConfig, "parent.json");
+  if (records.kind === "postgres") return skipped(`records are kept by PostgreSQL on ${records.host}`);
+  const folder = dirname(records.file);
+  const recordsBytes = (await statOrNull(context, records.file))?.sizeBytes ?? 0;
   const freeMib = Math.floor((await context.facts.freeBytes(folder)) / BYTES_PER_MIB);
   if (freeMib < MIN_FREE_MIB) {
     return failure(
@@ -51,7 +54,7 @@ export const checkDisk: Check = async (context) => {
     );
   }
   // A copy is what a backup or a vacuum needs.
-  if (freeMib * BYTES_PER_MIB < records) {
+  if (freeMib * BYTES_PER_MIB < recordsBytes) {
     return warning(`${freeMib} MiB are free for ${folder}, less than the records take`, "make room for a copy of them");
   }
   return ok(`${freeMib} MiB are free for ${folder}`);
@@ -78,6 +81,13 @@ export const checkPermissions: Check = async (context) => {
   const file = await statOrNull(context, parentConfig);
   if (config?.credentials.kind === "static" && file !== null && (file.mode & OTHERS_READ) !== 0) {
     problems.push(failure(`${parentConfig} has a secret and everybody may read it`, `chmod 640 ${parentConfig}`));
+  }
+  const passwordFile = config?.records.kind === "postgres" ? config.records.passwordFile : null;
+  const password = passwordFile === null ? null : await statOrNull(context, passwordFile);
+  if (password !== null && (password.mode & OTHERS_READ) !== 0) {
+    problems.push(
+      failure(`everybody may read ${passwordFile}`, `chmod 640 ${passwordFile}; chgrp ${PARENT_USER} ${passwordFile}`),
+    );
   }
   return seen === 0 ? skipped("none of the files is there") : unless(problems, `${seen} files, writable by root alone`);
 };

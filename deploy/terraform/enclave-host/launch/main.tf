@@ -19,7 +19,7 @@ locals {
   parent_json = jsonencode({
     vsock       = { kind = "af-vsock", enclaveCid = var.enclave.cid }
     http        = { host = var.http.host, port = var.http.port }
-    recordsFile = "/var/lib/cloister/records.sqlite"
+    records     = { kind = "sqlite", file = "/var/lib/cloister/records.sqlite" }
     egress      = { allow = concat(["${local.kms_host}:443"], var.egress_allow) }
     credentials = { kind = "aws" }
   })

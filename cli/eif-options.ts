@@ -1,0 +1,85 @@
+/** What the `cloister eif` commands have in common: options, refusals, and progress. */
+import { parseArgs } from "node:util";
+import { EifError, type ReadOptions } from "../eif/index.ts";
+import { type CommandIo, printable, UsageError } from "./command-io.ts";
+
+type Options = NonNullable<NonNullable<Parameters<typeof parseArgs>[0]>["options"]>;
+
+/**
+ * Runs one command: help, exit status, and how a refusal is told.
+ *
+ * @returns 0 done, 1 refused, 2 wrong usage; or what `work` says.
+ */
+export async function runEifCommand<const T extends Options>(
+  command: { readonly name: string; readonly help: string; readonly options: T; readonly files: readonly string[] },
+  args: readonly string[],
+  io: CommandIo,
+  work: (values: ReturnType<typeof parse<T>>["values"], files: readonly string[]) => Promise<number>,
+): Promise<number> {
+  try {
+    if (args.includes("--help")) {
+      io.out(command.help);
+      return 0;
+    }
+    const { values, positionals } = parse(args, command.options);
+    if (positionals.length !== command.files.length) {
+      throw new UsageError(`expected ${command.files.join(" and ")}, got ${positionals.length} of them`);
+    }
+    return await work(values, positionals);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      io.err(`cloister eif ${command.name}: ${printable(error.message)}\n`);
+      return 2;
+    }
+    if (!(error instanceof EifError)) throw error;
+    io.err(`cloister eif ${command.name}: ${error.code}: ${printable(error.message)}\n`);
+    return 1;
+  }
+}
+
+function parse<const T extends Options>(args: readonly string[], options: T) {
+  try {
+    return parseArgs({ args: [...args], allowPositionals: true, options });
+  } catch (cause) {
+    throw new UsageError((cause as Error).message, { cause });
+  }
+}
+
+/** A file that the user named as an option. @throws {@link UsageError} */
+export async function readOptionFile(path: string, io: CommandIo): Promise<string> {
+  try {
+    return Buffer.from(await io.read(path)).toString("utf8");
+  } catch (cause) {
+    throw new UsageError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** @throws {@link UsageError} */
+export function readTime(text: string | undefined, io: CommandIo): number {
+  if (text === undefined || text === "now") return io.nowMs();
+  const ms = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/.test(text)
+    ? Date.parse(text)
+    : NaN;
+  if (Number.isNaN(ms)) throw new UsageError("--at: expected now, or a time such as 2026-01-31T12:00:00Z");
+  return ms;
+}
+
+const PROGRESS_STEP = 0.02;
+
+/** A line of progress that is drawn over itself, for a terminal only; it is gone at the end. */
+export function progress(io: CommandIo, what: string): ReadOptions {
+  if (io.isErrTerminal !== true) return {};
+  let shown = 0;
+  return {
+    onProgress: (doneBytes, ofBytes) => {
+      const share = doneBytes / ofBytes;
+      if (share < 1 && share - shown < PROGRESS_STEP) return;
+      shown = share;
+      io.err(share >= 1 ? "\r\u001b[K" : `\r${what} ${Math.floor(share * 100)} %\u001b[K`);
+    },
+  };
+}
+
+export function bytesText(bytes: number | bigint): string {
+  return bytes.toString().replaceAll(/\B(?=(\d{3})+$)/g, ",");
+}
