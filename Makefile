@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile native clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz fuzz-eif bench-eif bench-eif-build flips hostile native clean
 
 NPM := npm --loglevel=error
 
@@ -52,11 +52,20 @@ size: install ## Print the size of the browser bundle of attestation/, against i
 fuzz: install ## Fuzz the attestation decoder for a minute (more: npm run fuzz -- --seconds 600)
 	@$(NPM) run --silent fuzz
 
+fuzz-eif: install ## Fuzz the reader of enclave images for a minute (more: npm run fuzz-eif -- --seconds 600)
+	@$(NPM) run --silent fuzz-eif
+
 flips: install ## Flip every bit of every genuine attestation document, through every check (some minutes)
 	@CLOISTER_ALL_FLIPS=1 $(NPM) run --silent test -- test/attestation/bit-flips.test.ts
 
 bench-egress: install ## Measure the egress relay beside socat
 	@$(NPM) run --silent bench-egress
+
+bench-eif: install ## Measure reading an image of 100 MB beside openssl dgst -sha384
+	@$(NPM) run --silent bench-eif
+
+bench-eif-build: install ## Build EIFs of growing images in a small heap; prints times and peak memory
+	@$(NPM) run --silent bench-eif-build
 
 hostile: install ## Work through a parent that misbehaves at random: make hostile SEED=… N=…
 	@$(NPM) run --silent hostile -- --seed "$(SEED)" --requests "$(or $(N),1000)"

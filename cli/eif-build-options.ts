@@ -179,7 +179,11 @@ async function readSigner(values: BuildValues, nowMs: number): Promise<EifSigner
   if (certificate === undefined || key === undefined) {
     throw new UsageError("--signing-certificate and --private-key go together");
   }
-  return createKeyFileSigner(await readText(certificate), await readText(key), nowMs);
+  const certificatePem = await readText(certificate);
+  // As nitro-cli: a key in KMS is named in the same place.
+  if (!key.startsWith("arn:")) return createKeyFileSigner(certificatePem, await readText(key), nowMs);
+  const { createKmsSigner } = await import("./eif-kms-signer.ts");
+  return createKmsSigner(certificatePem, key, nowMs);
 }
 
 async function readMetadata(path: string | undefined): Promise<BuildEifOptions["customMetadata"]> {

@@ -21,8 +21,8 @@ Writes an enclave image. The same parts give the same bytes on any machine, as a
   --metadata FILE        a JSON object of yours for the metadata, at most 4096 bytes
   --source-date-epoch N  the time of all files and of the build (default: $SOURCE_DATE_EPOCH, or 0)
   --compress zstd|none   the ramdisks (default zstd)
-  --signing-certificate PEM --private-key PEM
-                         sign the image; PCR8 is then the certificate's
+  --signing-certificate PEM --private-key PEM|ARN
+                         sign the image, with a key in a file or in KMS; PCR8 is then the certificate's
   --nitro-cli-blobs DIR  AWS's kernel, cmdline, init and nsm.ko, and nitro-cli's layout
   --docker-semantics     with them: run ENTRYPOINT and CMD, and not, as nitro-cli does, CMD alone
   --out FILE             written as a whole or not at all
@@ -158,13 +158,16 @@ const MIB = 1024 * 1024;
 const MIN_MEMORY_MIB = 64;
 const PAGE_MIB = 2;
 
-/** nitro-cli refuses less than four times the image. The files are in memory as well, once the kernel has unpacked them. */
+/**
+ * nitro-cli refuses less than four times the image. The kernel unpacks into a tmpfs, which may take half of the memory,
+ * while the image is still there: too little looks like an enclave that does not boot, without a word why.
+ */
 function memoryText({ sizeBytes, unpackedBytes }: BuiltEif): string {
-  const needed = Math.max(MIN_MEMORY_MIB, Math.ceil((4 * sizeBytes) / MIB / PAGE_MIB) * PAGE_MIB);
-  return (
-    `  image: ${size(sizeBytes)}; EC2 launches it with --memory ${needed} (MiB, 4 times the image) or more, ` +
-    `of which its files take ${size(unpackedBytes)}\n`
-  );
+  const [launcher, kernel] = [4 * sizeBytes, 2 * unpackedBytes + sizeBytes];
+  const needed = Math.max(MIN_MEMORY_MIB, Math.ceil(Math.max(launcher, kernel) / MIB / PAGE_MIB) * PAGE_MIB);
+  const why =
+    launcher >= kernel ? "4 times the image" : `2 times its files, which are ${size(unpackedBytes)}, and the image`;
+  return `  image: ${size(sizeBytes)}; launch it with --memory ${needed} (MiB) or more: ${why}, and what it needs to work\n`;
 }
 
 function size(bytes: number): string {

@@ -4,7 +4,6 @@ export type BuildErrorCode =
   | "FILE_TOO_LARGE"
   | "PATH_TOO_LONG"
   | "RESERVED_NAME"
-  | "TOO_MANY_INODES"
   // What an enclave image must have.
   | "NO_INIT"
   | "DEV_NOT_DIRECTORY"

@@ -45,8 +45,8 @@ export interface CpioEntry {
 export async function* readCpio(stream: ByteStream): AsyncGenerator<CpioEntry> {
   const base = stream.at;
   const align = async (): Promise<void> => {
-    const padding = (4 - ((stream.at - base) % 4)) % 4;
-    for (const byte of await stream.take(padding)) if (byte !== 0) throw malformed(stream.at, "padding of zeros");
+    // What stands there, the kernel passes over.
+    await stream.take((4 - ((stream.at - base) % 4)) % 4);
   };
   for (;;) {
     const at = stream.at;

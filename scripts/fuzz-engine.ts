@@ -35,41 +35,72 @@ const INTERESTING = [
 ] as const;
 
 export function fuzz(options: FuzzOptions): FuzzResult {
-  const { counters, seeds, stop } = options;
-  const below = numbersBelow(options.seed);
-  const seen = new Uint8Array(counters.length);
-  const corpus: Uint8Array[] = [];
-  let executions = 0;
-
-  const tryInput = (input: Uint8Array): FuzzResult["failure"] => {
-    counters.fill(0);
-    executions += 1;
+  const session = new Session(options);
+  for (const input of session.inputs()) {
     try {
       options.run(input);
     } catch (error) {
-      return { input, error };
+      return session.result({ input, error });
     }
-    if (noteNew(counters, seen)) {
-      corpus.push(input);
-      options.onKept?.(input);
-    }
-    return null;
-  };
-  const result = (failure: FuzzResult["failure"]): FuzzResult => {
-    const reached = seen.reduce((sum, classes) => sum + (classes === 0 ? 0 : 1), 0);
-    return { executions, reached, kept: corpus.length, failure };
-  };
+    session.note(input);
+  }
+  return session.result(null);
+}
 
-  for (const seed of seeds) {
-    const failure = tryInput(seed);
-    if (failure !== null) return result(failure);
+/** The same for what answers later. One input after the other: counters would mix otherwise. */
+export async function fuzzAsync(
+  options: Omit<FuzzOptions, "run"> & { readonly run: (input: Uint8Array) => Promise<void> },
+): Promise<FuzzResult> {
+  const session = new Session(options);
+  for (const input of session.inputs()) {
+    try {
+      await options.run(input);
+    } catch (error) {
+      return session.result({ input, error });
+    }
+    session.note(input);
   }
-  while (!stop(executions)) {
-    const parent = corpus[below(corpus.length)] ?? new Uint8Array(0);
-    const failure = tryInput(change(parent, corpus, options, below));
-    if (failure !== null) return result(failure);
+  return session.result(null);
+}
+
+class Session {
+  readonly #options: Omit<FuzzOptions, "run">;
+  readonly #seen: Uint8Array;
+  readonly #corpus: Uint8Array[] = [];
+  #executions = 0;
+
+  constructor(options: Omit<FuzzOptions, "run">) {
+    this.#options = options;
+    this.#seen = new Uint8Array(options.counters.length);
   }
-  return result(null);
+
+  /** The seeds, then changes of what was kept, until it is time to stop. Counters are at zero for each. */
+  *inputs(): Generator<Uint8Array> {
+    const below = numbersBelow(this.#options.seed);
+    for (const seed of this.#options.seeds) yield this.#counted(seed);
+    while (!this.#options.stop(this.#executions)) {
+      const parent = this.#corpus[below(this.#corpus.length)] ?? new Uint8Array(0);
+      yield this.#counted(change(parent, this.#corpus, this.#options, below));
+    }
+  }
+
+  /** Keeps an input that took a new path. */
+  note(input: Uint8Array): void {
+    if (!noteNew(this.#options.counters, this.#seen)) return;
+    this.#corpus.push(input);
+    this.#options.onKept?.(input);
+  }
+
+  result(failure: FuzzResult["failure"]): FuzzResult {
+    const reached = this.#seen.reduce((sum, classes) => sum + (classes === 0 ? 0 : 1), 0);
+    return { executions: this.#executions, reached, kept: this.#corpus.length, failure };
+  }
+
+  #counted(input: Uint8Array): Uint8Array {
+    this.#options.counters.fill(0);
+    this.#executions += 1;
+    return input;
+  }
 }
 
 /** Eight classes of how often, as AFL has them: 1, 2, 3, 4+, 8+, 16+, 32+, 128+. */
@@ -90,7 +121,7 @@ function noteNew(counters: Uint8Array, seen: Uint8Array): boolean {
 function change(
   parent: Uint8Array,
   corpus: readonly Uint8Array[],
-  { dictionary, maxBytes }: FuzzOptions,
+  { dictionary, maxBytes }: Pick<FuzzOptions, "dictionary" | "maxBytes">,
   below: (limit: number) => number,
 ): Uint8Array {
   let bytes = parent;

@@ -17,6 +17,17 @@ test("docs/protocol.md lists every operation", () => {
   for (const name of Object.keys(OPERATIONS)) expect(protocolPage).toContain(`| \`${name}\` |`);
 });
 
+test("docs/eif.md lists every error code of eif/errors.ts, and no other", () => {
+  const [, union = ""] = /export type EifErrorCode =([^;]*);/.exec(readFileSync("eif/errors.ts", "utf8")) ?? [];
+  const codes = [...union.matchAll(/"([A-Z0-9_]+)"/g)].map(([, code]) => code);
+  const table = readFileSync("docs/eif.md", "utf8").split("## Error codes")[1] ?? "";
+  const listed = [...table.matchAll(/^\| ((?:`[A-Z0-9_]+` ?)+)\|/gm)].flatMap(
+    ([, cell = ""]) => cell.match(/[A-Z0-9_]+/g) ?? [],
+  );
+  expect(codes.length).toBeGreaterThan(40);
+  expect(listed.sort()).toEqual(codes.sort());
+});
+
 describe("docs/threat-model.md", () => {
   const rows = [...readFileSync("docs/threat-model.md", "utf8").matchAll(/^\| [^|]+ \| [^|]+ \| (`[^|]+`) \|$/gm)];
   const named = rows.flatMap(([, tests = ""]) => tests.split("<br>").map((name) => name.slice(1, -1)));

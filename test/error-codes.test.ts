@@ -30,6 +30,8 @@ test.each([
   ...codesOf("enclave/errors.ts", "StartErrorCode").map((code) => ["StartErrorCode", code] as const),
   ...codesOf("client/errors.ts", "ClientErrorCode").map((code) => ["ClientErrorCode", code] as const),
   ...codesOf("eif/errors.ts", "EifErrorCode").map((code) => ["EifErrorCode", code] as const),
+  ...codesOf("eif/image/errors.ts", "ImageErrorCode").map((code) => ["ImageErrorCode", code] as const),
+  ...codesOf("eif/build-errors.ts", "BuildErrorCode").map((code) => ["BuildErrorCode", code] as const),
   ...enclaveCodes.map((code) => ["EnclaveErrorCode", code] as const),
 ])("%s %s has a test", (_union, code) => {
   expect(tests.some((source) => source.includes(`"${code}"`))).toBe(true);

@@ -31,7 +31,6 @@ export type ImageErrorCode =
   | "NAME_OUTSIDE_ROOT"
   | "NAME_TOO_LONG"
   | "NAME_DUPLICATE"
-  | "NAME_RESERVED"
   | "OWNER_OUT_OF_RANGE"
   | "DEVICE_UNSUPPORTED"
   // How entries and layers fit together.

@@ -35,7 +35,7 @@ interface Record {
 
 /**
  * @param entries - Sorted by name, parents before what is in them; hard links are one node under several names.
- * @throws {@link BuildError} `FILE_TOO_LARGE`, `PATH_TOO_LONG`, `RESERVED_NAME`, `TOO_MANY_INODES`
+ * @throws {@link BuildError} `FILE_TOO_LARGE`, `PATH_TOO_LONG`, `RESERVED_NAME`
  */
 export function cpioSource(entries: readonly CpioEntry[], epochSeconds: number): ByteSource {
   const links = linksOf(entries);
@@ -44,7 +44,6 @@ export function cpioSource(entries: readonly CpioEntry[], epochSeconds: number):
     check(name, node);
     sizeBytes += recordBytes(name, dataBytes(name, node, links));
   }
-  if (links.inodeCount > MAX_FIELD) throw new BuildError("TOO_MANY_INODES", "more files than inode numbers");
   return {
     sizeBytes,
     // Headers and small files by themselves would be a hundred thousand writes.
@@ -62,7 +61,6 @@ async function* pieces(entries: readonly CpioEntry[], links: Links, epochSeconds
 }
 
 interface Links {
-  readonly inodeCount: number;
   readonly inodeOf: ReadonlyMap<Node, number>;
   readonly countOf: ReadonlyMap<Node, number>;
   /** The name that carries the content: the last, as in the kernel's own gen_init_cpio. */
@@ -78,7 +76,7 @@ function linksOf(entries: readonly CpioEntry[]): Links {
     countOf.set(node, (countOf.get(node) ?? 0) + 1);
     lastOf.set(node, name);
   }
-  return { inodeCount: inodeOf.size, inodeOf, countOf, lastOf };
+  return { inodeOf, countOf, lastOf };
 }
 
 function check(name: string, node: Node): void {

@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -324,6 +325,21 @@ describe("sign and verify-signature", () => {
     expect(unsigned.err).toContain("NOT_SIGNED");
   });
 
+  test("a folder that is not there is told in one line", async () => {
+    const out = at("nowhere/x.eif");
+    const { status, err } = await sign([
+      at("a.eif"),
+      "--certificate",
+      at("certificate.pem"),
+      "--private-key",
+      at("key.pem"),
+      "--out",
+      out,
+    ]);
+    expect(status).toBe(1);
+    expect(err).toMatch(/^cloister eif sign: ENOENT: .*\n$/);
+  });
+
   test("an expired certificate is refused before anything is written", async () => {
     writeFileSync(at("late.eif"), image(PIECES));
     const before = readFileSync(at("late.eif"));
@@ -370,4 +386,26 @@ test.each([
 
 test("extract without --out is wrong use", async () => {
   expect((await call(extractEifCommand, [at("a.eif")])).status).toBe(2);
+});
+
+describe("the command itself", () => {
+  const run = (...args: readonly string[]) =>
+    spawnSync(process.execPath, ["bin/cloister.js", "eif", ...args], { encoding: "utf8", timeout: 30_000 });
+
+  test("lists what it can do, and ends with 2 for anything else", () => {
+    const help = run("--help");
+    expect(help.status).toBe(0);
+    for (const name of ["build", "inspect", "pcrs", "diff", "extract", "sign", "verify-signature"]) {
+      expect(help.stdout).toMatch(new RegExp(`^  ${name} `, "m"));
+    }
+    expect(run("nonsense")).toMatchObject({ status: 2, stderr: help.stdout });
+    expect(run()).toMatchObject({ status: 2, stderr: help.stdout });
+  });
+
+  test("reads a file, and shows no progress where nobody watches", () => {
+    const { status, stdout, stderr } = run("pcrs", at("a.eif"));
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toContain(PCR0);
+    expect(run("pcrs", at("crc.eif")).status).toBe(1);
+  });
 });

@@ -103,7 +103,9 @@ export function budgetOf(limits: Partial<ImageLimits> = {}): Budget {
 }
 
 export async function readAll(bytes: Uint8Array, limits: Partial<ImageLimits> = {}): Promise<TarEntry[]> {
-  return Array.fromAsync(readTar(await fileOf(bytes), budgetOf(limits)));
+  const entries: TarEntry[] = [];
+  for await (const found of readTar(await fileOf(bytes), budgetOf(limits))) entries.push(found);
+  return entries;
 }
 
 export async function contentOf({ content }: { readonly content: TarEntry["content"] }): Promise<Buffer> {
