@@ -85,5 +85,8 @@ eif: install ## Build the enclave's image into dist/cloister.eif: make eif MANIF
 reproduce: install ## Build the enclave's image twice in unlike surroundings and compare every byte (FULL=1: kernel too)
 	@$(NPM) run --silent reproduce -- --manifest "$(MANIFEST)" $(if $(FULL),--full)
 
+release: install ## Pack dist/cloister-…tar.gz for an EC2 parent (make native first)
+	@$(NPM) run --silent release
+
 clean: ## Remove what building and simulating left behind
 	rm -rf dist .cloister

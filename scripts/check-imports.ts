@@ -48,6 +48,8 @@ const ZONES: Readonly<Record<string, Zone>> = {
   },
   client: { folders: ["attestation", "protocol"], packages: [], node: false },
   eif: { folders: ["attestation"], packages: [], node: true },
+  // Beside the parent on EC2. Judges from other zones are handed in by cli/, so that it needs few of them.
+  host: { folders: ["protocol", "kms-policy"], packages: ["@aws-sdk/client-kms"], node: true },
   simulator: {
     folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client"],
     packages: ["cborg", "jose", "yaml"],
@@ -64,6 +66,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
       "client",
       "eif",
       "simulator",
+      "host",
     ],
     // To sign images: `eif/` itself knows no AWS.
     packages: ["@aws-sdk/client-kms"],
