@@ -38,6 +38,21 @@ export const ERROR_CODES = {
   JWT_NONCE_MISMATCH: { status: 401, retry: false },
   JWKS_UNAVAILABLE: { status: 503, retry: true },
 
+  // Passkeys.
+  PASSKEYS_NOT_ALLOWED: { status: 403, retry: false },
+  PASSKEY_UNKNOWN: { status: 401, retry: false },
+  PASSKEY_MALFORMED: { status: 400, retry: false },
+  PASSKEY_TYPE_MISMATCH: { status: 401, retry: false },
+  PASSKEY_CHALLENGE_MISMATCH: { status: 401, retry: false },
+  PASSKEY_ORIGIN_NOT_ALLOWED: { status: 401, retry: false },
+  PASSKEY_RP_MISMATCH: { status: 401, retry: false },
+  PASSKEY_USER_NOT_VERIFIED: { status: 401, retry: false },
+  PASSKEY_ALGORITHM_NOT_ALLOWED: { status: 400, retry: false },
+  PASSKEY_ATTESTATION_UNSUPPORTED: { status: 400, retry: false },
+  PASSKEY_SIGNATURE_INVALID: { status: 401, retry: false },
+  PASSKEY_COUNTER_REGRESSED: { status: 401, retry: false },
+  PASSKEY_TAKEN: { status: 409, retry: false },
+
   // What it names.
   APP_NOT_FOUND: { status: 404, retry: false },
   WALLET_NOT_FOUND: { status: 404, retry: false },

@@ -11,6 +11,10 @@ export const MAX_BODY_BYTES = 256 * 1024;
 export const MAX_JSON_DEPTH = 16;
 /** One `X-Stamp` header value. */
 export const MAX_STAMP_BYTES = 2048;
+/** One `X-Stamp-Webauthn` header value: credential ids have up to 1023 bytes, RSA signatures 512. */
+export const MAX_WEBAUTHN_STAMP_BYTES = 4096;
+/** What a browser gives for a new passkey, with attestation `none`. */
+export const MAX_ATTESTATION_OBJECT_BYTES = 4096;
 /** Stamps on one request: administrators may stamp m-of-n. */
 export const MAX_STAMPS = 16;
 /** nitro.md 2.4: AWS's text says 512 in one place and 1024 in another; we produce within the smaller. */

@@ -5,8 +5,8 @@ import {
   MAX_RECORD_CHANGES,
   MAX_RECORD_NAME_LENGTH,
   MAX_RECORDS_PER_PAGE,
-  MAX_STAMP_BYTES,
   MAX_STAMPS,
+  MAX_WEBAUTHN_STAMP_BYTES,
 } from "./limits.ts";
 import { bytesUpTo as bytes, z } from "./zod.ts";
 
@@ -18,7 +18,7 @@ export const enclaveCall = z.discriminatedUnion("kind", [
   z.strictObject({
     id,
     kind: z.literal("operation"),
-    stamps: z.array(z.string().check(z.maxLength(MAX_STAMP_BYTES))).check(z.maxLength(MAX_STAMPS)),
+    stamps: z.array(z.string().check(z.maxLength(MAX_WEBAUTHN_STAMP_BYTES))).check(z.maxLength(MAX_STAMPS)),
     body: bytes(MAX_BODY_BYTES),
   }),
   z.strictObject({ id, kind: z.literal("attestation"), nonce: bytes(1024) }),
