@@ -1,4 +1,16 @@
+export * from "./access.ts";
 export * from "./answer.ts";
+export {
+  type ApiKey,
+  type AppConfig,
+  appConfig,
+  DEFAULT_SESSION_LIFETIME_S,
+  type IssuerConfig,
+  JWT_ALGORITHMS,
+  type NewApp,
+  type SigningPolicy,
+  withDefaults,
+} from "./app-config.ts";
 export * from "./attested-keys.ts";
 export * from "./cbor.ts";
 export * from "./encoding.ts";
@@ -9,6 +21,7 @@ export * from "./messages.ts";
 export * from "./operations.ts";
 export * from "./ports.ts";
 export * from "./request.ts";
+export { type Permissions, type Scope, scope, WHOLE_SCOPE } from "./scope.ts";
 export * from "./stamp.ts";
 export { type JsonValue, parseStrictJson } from "./strict-json.ts";
 export { bytesOf, bytesUpTo, z } from "./zod.ts";
