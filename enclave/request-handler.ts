@@ -1,6 +1,8 @@
 /** One request, from its bytes to its signed answer. */
 import type { KeyObject } from "node:crypto";
 import {
+  ACCESS,
+  type AppOperation,
   audienceOf,
   decodeRequest,
   decodeStamp,
@@ -14,13 +16,15 @@ import {
   ProtocolError,
   type RequestEnvelope,
   RequestError,
+  type Result,
   type Stamp,
 } from "../protocol/index.ts";
 import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts";
+import { type AppRequest, authorise } from "./auth/authorise.ts";
 import type { StampVerifier } from "./auth/verify-stamp.ts";
 import type { Log } from "./log.ts";
 import { createApp } from "./operations/create-app.ts";
-import type { AppRequest, Services, StampedRequest } from "./operations/handler.ts";
+import type { AppHandler, Services, StampedRequest } from "./operations/handler.ts";
 import { registerSession } from "./operations/register-session.ts";
 import { signMessage, signTransaction } from "./operations/sign.ts";
 import { rotateVault, vaultStatus } from "./operations/vault.ts";
@@ -66,7 +70,7 @@ export class RequestHandler {
     const { services } = this.#options;
     const { deployment } = services.manifest;
     const appId = appIdOf(envelope.audience, deployment);
-    if ((appId === null) !== (OPERATIONS[name].caller === "administrators")) throw wrongAudience(deployment);
+    if ((appId === null) !== (ACCESS[name].kind === "administrators")) throw wrongAudience(deployment);
     services.replays.checkTime(envelope.issuedAtMs);
     const stamps = this.#verifyStamps(received);
     const stamped: StampedRequest = { envelope, stamps };
@@ -80,20 +84,33 @@ export class RequestHandler {
     }
     if (appId === null) throw wrongAudience(deployment);
     const [stamp, ...others] = stamps;
-    if (others.length > 0) throw new RequestError("STAMP_UNEXPECTED", "one stamp: that of the session's key");
+    if (others.length > 0) throw new RequestError("STAMP_UNEXPECTED", "one stamp: that of the key that asks");
     const request: AppRequest = { envelope, stamp, appId };
     switch (name) {
       case "register_session":
         return registerSession(request, parseParams(name, envelope), services);
       case "create_wallet":
-        return createWallet(request, parseParams(name, envelope), services);
+        return this.#runFor(name, createWallet, request);
       case "list_wallets":
-        return listWallets(request, parseParams(name, envelope), services);
+        return this.#runFor(name, listWallets, request);
       case "sign_transaction":
-        return signTransaction(request, parseParams(name, envelope), services);
+        return this.#runFor(name, signTransaction, request);
       case "sign_message":
-        return signMessage(request, parseParams(name, envelope), services);
+        return this.#runFor(name, signMessage, request);
     }
+  }
+
+  /** No handler inside an app is reached but through here, and by nobody whom the table of access does not name. */
+  async #runFor<Name extends AppOperation>(
+    name: Name,
+    handler: AppHandler<Name>,
+    request: AppRequest,
+  ): Promise<Result<Name>> {
+    const { services } = this.#options;
+    const { envelope } = request;
+    const params = parseParams(name, envelope);
+    const actor = await authorise(name, request, params, services);
+    return handler({ actor, envelope }, params, services);
   }
 
   #verifyStamps({ body, stamps }: ReceivedRequest): readonly [Stamp, ...Stamp[]] {

@@ -38,6 +38,7 @@ import type { Phase } from "./phase.ts";
 import { RequestHandler } from "./request-handler.ts";
 import { randomizeContext } from "./signing/secp256k1.ts";
 import { TrustedClock } from "./trusted-clock.ts";
+import { Users } from "./users/users.ts";
 import { openVault } from "./vault/open-vault.ts";
 import { RecordStore } from "./vault/record-store.ts";
 import { VaultRotation } from "./vault/vault-rotation.ts";
@@ -205,6 +206,7 @@ class RunningEnclave implements Enclave {
     try {
       const vault = await openVault({ store, kms, manifest, randomness });
       const { records, ids } = vault;
+      const users = new Users({ records, ids, randomness, nowMs });
       this.#log.info(vault.isNew ? "vault-made" : "vault-opened");
       const handler = new RequestHandler({
         answerKey: this.#answerKeys.privateKey,
@@ -214,7 +216,8 @@ class RunningEnclave implements Enclave {
           egress,
           replays: new ReplayGuard({ nowMs, sleep }, bootedAtMs),
           apps: new Apps({ records, ids }),
-          sessions: new Sessions({ records, ids, nowMs }),
+          users,
+          sessions: new Sessions({ records, ids, users, nowMs }),
           wallets: new Wallets({ records, ids, randomness, nowMs }),
           jwks: new JwksCache({ fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS), nowMs }),
           rotation: new VaultRotation({

@@ -1,4 +1,16 @@
+export * from "./access.ts";
 export * from "./answer.ts";
+export {
+  type ApiKey,
+  type AppConfig,
+  appConfig,
+  DEFAULT_SESSION_LIFETIME_S,
+  type IssuerConfig,
+  JWT_ALGORITHMS,
+  type NewApp,
+  type SigningPolicy,
+  withDefaults,
+} from "./app-config.ts";
 export * from "./attested-keys.ts";
 export * from "./cbor.ts";
 export * from "./encoding.ts";
@@ -10,6 +22,7 @@ export * from "./operations.ts";
 export * from "./passkeys.ts";
 export * from "./ports.ts";
 export * from "./request.ts";
+export { type Permissions, type Scope, scope, WHOLE_SCOPE } from "./scope.ts";
 export * from "./stamp.ts";
 export { type JsonValue, parseStrictJson } from "./strict-json.ts";
 export * from "./webauthn-stamp.ts";

@@ -1,46 +1,13 @@
 /** Every operation: what it takes and what it gives. The enclave parses params with these, the client checks results. */
+import type { OperationName } from "./access.ts";
+import { lifetimeS, newApp } from "./app-config.ts";
+import { decimal } from "./decimal.ts";
+import { scope, walletId } from "./scope.ts";
 import { z } from "./zod.ts";
 
-const MAX_UINT256 = 2n ** 256n - 1n;
-
-/** An integer that may pass 2^53: decimal, no sign, no leading zero. */
-const decimal = z.string().check(
-  z.regex(/^(?:0|[1-9][0-9]{0,77})$/, "expected a decimal string"),
-  z.refine((text) => BigInt(text) <= MAX_UINT256, "over 2^256 - 1"),
-);
 /** Lower case, so that one value has one spelling. */
 const hexBytes = (maxBytes: number) =>
   z.string().check(z.regex(/^0x(?:[0-9a-f]{2})*$/, "expected 0x and lower-case hex"), z.maxLength(2 + 2 * maxBytes));
-const httpsUrl = z.string().check(
-  z.maxLength(512),
-  z.refine((text) => {
-    const url = URL.parse(text);
-    return url !== null && url.protocol === "https:" && url.username === "" && url.password === "" && url.hash === "";
-  }, "expected an https URL without credentials or fragment"),
-);
-
-/** RFC 7518; symmetric algorithms and `none` are not among them. */
-export const JWT_ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"] as const;
-
-const issuer = z.strictObject({
-  /** Compared with `iss` byte for byte. */
-  issuer: z.string().check(z.minLength(1), z.maxLength(512)),
-  /** `aud` must name one of these. */
-  audiences: z.array(z.string().check(z.minLength(1), z.maxLength(128))).check(z.minLength(1), z.maxLength(8)),
-  /** RFC 7517 key set; its host must stand in the manifest too. */
-  jwksUri: httpsUrl,
-  algorithms: z.array(z.enum(JWT_ALGORITHMS)).check(z.minLength(1), z.maxLength(JWT_ALGORITHMS.length)),
-});
-
-/** What an app's wallets may sign. What is not named is denied. */
-const signingPolicy = z.strictObject({
-  /** EIP-155 chain ids. Empty: no transaction is signed. */
-  evmChainIds: z.array(decimal).check(z.maxLength(64)),
-  /** EIP-191 messages. */
-  messages: z.enum(["allow", "deny"]),
-});
-
-const walletId = z.string().check(z.regex(/^wal_[0-9a-f]{32}$/, "expected wal_ and 32 hex digits"));
 const address = z.string().check(z.regex(/^0x[0-9a-fA-F]{40}$/));
 const wallet = z.strictObject({
   walletId,
@@ -64,41 +31,29 @@ const vaultStatus = z.strictObject({
   resealed: z.int(),
 });
 
-/** Who may ask: `administrators` by m-of-n stamps, `session-key` by the key being registered, `session` by a registered one. */
-export type Caller = "administrators" | "session-key" | "session";
-
 export const OPERATIONS = {
   create_app: {
-    caller: "administrators",
-    params: z.strictObject({
-      name: z.string().check(z.minLength(1), z.maxLength(128)),
-      /** At their greatest they still fit into one record. */
-      issuers: z.array(issuer).check(
-        z.minLength(1),
-        z.maxLength(8),
-        z.refine((issuers) => new Set(issuers.map((each) => each.issuer)).size === issuers.length, "an issuer twice"),
-      ),
-      /** Seconds; 900 is customary. */
-      sessionLifetimeS: z.int().check(z.minimum(1), z.maximum(86_400)),
-      signingPolicy,
-    }),
+    params: newApp,
     result: z.strictObject({ appId: z.string() }),
   },
   /** Begins a new generation of the vault, or tells of one that is under way. */
-  rotate_vault: { caller: "administrators", params: z.strictObject({}), result: vaultStatus },
-  vault_status: { caller: "administrators", params: z.strictObject({}), result: vaultStatus },
+  rotate_vault: { params: z.strictObject({}), result: vaultStatus },
+  vault_status: { params: z.strictObject({}), result: vaultStatus },
   register_session: {
-    caller: "session-key",
-    params: z.strictObject({ jwt: z.string().check(z.minLength(1), z.maxLength(16_384)) }),
+    params: z.strictObject({
+      jwt: z.string().check(z.minLength(1), z.maxLength(16_384)),
+      /** Everything unless given. */
+      scope: z.exactOptional(scope),
+      /** The app's `sessionLifetimeS` unless given; cut to the app's maximum and the token's own end. */
+      lifetimeS: z.exactOptional(lifetimeS),
+    }),
     result: z.strictObject({ sessionId: z.string(), userId: z.string(), expiresAtMs: z.int() }),
   },
   create_wallet: {
-    caller: "session",
     params: z.strictObject({ kind: z.enum(["hd", "single-key"]) }),
     result: wallet,
   },
   list_wallets: {
-    caller: "session",
     params: z.strictObject({
       /** The last wallet of the page before, or null for the first page. */
       after: z.nullable(walletId),
@@ -106,7 +61,6 @@ export const OPERATIONS = {
     result: z.strictObject({ wallets: z.array(wallet), more: z.boolean() }),
   },
   sign_transaction: {
-    caller: "session",
     params: z.strictObject({
       walletId,
       /** EIP-155 chain id; must be the transaction's own. */
@@ -122,7 +76,6 @@ export const OPERATIONS = {
     }),
   },
   sign_message: {
-    caller: "session",
     params: z.strictObject({
       walletId,
       /** The bytes to sign under EIP-191 version 0x45 (`personal_sign`), before the prefix. */
@@ -133,19 +86,12 @@ export const OPERATIONS = {
       signature: hexBytes(65),
     }),
   },
-} as const satisfies Record<string, { caller: Caller; params: z.ZodMiniType; result: z.ZodMiniType }>;
+} as const satisfies Record<OperationName, { params: z.ZodMiniType; result: z.ZodMiniType }>;
 
-export type OperationName = keyof typeof OPERATIONS;
 export type Params<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]["params"]>;
 export type Result<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]["result"]>;
-export type IssuerConfig = z.output<typeof issuer>;
-export type SigningPolicy = z.output<typeof signingPolicy>;
 export type Wallet = z.output<typeof wallet>;
 export type VaultStatus = z.output<typeof vaultStatus>;
-
-export function isOperationName(name: string): name is OperationName {
-  return Object.hasOwn(OPERATIONS, name);
-}
 
 /** The audience of an administrators' request, or of one inside an app. */
 export function audienceOf(deployment: string, appId: string | null): string {

@@ -1,29 +1,28 @@
-/** Sessions: which key may act for which user, and until when. */
-import { encodeHex, RequestError, type Stamp, z } from "../../protocol/index.ts";
+/** Sessions: which key may act for which user, how far, and until when. The user's record says so; here is the way to it. */
+import { encodeHex, RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
+import type { User, UserSession } from "../users/user.ts";
+import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type RecordKind, type Records } from "../vault/records.ts";
 import type { VerifiedLogin } from "./verify-jwt.ts";
 
 /** The oldest goes first. */
 const MAX_SESSIONS_PER_USER = 10;
-const MAX_ATTEMPTS = 5;
-/** Kept in memory so that a request needs no record to be authenticated. */
 const MAX_CACHED = 100_000;
 
-const sessionSchema = z.strictObject({ userId: z.string(), expiresAtMs: z.int() });
-const userSchema = z.strictObject({
-  issuer: z.string(),
-  subject: z.string(),
-  sessions: z.array(z.strictObject({ sessionId: z.string(), expiresAtMs: z.int() })),
-});
+const pointerSchema = z.strictObject({ userId: z.string() });
+type Pointer = z.output<typeof pointerSchema>;
 
-type SessionValue = z.output<typeof sessionSchema>;
-type UserValue = z.output<typeof userSchema>;
+/** `session/<appId>/<sessionId>`: whose list has this session. Whether it is there is that list's to say. */
+const sessionRecords: RecordKind<Pointer> = { prefix: "session/", schema: pointerSchema };
 
-const sessionRecords: RecordKind<SessionValue> = { prefix: "session/", schema: sessionSchema };
-const userRecords: RecordKind<UserValue> = { prefix: "user/", schema: userSchema };
+export interface LiveSession {
+  readonly userId: string;
+  readonly user: User;
+  readonly session: UserSession;
+}
 
-export interface Session {
+export interface RegisteredSession {
   readonly sessionId: string;
   readonly userId: string;
   readonly expiresAtMs: number;
@@ -32,12 +31,19 @@ export interface Session {
 export class Sessions {
   readonly #records: Records;
   readonly #ids: Ids;
+  readonly #users: Users;
   readonly #nowMs: () => number;
-  readonly #cache = new Map<string, SessionValue>();
+  readonly #pointers = new Map<string, string>();
 
-  constructor(options: { readonly records: Records; readonly ids: Ids; readonly nowMs: () => number }) {
+  constructor(options: {
+    readonly records: Records;
+    readonly ids: Ids;
+    readonly users: Users;
+    readonly nowMs: () => number;
+  }) {
     this.#records = options.records;
     this.#ids = options.ids;
+    this.#users = options.users;
     this.#nowMs = options.nowMs;
   }
 
@@ -46,94 +52,95 @@ export class Sessions {
    *
    * @throws {@link RequestError} `SESSION_UNKNOWN`, `SESSION_EXPIRED`, and what reading records throws
    */
-  async find(appId: string, stamp: Stamp): Promise<Session> {
-    const sessionId = this.#idOf(appId, stamp);
+  async find(appId: string, stamp: Stamp): Promise<LiveSession> {
+    const sessionId = this.idOf(appId, stamp);
     const name = `${appId}/${sessionId}`;
-    let value = this.#cache.get(name);
-    if (value === undefined) {
-      value = (await this.#records.read(sessionRecords, name))?.value;
-      if (value === undefined) throw new RequestError("SESSION_UNKNOWN", "this key has no session in this app");
-    }
-    this.#remember(name, value);
-    if (value.expiresAtMs <= this.#nowMs()) {
+    const remembered = this.#pointers.get(name);
+    const found = remembered === undefined ? null : await this.#findIn(appId, remembered, sessionId);
+    // Not where it was: the key may have logged in as somebody else since.
+    const { userId, user, session } = found ?? (await this.#findAnew(appId, sessionId));
+    this.#remember(name, userId);
+    if (session.expiresAtMs <= this.#nowMs()) {
       throw new RequestError("SESSION_EXPIRED", "the session has expired: log in again");
     }
-    return { sessionId, ...value };
+    return { userId, user, session };
   }
 
   /**
-   * Gives a session to the key that stamped the login. User and session are written together.
+   * Gives a session to the key that stamped the login; user, identity and session are written together.
    *
-   * @param lifetimeMs - The app's; the token's own end comes first if it is earlier.
+   * @param asked.lifetimeMs - The token's own end comes first if it is earlier.
    * @throws {@link RequestError} `RECORD_CONFLICT`, and what records throw
    */
-  async register(appId: string, stamp: Stamp, login: VerifiedLogin, lifetimeMs: number): Promise<Session> {
-    const { issuer, subject } = login;
-    const userId = this.#ids.derive("usr", [appId, issuer, subject]);
-    const sessionId = this.#idOf(appId, stamp);
-    const expiresAtMs = Math.min(this.#nowMs() + lifetimeMs, login.expiresAtMs);
-    const session: SessionValue = { userId, expiresAtMs };
-    const sessionName = `${appId}/${sessionId}`;
-    const userName = `${appId}/${userId}`;
-
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-      const user = await this.#records.read(userRecords, userName);
-      const earlier = await this.#records.read(sessionRecords, sessionName);
-      const others = (user?.value.sessions ?? []).filter((other) => other.sessionId !== sessionId);
-      const sessions = [...others, { sessionId, expiresAtMs }].slice(-MAX_SESSIONS_PER_USER);
-      const kept = new Set(sessions.map((each) => each.sessionId));
-      const evicted = others.filter((other) => !kept.has(other.sessionId));
-      const changes: Change[] = [
-        change(userRecords, userName, user, { issuer, subject, sessions }),
-        change(sessionRecords, sessionName, earlier, session),
-        ...(await this.#deletions(appId, userId, evicted)),
-      ];
-      if (await this.#write(changes)) {
-        this.#remember(sessionName, session);
-        return { sessionId, ...session };
-      }
-    }
-    throw new RequestError("RECORD_CONFLICT", "the user's sessions keep changing: try again");
-  }
-
-  /** Whatever comes of the write, memory must not speak for these keys any more; nor what was read while it ran. */
-  async #write(changes: readonly Change[]): Promise<boolean> {
-    const forget = () => {
-      for (const { name } of changes) this.#cache.delete(name);
-    };
-    forget();
-    try {
-      return await this.#records.write(changes);
-    } finally {
-      forget();
-    }
-  }
-
-  async #deletions(
+  async register(
     appId: string,
-    userId: string,
-    evicted: readonly { readonly sessionId: string }[],
-  ): Promise<Change[]> {
-    const names = evicted.map(({ sessionId }) => `${appId}/${sessionId}`);
+    stamp: Stamp,
+    login: VerifiedLogin,
+    asked: { readonly lifetimeMs: number; readonly scope: Scope },
+  ): Promise<RegisteredSession> {
+    const sessionId = this.idOf(appId, stamp);
+    const now = this.#nowMs();
+    const expiresAtMs = Math.min(now + asked.lifetimeMs, login.expiresAtMs);
+    const identityId = this.#users.identityIdOf(appId, login);
+    const session: UserSession = { sessionId, identityId, createdAtMs: now, expiresAtMs, scope: asked.scope };
+    const name = `${appId}/${sessionId}`;
+    this.#pointers.delete(name);
+    return this.#users.changeByIdentity(appId, login, async (user, userId) => {
+      const others = user.sessions.filter((other) => other.sessionId !== sessionId);
+      const kept = others.filter((other) => other.expiresAtMs > now).slice(1 - MAX_SESSIONS_PER_USER);
+      const earlier = await this.#records.read(sessionRecords, name);
+      const isLed = earlier?.value.userId === userId;
+      return {
+        kind: "write",
+        user: { ...user, sessions: [...kept, session] },
+        also: [
+          ...(isLed ? [] : [change(sessionRecords, name, earlier, { userId })]),
+          ...(await this.#forget(
+            appId,
+            userId,
+            others.filter((other) => !kept.includes(other)),
+          )),
+        ],
+        result: { sessionId, userId, expiresAtMs },
+      };
+    });
+  }
+
+  idOf(appId: string, { scheme, publicKey }: Stamp): string {
+    return this.#ids.derive("ses", [appId, scheme, encodeHex(publicKey)]);
+  }
+
+  async #findAnew(appId: string, sessionId: string): Promise<LiveSession> {
+    const pointer = await this.#records.read(sessionRecords, `${appId}/${sessionId}`);
+    const found = pointer === null ? null : await this.#findIn(appId, pointer.value.userId, sessionId);
+    if (found === null) throw new RequestError("SESSION_UNKNOWN", "this key has no session in this app");
+    return found;
+  }
+
+  async #findIn(appId: string, userId: string, sessionId: string): Promise<LiveSession | null> {
+    const user = await this.#users.get(appId, userId);
+    const session = user?.sessions.find((each) => each.sessionId === sessionId);
+    return user === null || session === undefined ? null : { userId, user, session };
+  }
+
+  /** Nothing depends on these records' being gone: they only take room. */
+  async #forget(appId: string, userId: string, sessions: readonly UserSession[]): Promise<Change[]> {
+    const names = sessions.map(({ sessionId }) => `${appId}/${sessionId}`);
     const read = await Promise.all(names.map((name) => this.#records.read(sessionRecords, name)));
     return names.flatMap((name, at) => {
       const record = read[at] ?? null;
-      // A key that has since logged in as somebody else is no longer this user's to put out.
+      // A key that has since logged in as somebody else leads there.
       return record === null || record.value.userId !== userId ? [] : [change(sessionRecords, name, record, undefined)];
     });
   }
 
-  #idOf(appId: string, { scheme, publicKey }: Stamp): string {
-    return this.#ids.derive("ses", [appId, scheme, encodeHex(publicKey)]);
-  }
-
   /** Puts it at the end: the first in order is the one not used for longest. */
-  #remember(name: string, value: SessionValue): void {
-    this.#cache.delete(name);
-    if (this.#cache.size >= MAX_CACHED) {
-      const [oldest] = this.#cache.keys();
-      if (oldest !== undefined) this.#cache.delete(oldest);
+  #remember(name: string, userId: string): void {
+    this.#pointers.delete(name);
+    if (this.#pointers.size >= MAX_CACHED) {
+      const [oldest] = this.#pointers.keys();
+      if (oldest !== undefined) this.#pointers.delete(oldest);
     }
-    this.#cache.set(name, value);
+    this.#pointers.set(name, userId);
   }
 }

@@ -1,4 +1,4 @@
-import { RequestError } from "../../protocol/index.ts";
+import { RequestError, withDefaults } from "../../protocol/index.ts";
 import { authenticateAdministrators } from "./authenticate-administrators.ts";
 import type { AdministratorsHandler } from "./handler.ts";
 
@@ -15,5 +15,5 @@ export const createApp: AdministratorsHandler<"create_app"> = async (request, pa
       );
     }
   }
-  return { appId: await apps.create(request.envelope.requestId, params) };
+  return { appId: await apps.create(request.envelope.requestId, withDefaults(params)) };
 };

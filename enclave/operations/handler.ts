@@ -1,10 +1,21 @@
-import type { OperationName, Params, RequestEnvelope, Result, Stamp } from "../../protocol/index.ts";
+import type {
+  AdministratorsOperation,
+  AppOperation,
+  LoginOperation,
+  Params,
+  RequestEnvelope,
+  Result,
+  Stamp,
+} from "../../protocol/index.ts";
 import type { Apps } from "../apps/apps.ts";
+import type { ActorOf } from "../auth/actor.ts";
+import type { AppRequest } from "../auth/authorise.ts";
 import type { JwksCache } from "../auth/jwks-cache.ts";
 import type { ReplayGuard } from "../auth/replay-guard.ts";
 import type { Sessions } from "../auth/sessions.ts";
 import type { Egress } from "../egress/egress.ts";
 import type { Manifest } from "../manifest.ts";
+import type { Users } from "../users/users.ts";
 import type { VaultRotation } from "../vault/vault-rotation.ts";
 import type { Wallets } from "../wallets/wallets.ts";
 
@@ -13,6 +24,7 @@ export interface Services {
   readonly manifest: Manifest;
   readonly replays: ReplayGuard;
   readonly apps: Apps;
+  readonly users: Users;
   readonly sessions: Sessions;
   readonly wallets: Wallets;
   readonly jwks: JwksCache;
@@ -27,27 +39,32 @@ export interface StampedRequest {
   readonly stamps: readonly [Stamp, ...Stamp[]];
 }
 
-/** A request inside an app, with the one stamp that it may have. */
-export interface AppRequest {
-  readonly envelope: RequestEnvelope;
-  readonly stamp: Stamp;
-  readonly appId: string;
-}
-
 /**
- * Carries out one operation. It authorises first, takes note of the request with the replay guard next, and acts last.
+ * Carries out one operation of the administrators'. It authorises first, takes note of the request with the replay guard
+ * next, and acts last.
  *
  * @throws {@link RequestError}
  */
-export type AdministratorsHandler<Name extends OperationName> = (
+export type AdministratorsHandler<Name extends AdministratorsOperation> = (
   request: StampedRequest,
   params: Params<Name>,
   services: Services,
 ) => Promise<Result<Name>>;
 
-/** As {@link AdministratorsHandler}, inside an app. */
-export type AppHandler<Name extends OperationName> = (
+/** As {@link AdministratorsHandler}, for whoever has no session yet. */
+export type LoginHandler<Name extends LoginOperation> = (
   request: AppRequest,
+  params: Params<Name>,
+  services: Services,
+) => Promise<Result<Name>>;
+
+/**
+ * Carries out one operation inside an app, for somebody who was authorised.
+ *
+ * @throws {@link RequestError}
+ */
+export type AppHandler<Name extends AppOperation> = (
+  request: { readonly actor: ActorOf<Name>; readonly envelope: RequestEnvelope },
   params: Params<Name>,
   services: Services,
 ) => Promise<Result<Name>>;

@@ -1,11 +1,11 @@
-import { encodeHex } from "../../protocol/index.ts";
+import { encodeHex, WHOLE_SCOPE } from "../../protocol/index.ts";
 import { verifyJwt } from "../auth/verify-jwt.ts";
-import type { AppHandler } from "./handler.ts";
+import type { LoginHandler } from "./handler.ts";
 
 /** The key that stamps the login is the one that gets the session. */
-export const registerSession: AppHandler<"register_session"> = async (
+export const registerSession: LoginHandler<"register_session"> = async (
   { envelope, appId, stamp },
-  { jwt },
+  { jwt, scope = WHOLE_SCOPE, lifetimeS },
   services,
 ) => {
   const { apps, jwks, nowMs, replays, sessions } = services;
@@ -13,6 +13,6 @@ export const registerSession: AppHandler<"register_session"> = async (
   const app = await apps.get(appId);
   const login = await verifyJwt(jwt, sessionKeyHex, app.issuers, { jwks, nowMs });
   await replays.claim(`${appId}/${sessionKeyHex}`, envelope.requestId, envelope.issuedAtMs);
-  const { sessionId, userId, expiresAtMs } = await sessions.register(appId, stamp, login, app.sessionLifetimeS * 1000);
-  return { sessionId, userId, expiresAtMs };
+  const lifetimeMs = Math.min(lifetimeS ?? app.sessionLifetimeS, app.maxSessionLifetimeS) * 1000;
+  return await sessions.register(appId, stamp, login, { lifetimeMs, scope });
 };

@@ -1,0 +1,64 @@
+/**
+ * Who may ask for what. An operation that does not stand here does not compile, and a caller that its entry does not
+ * name is refused: `enclave/auth/authorise.ts` is the one place that judges by this table.
+ */
+
+/** Callers inside an app, by what vouches for them. */
+export type CallerKind = "session" | "api-key";
+
+export type Access =
+  /** By as many administrators' stamps as the manifest asks for. */
+  | { readonly kind: "administrators" }
+  /** By the key that is to get a session. What vouches for it is in the params. */
+  | { readonly kind: "login" }
+  | AppAccess;
+
+export interface AppAccess {
+  readonly kind: "app";
+  readonly callers: readonly CallerKind[];
+  /** `named`: the wallet of `params.walletId`. `any`: wallets at large, so no scope that lists wallets covers it. */
+  readonly wallet: "named" | "any" | "none";
+  /**
+   * `signed`: what is signed belongs to a chain, which is checked once it is parsed. `chainless`: what is signed belongs
+   * to none, so no scope that lists chains covers it. `none`: nothing is signed.
+   */
+  readonly chain: "signed" | "chainless" | "none";
+}
+
+const ANY_CALLER = ["session", "api-key"] as const;
+
+export const ACCESS = {
+  create_app: { kind: "administrators" },
+  rotate_vault: { kind: "administrators" },
+  vault_status: { kind: "administrators" },
+  register_session: { kind: "login" },
+  create_wallet: { kind: "app", callers: ANY_CALLER, wallet: "any", chain: "none" },
+  list_wallets: { kind: "app", callers: ANY_CALLER, wallet: "any", chain: "none" },
+  sign_transaction: { kind: "app", callers: ANY_CALLER, wallet: "named", chain: "signed" },
+  sign_message: { kind: "app", callers: ANY_CALLER, wallet: "named", chain: "chainless" },
+} as const satisfies Record<string, Access>;
+
+type Accesses = typeof ACCESS;
+type NamesOf<Kind extends Access["kind"]> = {
+  [Name in keyof Accesses]: Accesses[Name]["kind"] extends Kind ? Name : never;
+}[keyof Accesses];
+
+export type OperationName = keyof Accesses;
+export type AdministratorsOperation = NamesOf<"administrators">;
+export type LoginOperation = NamesOf<"login">;
+export type AppOperation = NamesOf<"app">;
+/** The kinds of caller that an operation can meet. */
+export type CallerOf<Name extends AppOperation> = Accesses[Name]["callers"][number];
+
+export function isOperationName(name: string): name is OperationName {
+  return Object.hasOwn(ACCESS, name);
+}
+
+export function isAppOperation(name: OperationName): name is AppOperation {
+  return ACCESS[name].kind === "app";
+}
+
+/** What scopes and API keys' permissions can name. */
+export const APP_OPERATIONS = Object.keys(ACCESS).filter(
+  (name): name is AppOperation => isOperationName(name) && isAppOperation(name),
+);

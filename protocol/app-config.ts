@@ -1,0 +1,105 @@
+/** What administrators say of an app. */
+import { decimal } from "./decimal.ts";
+import { permissions } from "./scope.ts";
+import { STAMP_SCHEMES, type StampScheme } from "./stamp.ts";
+import { z } from "./zod.ts";
+
+const httpsUrl = z.string().check(
+  z.regex(/^[\x21-\x7e]{1,512}$/, "expected printable ASCII"),
+  z.refine((text) => {
+    const url = URL.parse(text);
+    return url !== null && url.protocol === "https:" && url.username === "" && url.password === "" && url.hash === "";
+  }, "expected an https URL without credentials or fragment"),
+);
+
+/** RFC 7518; symmetric algorithms and `none` are not among them. */
+export const JWT_ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"] as const;
+
+const issuer = z.strictObject({
+  /** Compared with `iss` byte for byte. */
+  issuer: z.string().check(z.regex(/^[\x21-\x7e]{1,512}$/, "expected printable ASCII")),
+  /** `aud` must name one of these. */
+  audiences: z.array(z.string().check(z.minLength(1), z.maxLength(128))).check(z.minLength(1), z.maxLength(8)),
+  /** RFC 7517 key set; its host must stand in the manifest too. */
+  jwksUri: httpsUrl,
+  algorithms: z.array(z.enum(JWT_ALGORITHMS)).check(z.minLength(1), z.maxLength(JWT_ALGORITHMS.length)),
+});
+
+/** What an app's wallets may sign. What is not named is denied. */
+const signingPolicy = z.strictObject({
+  /** EIP-155 chain ids. Empty: no transaction is signed. */
+  evmChainIds: z.array(decimal).check(z.maxLength(64)),
+  /** EIP-191 messages. */
+  messages: z.enum(["allow", "deny"]),
+});
+
+/** A session ends by itself; this is how soon unless the app says otherwise. */
+export const DEFAULT_SESSION_LIFETIME_S = 900;
+export const lifetimeS = z.int().check(z.minimum(1), z.maximum(86_400));
+
+export const stampScheme = z.enum(Object.keys(STAMP_SCHEMES) as [StampScheme, ...StampScheme[]]);
+/** A backend that calls in its own name. It owns wallets of the app's; users' are out of its reach. */
+const apiKey = z
+  .strictObject({
+    name: z.string().check(z.regex(/^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$/, "expected a name like a DNS label")),
+    scheme: stampScheme,
+    /** Compressed, lower-case hex. */
+    publicKey: z.string().check(z.regex(/^(?:[0-9a-f]{2}){32,33}$/, "expected a public key in lower-case hex")),
+    permissions,
+    /** Null, or when it stops working: a key that another one replaces has this. */
+    expiresAtMs: z.nullable(z.int()),
+  })
+  .check(
+    z.refine(
+      ({ scheme, publicKey }) => publicKey.length === 2 * STAMP_SCHEMES[scheme].publicKeyBytes,
+      "a public key of another scheme's length",
+    ),
+  );
+
+/** Whole: with nothing left out. */
+export const appConfig = z.strictObject({
+  name: z.string().check(z.minLength(1), z.maxLength(128)),
+  /** At their greatest they still fit into one record. */
+  issuers: z.array(issuer).check(
+    z.minLength(1),
+    z.maxLength(8),
+    z.refine((issuers) => new Set(issuers.map((each) => each.issuer)).size === issuers.length, "an issuer twice"),
+  ),
+  apiKeys: z.array(apiKey).check(z.maxLength(8), z.refine(areDistinct, "a public key twice")),
+  /** What a session gets unless its login asks for less or more. */
+  sessionLifetimeS: lifetimeS,
+  /** What a login may ask for. */
+  maxSessionLifetimeS: lifetimeS,
+  signingPolicy,
+});
+export type AppConfig = z.output<typeof appConfig>;
+
+const { apiKeys, sessionLifetimeS, maxSessionLifetimeS } = appConfig.shape;
+
+/** As given: no API keys unless there are some, sessions of 900 s, and none longer than what they get unasked. */
+export const newApp = z.strictObject({
+  ...appConfig.shape,
+  apiKeys: z.exactOptional(apiKeys),
+  sessionLifetimeS: z.exactOptional(sessionLifetimeS),
+  maxSessionLifetimeS: z.exactOptional(maxSessionLifetimeS),
+});
+export type NewApp = z.output<typeof newApp>;
+export type ApiKey = z.output<typeof apiKey>;
+export type IssuerConfig = z.output<typeof issuer>;
+export type SigningPolicy = z.output<typeof signingPolicy>;
+
+export function withDefaults(app: NewApp): AppConfig {
+  const lifetime = app.sessionLifetimeS ?? DEFAULT_SESSION_LIFETIME_S;
+  return {
+    name: app.name,
+    issuers: app.issuers,
+    apiKeys: app.apiKeys ?? [],
+    sessionLifetimeS: lifetime,
+    maxSessionLifetimeS: app.maxSessionLifetimeS ?? lifetime,
+    signingPolicy: app.signingPolicy,
+  };
+}
+
+function areDistinct(keys: readonly { readonly publicKey: string }[]): boolean {
+  return new Set(keys.map(({ publicKey }) => publicKey)).size === keys.length;
+}
