@@ -18,14 +18,19 @@ import {
 import { serveCalls, type Vsock } from "../vsock/index.ts";
 import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts";
 import { Apps } from "./apps/apps.ts";
+import { Identities } from "./auth/identities.ts";
 import { JwksCache } from "./auth/jwks-cache.ts";
+import { Passkeys } from "./auth/passkeys.ts";
 import { ReplayGuard } from "./auth/replay-guard.ts";
+import { SecondFactors } from "./auth/second-factors.ts";
 import { Sessions } from "./auth/sessions.ts";
 import { StampVerifier } from "./auth/verify-stamp.ts";
 import { Egress } from "./egress/egress.ts";
 import { EgressAgent } from "./egress/egress-agent.ts";
 import { getJson } from "./egress/get-json.ts";
 import { StartError } from "./errors.ts";
+import { eventKeyOf } from "./events/event-key.ts";
+import { Events } from "./events/events.ts";
 import { AttestedKms } from "./kms/attested-kms.ts";
 import { ParentCredentials } from "./kms/credentials.ts";
 import { RecipientKeys } from "./kms/recipient-keys.ts";
@@ -207,6 +212,7 @@ class RunningEnclave implements Enclave {
       const vault = await openVault({ store, kms, manifest, randomness });
       const { records, ids } = vault;
       const users = new Users({ records, ids, randomness, nowMs });
+      const events = new Events({ records, key: eventKeyOf(ids), deployment: manifest.deployment, nowMs });
       this.#log.info(vault.isNew ? "vault-made" : "vault-opened");
       const handler = new RequestHandler({
         answerKey: this.#answerKeys.privateKey,
@@ -218,6 +224,10 @@ class RunningEnclave implements Enclave {
           apps: new Apps({ records, ids }),
           users,
           sessions: new Sessions({ records, ids, users, nowMs }),
+          passkeys: new Passkeys({ records, ids, users, events, nowMs }),
+          secondFactors: new SecondFactors({ users, events, randomness, nowMs }),
+          identities: new Identities({ records, users, events, nowMs }),
+          events,
           wallets: new Wallets({ records, ids, randomness, nowMs }),
           jwks: new JwksCache({ fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS), nowMs }),
           rotation: new VaultRotation({

@@ -1,6 +1,7 @@
 /** What administrators say of an app. */
 import { decimal } from "./decimal.ts";
-import { permissions } from "./scope.ts";
+import { passkeyRules } from "./passkeys.ts";
+import { operations, permissions } from "./scope.ts";
 import { STAMP_SCHEMES, type StampScheme } from "./stamp.ts";
 import { z } from "./zod.ts";
 
@@ -56,6 +57,9 @@ const apiKey = z
     ),
   );
 
+/** What an app's users must confirm with a one-time password; each of them may add to it, and nobody can take from it. */
+const totpRules = z.strictObject({ requiredFor: operations });
+
 /** Whole: with nothing left out. */
 export const appConfig = z.strictObject({
   name: z.string().check(z.minLength(1), z.maxLength(128)),
@@ -71,17 +75,25 @@ export const appConfig = z.strictObject({
   /** What a login may ask for. */
   maxSessionLifetimeS: lifetimeS,
   signingPolicy,
+  /** Null: this app takes no passkeys. */
+  passkeys: z.nullable(passkeyRules),
+  totp: totpRules,
 });
 export type AppConfig = z.output<typeof appConfig>;
 
-const { apiKeys, sessionLifetimeS, maxSessionLifetimeS } = appConfig.shape;
+const { apiKeys, sessionLifetimeS, maxSessionLifetimeS, passkeys, totp } = appConfig.shape;
 
-/** As given: no API keys unless there are some, sessions of 900 s, and none longer than what they get unasked. */
+/**
+ * As given: no API keys unless there are some, sessions of 900 s, and none longer than what they get unasked; no passkeys,
+ * and nothing that needs a one-time password.
+ */
 export const newApp = z.strictObject({
   ...appConfig.shape,
   apiKeys: z.exactOptional(apiKeys),
   sessionLifetimeS: z.exactOptional(sessionLifetimeS),
   maxSessionLifetimeS: z.exactOptional(maxSessionLifetimeS),
+  passkeys: z.exactOptional(passkeys),
+  totp: z.exactOptional(totp),
 });
 export type NewApp = z.output<typeof newApp>;
 export type ApiKey = z.output<typeof apiKey>;
@@ -97,6 +109,8 @@ export function withDefaults(app: NewApp): AppConfig {
     sessionLifetimeS: lifetime,
     maxSessionLifetimeS: app.maxSessionLifetimeS ?? lifetime,
     signingPolicy: app.signingPolicy,
+    passkeys: app.passkeys ?? null,
+    totp: app.totp ?? { requiredFor: [] },
   };
 }
 

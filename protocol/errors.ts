@@ -54,6 +54,23 @@ export const ERROR_CODES = {
   PASSKEY_SIGNATURE_INVALID: { status: 401, retry: false },
   PASSKEY_COUNTER_REGRESSED: { status: 401, retry: false },
   PASSKEY_TAKEN: { status: 409, retry: false },
+  PASSKEY_NOT_FOUND: { status: 404, retry: false },
+  TOO_MANY_PASSKEYS: { status: 409, retry: false },
+
+  // One-time passwords.
+  SEALING_REQUIRED: { status: 400, retry: false },
+  SECOND_FACTOR_REQUIRED: { status: 401, retry: false },
+  SECOND_FACTOR_INVALID: { status: 401, retry: false },
+  SECOND_FACTOR_LOCKED: { status: 429, retry: false },
+  SECOND_FACTOR_NOT_ENROLLED: { status: 403, retry: false },
+  TOTP_ENROLLED: { status: 409, retry: false },
+  TOTP_NOT_ENROLLED: { status: 409, retry: false },
+
+  // Identities.
+  IDENTITY_TAKEN: { status: 409, retry: false },
+  IDENTITY_NOT_FOUND: { status: 404, retry: false },
+  LAST_IDENTITY: { status: 409, retry: false },
+  TOO_MANY_IDENTITIES: { status: 409, retry: false },
 
   // What it names.
   APP_NOT_FOUND: { status: 404, retry: false },

@@ -15,6 +15,7 @@ export * from "./attested-keys.ts";
 export * from "./cbor.ts";
 export * from "./encoding.ts";
 export * from "./errors.ts";
+export * from "./events.ts";
 export * from "./frame.ts";
 export * from "./limits.ts";
 export * from "./messages.ts";

@@ -13,6 +13,8 @@ export const MAX_JSON_DEPTH = 16;
 export const MAX_STAMP_BYTES = 2048;
 /** One `X-Stamp-Webauthn` header value: credential ids have up to 1023 bytes, RSA signatures 512. */
 export const MAX_WEBAUTHN_STAMP_BYTES = 4096;
+/** A browser writes some 150 bytes of client data, and an origin has 255 at most. */
+export const MAX_CLIENT_DATA_BYTES = 2048;
 /** What a browser gives for a new passkey, with attestation `none`. */
 export const MAX_ATTESTATION_OBJECT_BYTES = 4096;
 /** Stamps on one request: administrators may stamp m-of-n. */

@@ -2,7 +2,9 @@
 import type { OperationName } from "./access.ts";
 import { lifetimeS, newApp } from "./app-config.ts";
 import { decimal } from "./decimal.ts";
-import { scope, walletId } from "./scope.ts";
+import { listedEvent } from "./events.ts";
+import { newPasskey, passkey, passkeyId } from "./passkeys.ts";
+import { operations, scope, walletId } from "./scope.ts";
 import { z } from "./zod.ts";
 
 /** Lower case, so that one value has one spelling. */
@@ -21,6 +23,19 @@ const wallet = z.strictObject({
   path: z.nullable(z.string()),
   createdAtMs: z.int(),
 });
+
+const jwt = z.string().check(z.minLength(1), z.maxLength(16_384));
+const registeredSession = z.strictObject({ sessionId: z.string(), userId: z.string(), expiresAtMs: z.int() });
+const nothing = z.strictObject({});
+
+const linkedIdentity = z.strictObject({
+  identityId: z.string().check(z.regex(/^idn_[0-9a-f]{32}$/)),
+  issuer: z.string(),
+  subject: z.string(),
+  linkedAtMs: z.int(),
+});
+/** Ten, each good for one use; they are never shown again. */
+const recoveryCodes = z.strictObject({ recoveryCodes: z.array(z.string()) });
 
 const vaultStatus = z.strictObject({
   /** What new records are sealed under. */
@@ -41,13 +56,23 @@ export const OPERATIONS = {
   vault_status: { params: z.strictObject({}), result: vaultStatus },
   register_session: {
     params: z.strictObject({
-      jwt: z.string().check(z.minLength(1), z.maxLength(16_384)),
+      jwt,
       /** Everything unless given. */
       scope: z.exactOptional(scope),
       /** The app's `sessionLifetimeS` unless given; cut to the app's maximum and the token's own end. */
       lifetimeS: z.exactOptional(lifetimeS),
     }),
-    result: z.strictObject({ sessionId: z.string(), userId: z.string(), expiresAtMs: z.int() }),
+    result: registeredSession,
+  },
+  /** Stamped by the key that is to get the session, and by the passkey. */
+  register_session_with_passkey: {
+    params: z.strictObject({
+      /** The key that stamps beside the passkey: named here, so that none can be put in its place. */
+      publicKey: z.string().check(z.regex(/^(?:[0-9a-f]{2}){32,33}$/, "expected a public key in lower-case hex")),
+      scope: z.exactOptional(scope),
+      lifetimeS: z.exactOptional(lifetimeS),
+    }),
+    result: registeredSession,
   },
   create_wallet: {
     params: z.strictObject({ kind: z.enum(["hd", "single-key"]) }),
@@ -84,6 +109,56 @@ export const OPERATIONS = {
     result: z.strictObject({
       /** r ‖ s ‖ v, 65 bytes, v 27 or 28. */
       signature: hexBytes(65),
+    }),
+  },
+  /** Stamped by the session's key, and by the passkey that is to be registered. */
+  register_passkey: { params: newPasskey, result: passkey },
+  list_passkeys: { params: nothing, result: z.strictObject({ passkeys: z.array(passkey) }) },
+  remove_passkey: { params: z.strictObject({ passkeyId }), result: nothing },
+  /** A new secret, which guards nothing until `confirm_totp`. Only sealed. */
+  enrol_totp: {
+    params: z.strictObject({
+      /** What the authenticator app shows beside the app's name, such as the user's address. */
+      account: z.string().check(z.minLength(1), z.maxLength(64)),
+    }),
+    result: z.strictObject({
+      /** Base32, for typing. */
+      secret: z.string(),
+      /** `otpauth://`, for a QR code. */
+      uri: z.string(),
+    }),
+  },
+  /** With a code of the new secret as `secondFactor`. Only sealed. */
+  confirm_totp: { params: nothing, result: recoveryCodes },
+  disable_totp: { params: nothing, result: nothing },
+  /** What this user wants guarded beyond what the app guards. */
+  require_totp: { params: z.strictObject({ operations }), result: nothing },
+  totp_status: {
+    params: nothing,
+    result: z.strictObject({
+      /** Null while no secret is confirmed. */
+      confirmedAtMs: z.nullable(z.int()),
+      recoveryCodesLeft: z.int(),
+      /** The app's, this user's own, and what always is. */
+      requiredFor: operations,
+    }),
+  },
+  /** The old ones end. Only sealed. */
+  regenerate_recovery_codes: { params: nothing, result: recoveryCodes },
+  /** A login of the other identity, bound to the session's key like any login. */
+  link_identity: { params: z.strictObject({ jwt }), result: linkedIdentity },
+  list_identities: { params: nothing, result: z.strictObject({ identities: z.array(linkedIdentity) }) },
+  unlink_identity: { params: z.strictObject({ identityId: linkedIdentity.shape.identityId }), result: nothing },
+  list_events: {
+    params: z.strictObject({
+      /** The last event of the page before, or 0 for the first page. */
+      after: z.int().check(z.nonnegative()),
+    }),
+    result: z.strictObject({
+      events: z.array(listedEvent),
+      more: z.boolean(),
+      /** Ed25519, hex; of this vault, so it stays the same across boots. */
+      publicKey: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
     }),
   },
 } as const satisfies Record<OperationName, { params: z.ZodMiniType; result: z.ZodMiniType }>;

@@ -1,5 +1,6 @@
 /** Passkeys (WebAuthn credentials): what an app says of them, and what binds a new one to the request that brings it. */
-import { MAX_ATTESTATION_OBJECT_BYTES } from "./limits.ts";
+import { MAX_ATTESTATION_OBJECT_BYTES, MAX_CLIENT_DATA_BYTES } from "./limits.ts";
+import { operations } from "./scope.ts";
 import { z } from "./zod.ts";
 
 /** A domain, as WebAuthn wants a relying party's id: no scheme, no port. */
@@ -30,6 +31,8 @@ export const passkeyRules = z
     origins: z.array(origin).check(z.minLength(1), z.maxLength(8)),
     /** Other sites' pages that may hold such a page in a frame. Empty: none. */
     topOrigins: z.array(origin).check(z.maxLength(8)),
+    /** What a passkey's own stamp may ask for, beside logging in; null for everything that a user may. */
+    operations: z.nullable(operations),
   })
   .check(
     z.refine(({ rpId, origins }) => origins.every((each) => isUnder(each, rpId)), "an origin that is not under rpId"),
@@ -51,11 +54,27 @@ const base64url = (maxBytes: number) =>
       z.regex(/^[A-Za-z0-9_-]+$/, "expected base64url without padding"),
     );
 
-/** What `navigator.credentials.create` gave, in base64url. */
+export const passkeyId = z.string().check(z.regex(/^psk_[0-9a-f]{32}$/, "expected psk_ and 32 hex digits"));
+
+/** What `navigator.credentials.create` gave, in base64url, and what the user calls it. */
 export const newPasskey = z.strictObject({
+  name: z.string().check(z.minLength(1), z.maxLength(64)),
   attestationObject: base64url(MAX_ATTESTATION_OBJECT_BYTES),
-  clientDataJson: base64url(2048),
+  clientDataJson: base64url(MAX_CLIENT_DATA_BYTES),
 });
+
+export const passkey = z.strictObject({
+  passkeyId,
+  /** Base64url, as browsers want it in `allowCredentials`. */
+  credentialId: z.string(),
+  name: z.string(),
+  algorithm: z.enum(["ES256", "EdDSA", "RS256"]),
+  /** It may be copied to the user's other devices, and has been when it last stamped. */
+  isBackupEligible: z.boolean(),
+  isBackedUp: z.boolean(),
+  createdAtMs: z.int(),
+});
+export type Passkey = z.output<typeof passkey>;
 
 const CONTEXT = "cloister/passkey-registration/v1";
 

@@ -8,7 +8,7 @@ const MAX_LISTED = 16;
 export const walletId = z.string().check(z.regex(/^wal_[0-9a-f]{32}$/, "expected wal_ and 32 hex digits"));
 /** CAIP-2, such as `eip155:1`. */
 const chain = z.string().check(z.regex(/^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}$/, "expected a CAIP-2 chain"));
-const operations = z.array(z.enum(APP_OPERATIONS as [AppOperation, ...AppOperation[]])).check(z.maxLength(32));
+export const operations = z.array(z.enum(APP_OPERATIONS as [AppOperation, ...AppOperation[]])).check(z.maxLength(32));
 
 export const scope = z.strictObject({
   operations: z.nullable(operations),

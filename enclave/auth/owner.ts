@@ -8,6 +8,7 @@ const APP_ITSELF = "app";
 export function ownerOf(actor: Actor): Owner {
   switch (actor.kind) {
     case "session":
+    case "passkey":
       return { appId: actor.appId, userId: actor.userId };
     case "api-key":
       return { appId: actor.appId, userId: APP_ITSELF };

@@ -1,7 +1,7 @@
 /** Sessions: which key may act for which user, how far, and until when. The user's record says so; here is the way to it. */
 import { encodeHex, RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
 import type { User, UserSession } from "../users/user.ts";
-import type { Users } from "../users/users.ts";
+import type { DecideUser, Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type RecordKind, type Records } from "../vault/records.ts";
 import type { VerifiedLogin } from "./verify-jwt.ts";
@@ -78,14 +78,48 @@ export class Sessions {
     login: VerifiedLogin,
     asked: { readonly lifetimeMs: number; readonly scope: Scope },
   ): Promise<RegisteredSession> {
-    const sessionId = this.idOf(appId, stamp);
     const now = this.#nowMs();
     const expiresAtMs = Math.min(now + asked.lifetimeMs, login.expiresAtMs);
     const identityId = this.#users.identityIdOf(appId, login);
-    const session: UserSession = { sessionId, identityId, createdAtMs: now, expiresAtMs, scope: asked.scope };
+    const decide = this.#begin(appId, stamp, { identityId, createdAtMs: now, expiresAtMs, scope: asked.scope });
+    return this.#users.changeByIdentity(appId, login, decide);
+  }
+
+  /**
+   * As {@link register}, for whoever logged in with a passkey.
+   *
+   * @throws {@link RequestError} `PASSKEY_UNKNOWN`, `RECORD_CONFLICT`, and what records throw
+   */
+  async registerByPasskey(
+    appId: string,
+    stamp: Stamp,
+    { userId, passkeyId }: { readonly userId: string; readonly passkeyId: string },
+    asked: { readonly lifetimeMs: number; readonly scope: Scope },
+  ): Promise<RegisteredSession> {
+    const now = this.#nowMs();
+    const expiresAtMs = now + asked.lifetimeMs;
+    const decide = this.#begin(appId, stamp, {
+      identityId: passkeyId,
+      createdAtMs: now,
+      expiresAtMs,
+      scope: asked.scope,
+    });
+    return this.#users.change(appId, userId, (user) => {
+      // Removed since it was verified.
+      if (user.passkeys.every((each) => each.passkeyId !== passkeyId)) {
+        throw new RequestError("PASSKEY_UNKNOWN", "this passkey is nobody's in this app");
+      }
+      return decide(user, userId);
+    });
+  }
+
+  #begin(appId: string, stamp: Stamp, begun: Omit<UserSession, "sessionId">): DecideUser<RegisteredSession> {
+    const sessionId = this.idOf(appId, stamp);
+    const session: UserSession = { sessionId, ...begun };
+    const { createdAtMs: now, expiresAtMs } = begun;
     const name = `${appId}/${sessionId}`;
     this.#pointers.delete(name);
-    return this.#users.changeByIdentity(appId, login, async (user, userId) => {
+    return async (user, userId) => {
       const others = user.sessions.filter((other) => other.sessionId !== sessionId);
       const kept = others.filter((other) => other.expiresAtMs > now).slice(1 - MAX_SESSIONS_PER_USER);
       const earlier = await this.#records.read(sessionRecords, name);
@@ -103,7 +137,7 @@ export class Sessions {
         ],
         result: { sessionId, userId, expiresAtMs },
       };
-    });
+    };
   }
 
   idOf(appId: string, { scheme, publicKey }: Stamp): string {

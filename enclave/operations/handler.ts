@@ -6,14 +6,19 @@ import type {
   RequestEnvelope,
   Result,
   Stamp,
+  WebauthnStamp,
 } from "../../protocol/index.ts";
 import type { Apps } from "../apps/apps.ts";
 import type { ActorOf } from "../auth/actor.ts";
 import type { AppRequest } from "../auth/authorise.ts";
+import type { Identities } from "../auth/identities.ts";
 import type { JwksCache } from "../auth/jwks-cache.ts";
+import type { Passkeys } from "../auth/passkeys.ts";
 import type { ReplayGuard } from "../auth/replay-guard.ts";
+import type { SecondFactors } from "../auth/second-factors.ts";
 import type { Sessions } from "../auth/sessions.ts";
 import type { Egress } from "../egress/egress.ts";
+import type { Events } from "../events/events.ts";
 import type { Manifest } from "../manifest.ts";
 import type { Users } from "../users/users.ts";
 import type { VaultRotation } from "../vault/vault-rotation.ts";
@@ -26,6 +31,10 @@ export interface Services {
   readonly apps: Apps;
   readonly users: Users;
   readonly sessions: Sessions;
+  readonly passkeys: Passkeys;
+  readonly secondFactors: SecondFactors;
+  readonly identities: Identities;
+  readonly events: Events;
   readonly wallets: Wallets;
   readonly jwks: JwksCache;
   readonly egress: Egress;
@@ -51,9 +60,20 @@ export type AdministratorsHandler<Name extends AdministratorsOperation> = (
   services: Services,
 ) => Promise<Result<Name>>;
 
+/** A request of whoever has no session yet. */
+export interface LoginRequest {
+  readonly envelope: RequestEnvelope;
+  readonly appId: string;
+  readonly body: Uint8Array;
+  /** Of the key that is to get the session; verified. */
+  readonly stamp: Stamp;
+  /** Of the passkey that logs in; not verified yet. Null where something else does. */
+  readonly passkey: WebauthnStamp | null;
+}
+
 /** As {@link AdministratorsHandler}, for whoever has no session yet. */
 export type LoginHandler<Name extends LoginOperation> = (
-  request: AppRequest,
+  request: LoginRequest,
   params: Params<Name>,
   services: Services,
 ) => Promise<Result<Name>>;
@@ -64,7 +84,7 @@ export type LoginHandler<Name extends LoginOperation> = (
  * @throws {@link RequestError}
  */
 export type AppHandler<Name extends AppOperation> = (
-  request: { readonly actor: ActorOf<Name>; readonly envelope: RequestEnvelope },
+  request: AppRequest & { readonly actor: ActorOf<Name> },
   params: Params<Name>,
   services: Services,
 ) => Promise<Result<Name>>;

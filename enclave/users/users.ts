@@ -11,7 +11,7 @@ import type { Randomness } from "../nsm/randomness.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type Records } from "../vault/records.ts";
 import { Turns } from "./turns.ts";
-import { type Identity, identityRecords, type ReadUser, type User, userRecords } from "./user.ts";
+import { type Identity, identityRecords, newUser, type ReadUser, type User, userRecords } from "./user.ts";
 
 const MAX_ATTEMPTS = 5;
 /** Kept in memory so that a request needs no record to be authorised; some kilobyte each. */
@@ -118,8 +118,8 @@ export class Users {
     decide: DecideUser<Result>,
   ): Promise<Attempt<Result>> {
     const userId = `usr_${Buffer.from(this.#randomness.bytes(USER_ID_BYTES)).toString("hex")}`;
-    const identities = [{ identityId, issuer, subject, linkedAtMs: this.#nowMs() }];
-    const decision = await decide({ identities, sessions: [] }, userId);
+    const user = newUser({ identityId, issuer, subject, linkedAtMs: this.#nowMs() });
+    const decision = await decide(user, userId);
     if (decision.kind === "leave") return { done: true, result: decision.result };
     const isMade = await this.#records.write([
       change(userRecords, `${appId}/${userId}`, null, decision.user),

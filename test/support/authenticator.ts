@@ -12,7 +12,7 @@ export type Algorithm = "ES256" | "EdDSA" | "RS256";
 
 export const RP_ID = "wallet.example";
 export const ORIGIN = "https://app.wallet.example";
-export const PASSKEYS = { rpId: RP_ID, origins: [ORIGIN], topOrigins: [] as string[] };
+export const PASSKEYS = { rpId: RP_ID, origins: [ORIGIN], topOrigins: [] as string[], operations: null };
 
 export const FLAG = { UP: 0x01, UV: 0x04, BE: 0x08, BS: 0x10, AT: 0x40, ED: 0x80 } as const;
 

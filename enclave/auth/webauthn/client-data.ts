@@ -1,11 +1,8 @@
 /** What the browser says of a ceremony, and the authenticator signs with it (WebAuthn 5.8.1). */
-import { type JsonValue, ProtocolError, parseStrictJson } from "../../../protocol/index.ts";
+import { type JsonValue, MAX_CLIENT_DATA_BYTES, ProtocolError, parseStrictJson } from "../../../protocol/index.ts";
 import { type PasskeyRules, refuse } from "./rules.ts";
 
 export type Ceremony = "webauthn.create" | "webauthn.get";
-
-/** A browser writes some 150 bytes, and an origin has 255 at most. */
-export const MAX_CLIENT_DATA_BYTES = 2048;
 
 /**
  * Checks type, challenge, origin and what stands around the page. Members that we do not know change nothing: 5.8.1

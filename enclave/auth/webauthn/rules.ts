@@ -1,7 +1,8 @@
 /** What an app says of its passkeys, and how a ceremony that breaks a rule is refused. */
-import { type EnclaveErrorCode, type PasskeyRules, RequestError } from "../../../protocol/index.ts";
+import { type EnclaveErrorCode, type PasskeyRules as AppRules, RequestError } from "../../../protocol/index.ts";
 
-export type { PasskeyRules };
+/** What a ceremony is judged by. */
+export type PasskeyRules = Pick<AppRules, "rpId" | "origins" | "topOrigins">;
 
 /** RFC 9053; what browsers' and systems' authenticators offer. Everything else is refused. */
 export type PasskeyAlgorithm = "ES256" | "EdDSA" | "RS256";

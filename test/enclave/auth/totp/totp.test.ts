@@ -72,12 +72,9 @@ describe("the window", () => {
   });
 
   test("the zeros that a malformed code is compared as match nothing", () => {
-    const zeros = Array.from({ length: 3_000_000 }, (_, step) => step).find(
-      (step) => hotp(RFC_SECRET, step) === "000000",
-    );
-    // Not every secret has one within reach; this one does.
-    expect(zeros).toBeDefined();
-    const at = { nowMs: (zeros ?? 0) * 30_000, lastStep: null };
+    const zeros = 349_495;
+    expect(hotp(RFC_SECRET, zeros)).toBe("000000");
+    const at = { nowMs: zeros * 30_000, lastStep: null };
     expect(matchStep(RFC_SECRET, "000000", at)).toBe(zeros);
     expect(matchStep(RFC_SECRET, "", at)).toBeNull();
   });
