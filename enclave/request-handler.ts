@@ -29,11 +29,13 @@ import { registerSession } from "./operations/register-session.ts";
 import { signMessage, signTransaction } from "./operations/sign.ts";
 import { rotateVault, vaultStatus } from "./operations/vault.ts";
 import { createWallet, listWallets } from "./operations/wallets.ts";
+import type { SealedRequests } from "./sealed/sealed-requests.ts";
 
 export interface RequestHandlerOptions {
   /** Ed25519, of this boot. */
   readonly answerKey: KeyObject;
   readonly stamps: StampVerifier;
+  readonly sealedRequests: SealedRequests;
   readonly services: Services;
   readonly log: Log;
 }
@@ -54,6 +56,9 @@ export class RequestHandler {
     try {
       const envelope = decodeEnvelope(request.body);
       requestId = envelope.requestId;
+      if (request.sealedFor !== undefined && request.sealedFor !== envelope.audience) {
+        throw new RequestError("WRONG_AUDIENCE", "sealed for another audience than it is addressed to");
+      }
       operation = knownOperation(envelope.operation);
       const result = await this.#run(operation, envelope, request);
       log.info("request", { operation, status: 200, durationMs: elapsedMs(startedAt) });
@@ -63,6 +68,22 @@ export class RequestHandler {
       const { status } = ERROR_CODES[code];
       log[status >= 500 ? "error" : "info"]("request", { operation, status, code, durationMs: elapsedMs(startedAt) });
       return signAnswer(answerKey, request, status, { requestId, error: { code, message } });
+    }
+  }
+
+  /** As {@link handle}, for what came sealed. What cannot be opened is refused in the open: nobody could read it else. */
+  async handleSealed(
+    sealed: Uint8Array,
+  ): Promise<SignedAnswer | { readonly status: 200; readonly body: Uint8Array; readonly signature: null }> {
+    const { answerKey, log, sealedRequests } = this.#options;
+    try {
+      const { request, seal } = await sealedRequests.open(sealed);
+      return { status: 200, body: await seal(await this.handle(request)), signature: null };
+    } catch (error) {
+      const { code, message } = asRefusal(error);
+      const { status } = ERROR_CODES[code];
+      log.info("request", { operation: "sealed", status, code });
+      return signAnswer(answerKey, { body: sealed, stamps: [] }, status, { requestId: null, error: { code, message } });
     }
   }
 
@@ -85,7 +106,7 @@ export class RequestHandler {
     if (appId === null) throw wrongAudience(deployment);
     const [stamp, ...others] = stamps;
     if (others.length > 0) throw new RequestError("STAMP_UNEXPECTED", "one stamp: that of the key that asks");
-    const request: AppRequest = { envelope, stamp, appId };
+    const request: AppRequest = { envelope, stamp, appId, isSealed: received.sealedFor !== undefined };
     switch (name) {
       case "register_session":
         return registerSession(request, parseParams(name, envelope), services);

@@ -8,12 +8,17 @@ export type CallerKind = "session" | "api-key";
 
 export type Access =
   /** By as many administrators' stamps as the manifest asks for. */
-  | { readonly kind: "administrators" }
+  | (AnyAccess & { readonly kind: "administrators" })
   /** By the key that is to get a session. What vouches for it is in the params. */
-  | { readonly kind: "login" }
+  | (AnyAccess & { readonly kind: "login" })
   | AppAccess;
 
-export interface AppAccess {
+interface AnyAccess {
+  /** Its params hold what works for whoever has it, such as a login token: clients seal it unless told otherwise. */
+  readonly bearer: boolean;
+}
+
+export interface AppAccess extends AnyAccess {
   readonly kind: "app";
   readonly callers: readonly CallerKind[];
   /** `named`: the wallet of `params.walletId`. `any`: wallets at large, so no scope that lists wallets covers it. */
@@ -28,14 +33,14 @@ export interface AppAccess {
 const ANY_CALLER = ["session", "api-key"] as const;
 
 export const ACCESS = {
-  create_app: { kind: "administrators" },
-  rotate_vault: { kind: "administrators" },
-  vault_status: { kind: "administrators" },
-  register_session: { kind: "login" },
-  create_wallet: { kind: "app", callers: ANY_CALLER, wallet: "any", chain: "none" },
-  list_wallets: { kind: "app", callers: ANY_CALLER, wallet: "any", chain: "none" },
-  sign_transaction: { kind: "app", callers: ANY_CALLER, wallet: "named", chain: "signed" },
-  sign_message: { kind: "app", callers: ANY_CALLER, wallet: "named", chain: "chainless" },
+  create_app: { kind: "administrators", bearer: false },
+  rotate_vault: { kind: "administrators", bearer: false },
+  vault_status: { kind: "administrators", bearer: false },
+  register_session: { kind: "login", bearer: true },
+  create_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  list_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  sign_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
+  sign_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
 } as const satisfies Record<string, Access>;
 
 type Accesses = typeof ACCESS;

@@ -19,6 +19,8 @@ export interface AppRequest {
   readonly envelope: RequestEnvelope;
   readonly stamp: Stamp;
   readonly appId: string;
+  /** Nobody who relayed it could read it. */
+  readonly isSealed: boolean;
 }
 
 /**
