@@ -1,7 +1,9 @@
 /** What callers use: verify the enclave, then stamp, send, and check each answer. */
 import {
+  ACCESS,
   audienceOf,
   decodeAnswer,
+  type ErrorCode,
   encodeRequest,
   encodeStamp,
   type JsonValue,
@@ -32,7 +34,12 @@ export interface CallOptions {
    * first one made. Without it each call has an id of its own.
    */
   readonly requestId?: string;
+  /** `bearer`, unless given: what holds a bearer secret is sealed. `always` hides the rest from the parent as well. */
+  readonly seal?: "bearer" | "always";
 }
+
+/** Refusals that a fresh attestation document mends. */
+const ATTEST_AGAIN: ReadonlySet<ErrorCode> = new Set(["REQUEST_STALE", "SEALED_FOR_ANOTHER_BOOT"]);
 
 /**
  * Connects to an enclave and verifies its attestation.
@@ -112,8 +119,9 @@ export class Client {
     try {
       return await this.#callOnce(operation, params, { ...options, requestId });
     } catch (error) {
-      // A computer that slept has lost count of time. The same id, dated anew, is a retry: nothing is made twice.
-      if (!(error instanceof RefusedError) || error.code !== "REQUEST_STALE") throw error;
+      // A computer that slept has lost count of time; an enclave that was started anew has other keys. The same id,
+      // dated anew, is a retry: nothing is made twice.
+      if (!(error instanceof RefusedError) || !ATTEST_AGAIN.has(error.code)) throw error;
       await this.#enclave.refresh();
       return await this.#callOnce(operation, params, { ...options, requestId });
     }
@@ -122,12 +130,17 @@ export class Client {
   async #callOnce<Name extends OperationName>(
     operation: Name,
     params: Params<Name>,
-    options: { readonly requestId: string; readonly appId: string | null; readonly keys: readonly StampKey[] },
+    options: CallOptions & {
+      readonly requestId: string;
+      readonly appId: string | null;
+      readonly keys: readonly StampKey[];
+    },
   ): Promise<Result<Name>> {
     const { requestId } = options;
+    const audience = audienceOf(this.#deployment, options.appId);
     const body = encodeRequest({
       operation,
-      audience: audienceOf(this.#deployment, options.appId),
+      audience,
       requestId,
       issuedAtMs: this.#enclave.nowMs(),
       params: params as JsonValue,
@@ -138,7 +151,10 @@ export class Client {
         return encodeStamp({ scheme, publicKey, signature: await key.sign(body) });
       }),
     );
-    const { body: answerBody, isSigned } = await this.#enclave.post(`/v1/${operation}`, body, stamps);
+    const isSealed = (options.seal ?? "bearer") === "always" || ACCESS[operation].bearer;
+    const { body: answerBody, isSigned } = isSealed
+      ? await this.#enclave.postSealed(audience, body, stamps)
+      : await this.#enclave.post(`/v1/${operation}`, body, stamps);
     const answer = decode(answerBody);
     if ("error" in answer) {
       const { code, message } = answer.error;

@@ -43,11 +43,13 @@ import {
 } from "./operations/totp.ts";
 import { rotateVault, vaultStatus } from "./operations/vault.ts";
 import { createWallet, listWallets } from "./operations/wallets.ts";
+import type { SealedRequests } from "./sealed/sealed-requests.ts";
 
 export interface RequestHandlerOptions {
   /** Ed25519, of this boot. */
   readonly answerKey: KeyObject;
   readonly stamps: StampVerifier;
+  readonly sealedRequests: SealedRequests;
   readonly services: Services;
   readonly log: Log;
 }
@@ -68,6 +70,9 @@ export class RequestHandler {
     try {
       const envelope = decodeEnvelope(request.body);
       requestId = envelope.requestId;
+      if (request.sealedFor !== undefined && request.sealedFor !== envelope.audience) {
+        throw new RequestError("WRONG_AUDIENCE", "sealed for another audience than it is addressed to");
+      }
       operation = knownOperation(envelope.operation);
       const result = await this.#run(operation, envelope, request);
       log.info("request", { operation, status: 200, durationMs: elapsedMs(startedAt) });
@@ -77,6 +82,22 @@ export class RequestHandler {
       const { status } = ERROR_CODES[code];
       log[status >= 500 ? "error" : "info"]("request", { operation, status, code, durationMs: elapsedMs(startedAt) });
       return signAnswer(answerKey, request, status, { requestId, error: { code, message } });
+    }
+  }
+
+  /** As {@link handle}, for what came sealed. What cannot be opened is refused in the open: nobody could read it else. */
+  async handleSealed(
+    sealed: Uint8Array,
+  ): Promise<SignedAnswer | { readonly status: 200; readonly body: Uint8Array; readonly signature: null }> {
+    const { answerKey, log, sealedRequests } = this.#options;
+    try {
+      const { request, seal } = await sealedRequests.open(sealed);
+      return { status: 200, body: await seal(await this.handle(request)), signature: null };
+    } catch (error) {
+      const { code, message } = asRefusal(error);
+      const { status } = ERROR_CODES[code];
+      log.info("request", { operation: "sealed", status, code });
+      return signAnswer(answerKey, { body: sealed, stamps: [] }, status, { requestId: null, error: { code, message } });
     }
   }
 
@@ -102,22 +123,21 @@ export class RequestHandler {
         return vaultStatus(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
     }
     if (appId === null) throw wrongAudience(deployment);
-    const { body } = received;
+    const request: ReceivedInApp = { envelope, appId, body: received.body, isSealed: isSealed(received) };
     switch (name) {
       case "register_session":
         return registerSession(
-          { envelope, appId, body, stamp: soleStamp(stamps), passkey: null },
+          { ...request, stamp: soleStamp(stamps), passkey: null },
           parseParams(name, envelope),
           services,
         );
       case "register_session_with_passkey":
-        return registerSessionWithPasskey(
-          { envelope, appId, body, ...bothStamps(stamps) },
-          parseParams(name, envelope),
-          services,
-        );
+        return registerSessionWithPasskey({ ...request, ...bothStamps(stamps) }, parseParams(name, envelope), services);
     }
-    const request = appRequestOf(name, { envelope, appId, body }, stamps);
+    return this.#runInApp(name, appRequestOf(name, request, stamps));
+  }
+
+  #runInApp(name: AppOperation, request: AppRequest): Promise<object> {
     switch (name) {
       case "create_wallet":
         return this.#runFor(name, createWallet, request);
@@ -134,9 +154,9 @@ export class RequestHandler {
       case "remove_passkey":
         return this.#runFor(name, removePasskey, request);
       case "enrol_totp":
-        return this.#runFor(name, enrolTotp, sealedOnly(request, received));
+        return this.#runFor(name, enrolTotp, sealedOnly(request));
       case "confirm_totp":
-        return this.#runFor(name, confirmTotp, sealedOnly(request, received));
+        return this.#runFor(name, confirmTotp, sealedOnly(request));
       case "disable_totp":
         return this.#runFor(name, disableTotp, request);
       case "require_totp":
@@ -144,7 +164,7 @@ export class RequestHandler {
       case "totp_status":
         return this.#runFor(name, totpStatus, request);
       case "regenerate_recovery_codes":
-        return this.#runFor(name, regenerateRecoveryCodes, sealedOnly(request, received));
+        return this.#runFor(name, regenerateRecoveryCodes, sealedOnly(request));
       case "link_identity":
         return this.#runFor(name, linkIdentity, request);
       case "list_identities":
@@ -189,6 +209,8 @@ export class RequestHandler {
   }
 }
 
+type ReceivedInApp = Pick<AppRequest, "envelope" | "appId" | "body" | "isSealed">;
+
 interface Stamps {
   readonly keys: readonly Stamp[];
   readonly passkey: WebauthnStamp | null;
@@ -219,11 +241,7 @@ function bothStamps({ keys, passkey }: Stamps): { readonly stamp: Stamp; readonl
   return { stamp, passkey };
 }
 
-function appRequestOf(
-  name: AppOperation,
-  request: Pick<AppRequest, "envelope" | "appId" | "body">,
-  stamps: Stamps,
-): AppRequest {
+function appRequestOf(name: AppOperation, request: ReceivedInApp, stamps: Stamps): AppRequest {
   const { withNewPasskey }: AppAccess = ACCESS[name];
   if (withNewPasskey === true) {
     const { stamp, passkey } = bothStamps(stamps);
@@ -237,13 +255,13 @@ function appRequestOf(
 }
 
 /** What is shown once must not be shown to whoever relays it. */
-function sealedOnly(request: AppRequest, received: ReceivedRequest): AppRequest {
-  if (isSealed(received)) return request;
+function sealedOnly(request: AppRequest): AppRequest {
+  if (request.isSealed) return request;
   throw new RequestError("SEALING_REQUIRED", "its answer holds a secret: ask for it in a sealed request");
 }
 
-function isSealed({ sealed }: ReceivedRequest): boolean {
-  return sealed === true;
+function isSealed({ sealedFor }: ReceivedRequest): boolean {
+  return sealedFor !== undefined;
 }
 
 function decodeEnvelope(body: Uint8Array): RequestEnvelope {

@@ -2,6 +2,7 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  type AttestedKeys,
   type AttestedPurpose,
   type EnclaveAnswer,
   type EnclaveCall,
@@ -41,6 +42,7 @@ import { Nsm, type NsmDevice } from "./nsm/nsm.ts";
 import { Randomness } from "./nsm/randomness.ts";
 import type { Phase } from "./phase.ts";
 import { RequestHandler } from "./request-handler.ts";
+import { SealedRequests } from "./sealed/sealed-requests.ts";
 import { randomizeContext } from "./signing/secp256k1.ts";
 import { TrustedClock } from "./trusted-clock.ts";
 import { Users } from "./users/users.ts";
@@ -217,6 +219,7 @@ class RunningEnclave implements Enclave {
       const handler = new RequestHandler({
         answerKey: this.#answerKeys.privateKey,
         stamps: new StampVerifier(),
+        sealedRequests: await SealedRequests.create(this.#rawKeys(), this.#sealingKeys, randomness),
         services: {
           manifest,
           egress,
@@ -258,6 +261,10 @@ class RunningEnclave implements Enclave {
     switch (call.kind) {
       case "operation":
         return this.#phase.name === "ready" ? await this.#phase.handler.handle(call) : this.#answerNotReady(call);
+      case "sealed":
+        return this.#phase.name === "ready"
+          ? await this.#phase.handler.handleSealed(call.body)
+          : this.#answerNotReady({ body: call.body, stamps: [] });
       case "attestation":
         return await this.#answerAttestation(call.nonce);
       case "status":
@@ -300,10 +307,14 @@ class RunningEnclave implements Enclave {
   }
 
   #attestedKeys(): Uint8Array {
-    return encodeAttestedKeys({
+    return encodeAttestedKeys(this.#rawKeys());
+  }
+
+  #rawKeys(): AttestedKeys {
+    return {
       answerKey: rawPublicKey(this.#answerKeys.publicKey),
       sealingKey: rawPublicKey(this.#sealingKeys.publicKey),
-    });
+    };
   }
 
   #status(): EnclaveStatus {

@@ -8,12 +8,17 @@ export type CallerKind = "session" | "passkey" | "api-key";
 
 export type Access =
   /** By as many administrators' stamps as the manifest asks for. */
-  | { readonly kind: "administrators" }
+  | (AnyAccess & { readonly kind: "administrators" })
   /** By the key that is to get a session. What vouches for it is in the params, or a passkey that stamps beside it. */
-  | { readonly kind: "login" }
+  | (AnyAccess & { readonly kind: "login" })
   | AppAccess;
 
-export interface AppAccess {
+interface AnyAccess {
+  /** Its params or its answer hold what works for whoever has it, such as a login token: clients seal it unless told otherwise. */
+  readonly bearer: boolean;
+}
+
+export interface AppAccess extends AnyAccess {
   readonly kind: "app";
   readonly callers: readonly CallerKind[];
   /** A passkey stamps beside the caller: the one that the request is to register. */
@@ -34,28 +39,28 @@ const SESSION = ["session"] as const;
 const ACCOUNT = { kind: "app", wallet: "any", chain: "chainless" } as const;
 
 export const ACCESS = {
-  create_app: { kind: "administrators" },
-  rotate_vault: { kind: "administrators" },
-  vault_status: { kind: "administrators" },
-  register_session: { kind: "login" },
-  register_session_with_passkey: { kind: "login" },
-  create_wallet: { kind: "app", callers: ANY_CALLER, wallet: "any", chain: "none" },
-  list_wallets: { kind: "app", callers: ANY_CALLER, wallet: "any", chain: "none" },
-  sign_transaction: { kind: "app", callers: ANY_CALLER, wallet: "named", chain: "signed" },
-  sign_message: { kind: "app", callers: ANY_CALLER, wallet: "named", chain: "chainless" },
-  register_passkey: { ...ACCOUNT, callers: SESSION, withNewPasskey: true },
-  list_passkeys: { ...ACCOUNT, callers: USER },
-  remove_passkey: { ...ACCOUNT, callers: USER },
-  enrol_totp: { ...ACCOUNT, callers: USER },
-  confirm_totp: { ...ACCOUNT, callers: USER },
-  disable_totp: { ...ACCOUNT, callers: USER },
-  require_totp: { ...ACCOUNT, callers: USER },
-  totp_status: { ...ACCOUNT, callers: USER },
-  regenerate_recovery_codes: { ...ACCOUNT, callers: USER },
-  link_identity: { ...ACCOUNT, callers: SESSION },
-  list_identities: { ...ACCOUNT, callers: USER },
-  unlink_identity: { ...ACCOUNT, callers: USER },
-  list_events: { ...ACCOUNT, callers: USER },
+  create_app: { kind: "administrators", bearer: false },
+  rotate_vault: { kind: "administrators", bearer: false },
+  vault_status: { kind: "administrators", bearer: false },
+  register_session: { kind: "login", bearer: true },
+  register_session_with_passkey: { kind: "login", bearer: false },
+  create_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  list_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  sign_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
+  sign_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
+  register_passkey: { ...ACCOUNT, bearer: false, callers: SESSION, withNewPasskey: true },
+  list_passkeys: { ...ACCOUNT, bearer: false, callers: USER },
+  remove_passkey: { ...ACCOUNT, bearer: false, callers: USER },
+  enrol_totp: { ...ACCOUNT, bearer: true, callers: USER },
+  confirm_totp: { ...ACCOUNT, bearer: true, callers: USER },
+  disable_totp: { ...ACCOUNT, bearer: false, callers: USER },
+  require_totp: { ...ACCOUNT, bearer: false, callers: USER },
+  totp_status: { ...ACCOUNT, bearer: false, callers: USER },
+  regenerate_recovery_codes: { ...ACCOUNT, bearer: true, callers: USER },
+  link_identity: { ...ACCOUNT, bearer: true, callers: SESSION },
+  list_identities: { ...ACCOUNT, bearer: false, callers: USER },
+  unlink_identity: { ...ACCOUNT, bearer: false, callers: USER },
+  list_events: { ...ACCOUNT, bearer: false, callers: USER },
 } as const satisfies Record<string, Access>;
 
 type Accesses = typeof ACCESS;

@@ -11,6 +11,11 @@ export const ERROR_CODES = {
   BODY_TOO_LARGE: { status: 413, retry: false },
   WRONG_AUDIENCE: { status: 403, retry: false },
 
+  // Sealing.
+  SEALED_MALFORMED: { status: 400, retry: false },
+  SEALED_NOT_OPENED: { status: 400, retry: false },
+  SEALED_FOR_ANOTHER_BOOT: { status: 409, retry: false },
+
   // Who asks.
   STAMP_MISSING: { status: 401, retry: false },
   STAMP_MALFORMED: { status: 400, retry: false },
@@ -133,6 +138,9 @@ export type ProtocolErrorCode =
   | "MALFORMED_MESSAGE"
   | "MALFORMED_STAMP"
   | "MALFORMED_ATTESTED_KEYS"
+  | "MALFORMED_SEALED"
+  | "SEALED_REQUEST_INVALID"
+  | "SEALED_ANSWER_INVALID"
   | "FRAME_TOO_LARGE"
   | "FRAME_EMPTY"
   | "FRAME_TRUNCATED";

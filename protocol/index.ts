@@ -24,6 +24,15 @@ export * from "./passkeys.ts";
 export * from "./ports.ts";
 export * from "./request.ts";
 export { type Permissions, type Scope, scope, WHOLE_SCOPE } from "./scope.ts";
+export {
+  decodeSealed,
+  keyIdOf,
+  openRequest,
+  type SealedAnswerParts,
+  type SealedHead,
+  type SealedRequestParts,
+  sealRequest,
+} from "./sealed.ts";
 export * from "./stamp.ts";
 export { type JsonValue, parseStrictJson } from "./strict-json.ts";
 export * from "./webauthn-stamp.ts";

@@ -24,6 +24,8 @@ export interface AppRequest {
   readonly appId: string;
   /** The bytes that the stamps are for. */
   readonly body: Uint8Array;
+  /** Nobody who relayed it could read it. */
+  readonly isSealed: boolean;
   readonly asker: Asker;
   /** Not verified yet: of a passkey that the request brings along. */
   readonly newPasskey: WebauthnStamp | null;

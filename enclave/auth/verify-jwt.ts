@@ -13,16 +13,20 @@ export interface VerifiedLogin {
   readonly expiresAtMs: number;
 }
 
+/** A nonce that has this form binds its token to a key, whatever else it may have been meant for. */
+const BINDING_NONCE = /^[0-9a-fA-F]{64}$/;
+
 /**
- * Verifies a token and that it was asked for by whoever holds the session key: its `nonce` is the hex SHA-256 of the
- * key's hex, so that a relay that copies the token can do nothing with it.
+ * Verifies a token, and that whoever relayed it can do nothing with it: either it is bound to the session key (its
+ * `nonce` is the hex SHA-256 of the key's hex), or nobody could read it on its way. A token that is bound to one key is
+ * refused for another however it comes: it may have travelled in the open before.
  *
- * @param sessionKeyHex - Lower case, as the stamp spells it.
+ * @param sessionKey.hex - Lower case, as the stamp spells it.
  * @throws {@link RequestError} `JWT_…`, `JWKS_UNAVAILABLE`
  */
 export async function verifyJwt(
   jwt: string,
-  sessionKeyHex: string,
+  sessionKey: { readonly hex: string; readonly isSealed: boolean },
   issuers: readonly IssuerConfig[],
   { jwks, nowMs }: { readonly jwks: JwksCache; readonly nowMs: () => number },
 ): Promise<VerifiedLogin> {
@@ -33,10 +37,7 @@ export async function verifyJwt(
     throw new RequestError("JWT_ALGORITHM_NOT_ALLOWED", `expected one of ${issuer.algorithms.join(", ")}`);
   }
   const payload = await verifyClaims(jwt, issuer, jwks, nowMs());
-  const nonce = createHash("sha256").update(sessionKeyHex).digest("hex");
-  if (payload["nonce"] !== nonce) {
-    throw new RequestError("JWT_NONCE_MISMATCH", "nonce is not the hex SHA-256 of the session key's hex");
-  }
+  checkBinding(payload["nonce"], sessionKey);
   const { sub, exp, azp } = payload;
   if (typeof sub !== "string" || sub === "") throw new RequestError("JWT_CLAIM_INVALID", "sub: expected text");
   // RFC 7519, NumericDate: it may have a fraction.
@@ -47,6 +48,12 @@ export async function verifyJwt(
     throw new RequestError("JWT_AUDIENCE_MISMATCH", "azp is not one of the app's audiences");
   }
   return { issuer: issuer.issuer, subject: sub, expiresAtMs: Math.floor(exp * 1000) };
+}
+
+function checkBinding(nonce: unknown, { hex, isSealed }: { readonly hex: string; readonly isSealed: boolean }): void {
+  if (nonce === createHash("sha256").update(hex).digest("hex")) return;
+  if (isSealed && !(typeof nonce === "string" && BINDING_NONCE.test(nonce))) return;
+  throw new RequestError("JWT_NONCE_MISMATCH", "nonce is not the hex SHA-256 of the session key's hex");
 }
 
 async function verifyClaims(jwt: string, issuer: IssuerConfig, jwks: JwksCache, nowMs: number): Promise<JWTPayload> {

@@ -65,6 +65,7 @@ export interface LoginRequest {
   readonly envelope: RequestEnvelope;
   readonly appId: string;
   readonly body: Uint8Array;
+  readonly isSealed: boolean;
   /** Of the key that is to get the session; verified. */
   readonly stamp: Stamp;
   /** Of the passkey that logs in; not verified yet. Null where something else does. */

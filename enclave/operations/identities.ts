@@ -4,11 +4,12 @@ import { verifyJwt } from "../auth/verify-jwt.ts";
 import type { AppHandler } from "./handler.ts";
 
 /** The login is bound to the session's key, as one that begins a session is: nobody can link what they overheard. */
-export const linkIdentity: AppHandler<"link_identity"> = async ({ actor, asker }, { jwt }, services) => {
+export const linkIdentity: AppHandler<"link_identity"> = async ({ actor, asker, isSealed }, { jwt }, services) => {
   const { apps, identities, jwks, nowMs } = services;
   if (asker.kind !== "key") throw new RequestError("CALLER_NOT_ALLOWED", "an identity is linked by a session's key");
   const { issuers } = await apps.get(actor.appId);
-  const login = await verifyJwt(jwt, encodeHex(asker.stamp.publicKey), issuers, { jwks, nowMs });
+  const sessionKey = { hex: encodeHex(asker.stamp.publicKey), isSealed };
+  const login = await verifyJwt(jwt, sessionKey, issuers, { jwks, nowMs });
   return await identities.link(userRequestOf(actor), login);
 };
 

@@ -1,5 +1,5 @@
 /** What an app says of its passkeys, and how a ceremony that breaks a rule is refused. */
-import { type EnclaveErrorCode, type PasskeyRules as AppRules, RequestError } from "../../../protocol/index.ts";
+import { type PasskeyRules as AppRules, type EnclaveErrorCode, RequestError } from "../../../protocol/index.ts";
 
 /** What a ceremony is judged by. */
 export type PasskeyRules = Pick<AppRules, "rpId" | "origins" | "topOrigins">;
