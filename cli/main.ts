@@ -11,6 +11,7 @@ Commands:
   attestation   verify or inspect an attestation document
   kms-policy    write, check, rotate and try the KMS key policy
   vault         rotate the vault secret of a running enclave
+  events        check a file of a user's events
 
 Options:
   --help        show this; "cloister <command> --help" tells more
@@ -29,6 +30,8 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
       return (await import("./attestation.ts")).run(args);
     case "vault":
       return (await import("./vault.ts")).run(args);
+    case "events":
+      return (await import("./events.ts")).run(args);
     case "kms-policy":
       return (await import("./kms-policy.ts")).run(args);
     case "--version":

@@ -8,11 +8,13 @@ import {
   decodeAttestedUserData,
   decodeBase64url,
   encodeHex,
+  isWebauthnStamp,
   ProtocolError,
   type SealedAnswerParts,
   STAMP_HEADER,
   sealRequest,
   stampsDigestInput,
+  WEBAUTHN_STAMP_HEADER,
 } from "../protocol/index.ts";
 import { ClientError } from "./errors.ts";
 
@@ -94,7 +96,7 @@ export class AttestedEnclave {
    */
   async post(path: string, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
     const headers = new Headers({ "content-type": "application/json" });
-    for (const stamp of stamps) headers.append(STAMP_HEADER, stamp);
+    for (const stamp of stamps) headers.append(isWebauthnStamp(stamp) ? WEBAUTHN_STAMP_HEADER : STAMP_HEADER, stamp);
     const response = await reach(this.#options.url, () =>
       this.#options.fetch(new URL(path, this.#options.url), { method: "POST", body, headers, redirect: "error" }),
     );

@@ -4,8 +4,8 @@ import {
   audienceOf,
   decodeAnswer,
   type ErrorCode,
+  encodeHex,
   encodeRequest,
-  encodeStamp,
   type JsonValue,
   OPERATIONS,
   type OperationName,
@@ -13,9 +13,11 @@ import {
   ProtocolError,
   type Result,
 } from "../protocol/index.ts";
+import { Account } from "./account.ts";
 import { AttestedEnclave, type ExpectedEnclave } from "./attested-enclave.ts";
 import { ClientError, RefusedError } from "./errors.ts";
-import type { StampKey } from "./stamp-key.ts";
+import type { PasskeyStampKey } from "./passkeys.ts";
+import { type Stamper, type StampKey, stampsOf } from "./stamp-key.ts";
 
 export interface ConnectOptions {
   /** Where the parent listens, such as `http://127.0.0.1:8080`. */
@@ -36,6 +38,8 @@ export interface CallOptions {
   readonly requestId?: string;
   /** `bearer`, unless given: what holds a bearer secret is sealed. `always` hides the rest from the parent as well. */
   readonly seal?: "bearer" | "always";
+  /** A one-time password or a recovery code, for what is guarded by one; the request is sealed then. Each works once. */
+  readonly secondFactor?: string;
 }
 
 /** Refusals that a fresh attestation document mends. */
@@ -106,6 +110,26 @@ export class Client {
   }
 
   /**
+   * Logs in with a passkey: registers the key for the user whose passkey it is. The user is asked.
+   *
+   * @throws DOMException as `navigator.credentials.get` does; and as {@link call}
+   */
+  async loginWithPasskey(
+    login: { readonly appId: string; readonly key: StampKey; readonly passkey: PasskeyStampKey },
+    options: CallOptions = {},
+  ): Promise<Session> {
+    const { appId, key, passkey } = login;
+    const params = { publicKey: encodeHex(key.publicKey) };
+    const asked = { ...options, appId, keys: [key, passkey] };
+    return new Session(this, appId, key, await this.call("register_session_with_passkey", params, asked));
+  }
+
+  /** The name that requests are addressed to. */
+  get deployment(): string {
+    return this.#deployment;
+  }
+
+  /**
    * Stamps and sends one request of any operation.
    *
    * @throws {@link RefusedError} if it was refused; {@link ClientError} if the answer cannot be taken for the enclave's.
@@ -113,7 +137,7 @@ export class Client {
   async call<Name extends OperationName>(
     operation: Name,
     params: Params<Name>,
-    options: CallOptions & { readonly appId: string | null; readonly keys: readonly StampKey[] },
+    options: CallOptions & { readonly appId: string | null; readonly keys: readonly Stamper[] },
   ): Promise<Result<Name>> {
     const requestId = options.requestId ?? crypto.randomUUID();
     try {
@@ -133,10 +157,10 @@ export class Client {
     options: CallOptions & {
       readonly requestId: string;
       readonly appId: string | null;
-      readonly keys: readonly StampKey[];
+      readonly keys: readonly Stamper[];
     },
   ): Promise<Result<Name>> {
-    const { requestId } = options;
+    const { requestId, secondFactor } = options;
     const audience = audienceOf(this.#deployment, options.appId);
     const body = encodeRequest({
       operation,
@@ -144,14 +168,11 @@ export class Client {
       requestId,
       issuedAtMs: this.#enclave.nowMs(),
       params: params as JsonValue,
+      ...(secondFactor === undefined ? {} : { secondFactor }),
     });
-    const stamps = await Promise.all(
-      options.keys.map(async (key) => {
-        const { scheme, publicKey } = key;
-        return encodeStamp({ scheme, publicKey, signature: await key.sign(body) });
-      }),
-    );
-    const isSealed = (options.seal ?? "bearer") === "always" || ACCESS[operation].bearer;
+    const stamps = await stampsOf(options.keys, body);
+    const isBearer = ACCESS[operation].bearer || secondFactor !== undefined;
+    const isSealed = (options.seal ?? "bearer") === "always" || isBearer;
     const { body: answerBody, isSigned } = isSealed
       ? await this.#enclave.postSealed(audience, body, stamps)
       : await this.#enclave.post(`/v1/${operation}`, body, stamps);
@@ -189,6 +210,19 @@ export class Session {
     this.sessionId = registered.sessionId;
     this.userId = registered.userId;
     this.expiresAtMs = registered.expiresAtMs;
+  }
+
+  /** Passkeys, one-time passwords, linked identities and events of this user. */
+  get account(): Account {
+    return new Account({
+      deployment: this.#client.deployment,
+      appId: this.#appId,
+      userId: this.userId,
+      call: (name, params, { beside, ...options }) => {
+        const keys = beside === undefined ? [this.#key] : [this.#key, beside];
+        return this.#client.call(name, params, { ...options, appId: this.#appId, keys });
+      },
+    });
   }
 
   createWallet(params: Params<"create_wallet">, options?: CallOptions): Promise<Result<"create_wallet">> {
