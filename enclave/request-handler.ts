@@ -23,9 +23,10 @@ import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts
 import { type AppRequest, authorise } from "./auth/authorise.ts";
 import type { StampVerifier } from "./auth/verify-stamp.ts";
 import type { Log } from "./log.ts";
-import { createApp } from "./operations/create-app.ts";
+import { createApp, getApp, listApps, rotateAppKey, updateApp } from "./operations/apps.ts";
 import type { AppHandler, Services, StampedRequest } from "./operations/handler.ts";
-import { registerSession } from "./operations/register-session.ts";
+import { refreshSession, registerSession } from "./operations/logins.ts";
+import { listSessions, revokeAllSessions, revokeSession } from "./operations/sessions.ts";
 import { signMessage, signTransaction } from "./operations/sign.ts";
 import { rotateVault, vaultStatus } from "./operations/vault.ts";
 import { createWallet, listWallets } from "./operations/wallets.ts";
@@ -98,6 +99,14 @@ export class RequestHandler {
     switch (name) {
       case "create_app":
         return createApp(stamped, parseParams(name, envelope), services);
+      case "update_app":
+        return updateApp(stamped, parseParams(name, envelope), services);
+      case "list_apps":
+        return listApps(stamped, parseParams(name, envelope), services);
+      case "get_app":
+        return getApp(stamped, parseParams(name, envelope), services);
+      case "rotate_app_key":
+        return rotateAppKey(stamped, parseParams(name, envelope), services);
       case "rotate_vault":
         return rotateVault(stamped, parseParams(name, envelope), services);
       case "vault_status":
@@ -110,6 +119,14 @@ export class RequestHandler {
     switch (name) {
       case "register_session":
         return registerSession(request, parseParams(name, envelope), services);
+      case "refresh_session":
+        return refreshSession(request, parseParams(name, envelope), services);
+      case "list_sessions":
+        return this.#runFor(name, listSessions, request);
+      case "revoke_session":
+        return this.#runFor(name, revokeSession, request);
+      case "revoke_all_sessions":
+        return this.#runFor(name, revokeAllSessions, request);
       case "create_wallet":
         return this.#runFor(name, createWallet, request);
       case "list_wallets":

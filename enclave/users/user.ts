@@ -32,6 +32,8 @@ const userSchema = z.strictObject({
   identities: z.array(linkedIdentity),
   /** Live ones and some that have expired; the oldest first. */
   sessions: z.array(userSession),
+  /** Tokens that were issued up to then log in nobody any more. */
+  loginsAfterMs: z.int(),
 });
 export type User = z.output<typeof userSchema>;
 

@@ -119,7 +119,7 @@ export class Users {
   ): Promise<Attempt<Result>> {
     const userId = `usr_${Buffer.from(this.#randomness.bytes(USER_ID_BYTES)).toString("hex")}`;
     const identities = [{ identityId, issuer, subject, linkedAtMs: this.#nowMs() }];
-    const decision = await decide({ identities, sessions: [] }, userId);
+    const decision = await decide({ identities, sessions: [], loginsAfterMs: 0 }, userId);
     if (decision.kind === "leave") return { done: true, result: decision.result };
     const isMade = await this.#records.write([
       change(userRecords, `${appId}/${userId}`, null, decision.user),
