@@ -27,11 +27,12 @@ import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts
 import { type AppRequest, authorise } from "./auth/authorise.ts";
 import type { StampVerifier } from "./auth/verify-stamp.ts";
 import type { Log } from "./log.ts";
-import { createApp } from "./operations/create-app.ts";
+import { createApp, getApp, listApps, rotateAppKey, updateApp } from "./operations/apps.ts";
 import type { AppHandler, Services, StampedRequest } from "./operations/handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./operations/identities.ts";
+import { refreshSession, registerSession } from "./operations/logins.ts";
 import { listPasskeys, registerPasskey, registerSessionWithPasskey, removePasskey } from "./operations/passkeys.ts";
-import { registerSession } from "./operations/register-session.ts";
+import { listSessions, revokeAllSessions, revokeSession } from "./operations/sessions.ts";
 import { signMessage, signTransaction } from "./operations/sign.ts";
 import {
   confirmTotp,
@@ -117,6 +118,14 @@ export class RequestHandler {
     switch (name) {
       case "create_app":
         return createApp(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
+      case "update_app":
+        return updateApp(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
+      case "list_apps":
+        return listApps(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
+      case "get_app":
+        return getApp(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
+      case "rotate_app_key":
+        return rotateAppKey(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
       case "rotate_vault":
         return rotateVault(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
       case "vault_status":
@@ -131,6 +140,12 @@ export class RequestHandler {
           parseParams(name, envelope),
           services,
         );
+      case "refresh_session":
+        return refreshSession(
+          { ...request, stamp: soleStamp(stamps), passkey: null },
+          parseParams(name, envelope),
+          services,
+        );
       case "register_session_with_passkey":
         return registerSessionWithPasskey({ ...request, ...bothStamps(stamps) }, parseParams(name, envelope), services);
     }
@@ -139,6 +154,12 @@ export class RequestHandler {
 
   #runInApp(name: AppOperation, request: AppRequest): Promise<object> {
     switch (name) {
+      case "list_sessions":
+        return this.#runFor(name, listSessions, request);
+      case "revoke_session":
+        return this.#runFor(name, revokeSession, request);
+      case "revoke_all_sessions":
+        return this.#runFor(name, revokeAllSessions, request);
       case "create_wallet":
         return this.#runFor(name, createWallet, request);
       case "list_wallets":

@@ -40,10 +40,18 @@ const ACCOUNT = { kind: "app", wallet: "any", chain: "chainless" } as const;
 
 export const ACCESS = {
   create_app: { kind: "administrators", bearer: false },
+  update_app: { kind: "administrators", bearer: false },
+  list_apps: { kind: "administrators", bearer: false },
+  get_app: { kind: "administrators", bearer: false },
+  rotate_app_key: { kind: "administrators", bearer: false },
   rotate_vault: { kind: "administrators", bearer: false },
   vault_status: { kind: "administrators", bearer: false },
   register_session: { kind: "login", bearer: true },
+  refresh_session: { kind: "login", bearer: true },
   register_session_with_passkey: { kind: "login", bearer: false },
+  list_sessions: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },
+  revoke_session: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },
+  revoke_all_sessions: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },
   create_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   list_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   sign_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },

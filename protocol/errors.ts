@@ -42,6 +42,7 @@ export const ERROR_CODES = {
   JWT_CLAIM_INVALID: { status: 401, retry: false },
   JWT_EXPIRED: { status: 401, retry: false },
   JWT_NOT_YET_VALID: { status: 401, retry: false },
+  JWT_REVOKED: { status: 401, retry: false },
   JWT_NONCE_MISMATCH: { status: 401, retry: false },
   JWKS_UNAVAILABLE: { status: 503, retry: true },
 
@@ -79,6 +80,8 @@ export const ERROR_CODES = {
 
   // What it names.
   APP_NOT_FOUND: { status: 404, retry: false },
+  APP_VERSION_CONFLICT: { status: 409, retry: false },
+  APP_KEY_NOT_FOUND: { status: 404, retry: false },
   WALLET_NOT_FOUND: { status: 404, retry: false },
 
   // What is to be signed.

@@ -1,6 +1,6 @@
 /** Every operation: what it takes and what it gives. The enclave parses params with these, the client checks results. */
 import type { OperationName } from "./access.ts";
-import { lifetimeS, newApp } from "./app-config.ts";
+import { apiKeyName, apiPublicKey, appConfig, lifetimeS, newApp, stampScheme } from "./app-config.ts";
 import { decimal } from "./decimal.ts";
 import { listedEvent } from "./events.ts";
 import { newPasskey, passkey, passkeyId } from "./passkeys.ts";
@@ -24,8 +24,10 @@ const wallet = z.strictObject({
   createdAtMs: z.int(),
 });
 
+const appId = z.string().check(z.regex(/^app_[0-9a-f]{32}$/, "expected app_ and 32 hex digits"));
 const jwt = z.string().check(z.minLength(1), z.maxLength(16_384));
-const registeredSession = z.strictObject({ sessionId: z.string(), userId: z.string(), expiresAtMs: z.int() });
+const sessionId = z.string().check(z.regex(/^ses_[0-9a-f]{32}$/, "expected ses_ and 32 hex digits"));
+const registered = z.strictObject({ sessionId, userId: z.string(), expiresAtMs: z.int() });
 const nothing = z.strictObject({});
 
 const linkedIdentity = z.strictObject({
@@ -49,7 +51,44 @@ const vaultStatus = z.strictObject({
 export const OPERATIONS = {
   create_app: {
     params: newApp,
-    result: z.strictObject({ appId: z.string() }),
+    result: z.strictObject({ appId }),
+  },
+  /** Puts a whole configuration in the place of the one that stands. */
+  update_app: {
+    params: z.strictObject({
+      appId,
+      /** The version that this change was made from: whoever changed the app meanwhile is not overwritten. */
+      expectedVersion: z.int(),
+      app: newApp,
+    }),
+    result: z.strictObject({ appId, version: z.int() }),
+  },
+  list_apps: {
+    params: z.strictObject({
+      /** The last app of the page before, or null for the first page. */
+      after: z.nullable(appId),
+    }),
+    result: z.strictObject({
+      apps: z.array(z.strictObject({ appId, name: z.string(), version: z.int() })),
+      more: z.boolean(),
+    }),
+  },
+  get_app: {
+    params: z.strictObject({ appId }),
+    result: z.strictObject({ appId, version: z.int(), app: appConfig }),
+  },
+  /** Gives an API key's name and permissions to another key. */
+  rotate_app_key: {
+    params: z.strictObject({
+      appId,
+      expectedVersion: z.int(),
+      name: apiKeyName,
+      scheme: stampScheme,
+      publicKey: apiPublicKey,
+      /** How long the key of before still works; 0 to end it at once. */
+      overlapS: z.int().check(z.minimum(0), z.maximum(7 * 86_400)),
+    }),
+    result: z.strictObject({ appId, version: z.int() }),
   },
   /** Begins a new generation of the vault, or tells of one that is under way. */
   rotate_vault: { params: z.strictObject({}), result: vaultStatus },
@@ -62,7 +101,7 @@ export const OPERATIONS = {
       /** The app's `sessionLifetimeS` unless given; cut to the app's maximum and the token's own end. */
       lifetimeS: z.exactOptional(lifetimeS),
     }),
-    result: registeredSession,
+    result: registered,
   },
   /** Stamped by the key that is to get the session, and by the passkey. */
   register_session_with_passkey: {
@@ -72,8 +111,36 @@ export const OPERATIONS = {
       scope: z.exactOptional(scope),
       lifetimeS: z.exactOptional(lifetimeS),
     }),
-    result: registeredSession,
+    result: registered,
   },
+  /** Puts another key in the place of a live session's, under a token for it. The scope stays. */
+  refresh_session: {
+    params: z.strictObject({ jwt, sessionId, lifetimeS: z.exactOptional(lifetimeS) }),
+    result: registered,
+  },
+  list_sessions: {
+    params: z.strictObject({}),
+    result: z.strictObject({
+      /** Live ones, the oldest first. */
+      sessions: z.array(
+        z.strictObject({
+          sessionId,
+          createdAtMs: z.int(),
+          expiresAtMs: z.int(),
+          scope,
+          /** That of the key which asks. */
+          isCurrent: z.boolean(),
+        }),
+      ),
+    }),
+  },
+  /** Ends one of the user's sessions, or tells that there is none of this id. */
+  revoke_session: {
+    params: z.strictObject({ sessionId }),
+    result: z.strictObject({ isRevoked: z.boolean() }),
+  },
+  /** Ends all of them, this one too; tokens that were issued before log nobody in any more. */
+  revoke_all_sessions: { params: z.strictObject({}), result: z.strictObject({ revoked: z.int() }) },
   create_wallet: {
     params: z.strictObject({ kind: z.enum(["hd", "single-key"]) }),
     result: wallet,

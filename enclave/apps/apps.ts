@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { type AppConfig, RequestError } from "../../protocol/index.ts";
+import { type AppConfig, describeIssues, RequestError } from "../../protocol/index.ts";
 import type { Ids } from "../vault/ids.ts";
 import { change, type ReadRecord, type Records } from "../vault/records.ts";
 import { type App, appRecords } from "./app.ts";
@@ -38,6 +38,33 @@ export class Apps {
     return (await this.#read(appId)).value;
   }
 
+  /**
+   * Puts a configuration in the place of another, unless somebody else has done so since `expectedVersion`.
+   *
+   * @returns The new version.
+   * @throws {@link RequestError} `APP_VERSION_CONFLICT`, `APP_NOT_FOUND`, what `decide` throws, and what records throw
+   */
+  async update(appId: string, expectedVersion: number, decide: (app: AppConfig) => AppConfig): Promise<number> {
+    const read = await this.#read(appId);
+    const { version, ...present } = read.value;
+    // Asked for again after the answer was lost: what it asks for stands there.
+    if (version === expectedVersion + 1 && isDeepStrictEqual(decide(present), present)) return version;
+    if (version !== expectedVersion) throw versionConflict(version);
+    const app = decide(present);
+    const next: App = { ...app, version: version + 1 };
+    const isMade = await this.#records.write([change(appRecords, appId, read, checked(next))]);
+    if (!isMade) throw versionConflict(null);
+    return next.version;
+  }
+
+  /** One page, in the order of their ids. */
+  async list(after: string | null): Promise<readonly { appId: string; name: string; version: number }[]> {
+    const page = await this.#records.list(appRecords, "", after);
+    return page.map(({ name, value }) => {
+      return { appId: name.slice(appRecords.prefix.length), name: value.name, version: value.version };
+    });
+  }
+
   async #read(appId: string): Promise<ReadRecord<App>> {
     const cached = this.#cache.get(appId);
     if (cached !== undefined && this.#records.isLatest(cached)) return cached;
@@ -46,4 +73,16 @@ export class Apps {
     if (this.#cache.size < MAX_CACHED || this.#cache.has(appId)) this.#cache.set(appId, read);
     return read;
   }
+}
+
+/** What is not a configuration would be refused by the record as well, but as a fault of ours. */
+function checked(app: App): App {
+  const parsed = appRecords.schema.safeParse(app);
+  if (!parsed.success) throw new RequestError("INVALID_PARAMS", describeIssues(parsed.error));
+  return app;
+}
+
+function versionConflict(version: number | null): RequestError {
+  const now = version === null ? "it was changed just now" : `it has version ${version}`;
+  return new RequestError("APP_VERSION_CONFLICT", `${now}: read the app again, and decide again`);
 }

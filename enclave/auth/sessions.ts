@@ -1,7 +1,7 @@
 /** Sessions: which key may act for which user, how far, and until when. The user's record says so; here is the way to it. */
 import { encodeHex, RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
 import type { User, UserSession } from "../users/user.ts";
-import type { DecideUser, Users } from "../users/users.ts";
+import type { UserDecision, Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type RecordKind, type Records } from "../vault/records.ts";
 import type { VerifiedLogin } from "./verify-jwt.ts";
@@ -60,9 +60,7 @@ export class Sessions {
     // Not where it was: the key may have logged in as somebody else since.
     const { userId, user, session } = found ?? (await this.#findAnew(appId, sessionId));
     this.#remember(name, userId);
-    if (session.expiresAtMs <= this.#nowMs()) {
-      throw new RequestError("SESSION_EXPIRED", "the session has expired: log in again");
-    }
+    this.#checkExpiry(session);
     return { userId, user, session };
   }
 
@@ -70,7 +68,7 @@ export class Sessions {
    * Gives a session to the key that stamped the login; user, identity and session are written together.
    *
    * @param asked.lifetimeMs - The token's own end comes first if it is earlier.
-   * @throws {@link RequestError} `RECORD_CONFLICT`, and what records throw
+   * @throws {@link RequestError} `JWT_REVOKED`, `RECORD_CONFLICT`, and what records throw
    */
   async register(
     appId: string,
@@ -78,11 +76,27 @@ export class Sessions {
     login: VerifiedLogin,
     asked: { readonly lifetimeMs: number; readonly scope: Scope },
   ): Promise<RegisteredSession> {
-    const now = this.#nowMs();
-    const expiresAtMs = Math.min(now + asked.lifetimeMs, login.expiresAtMs);
-    const identityId = this.#users.identityIdOf(appId, login);
-    const decide = this.#begin(appId, stamp, { identityId, createdAtMs: now, expiresAtMs, scope: asked.scope });
-    return this.#users.changeByIdentity(appId, login, decide);
+    return this.#put(appId, stamp, login, asked.lifetimeMs, () => ({ scope: asked.scope, replaced: null }));
+  }
+
+  /**
+   * Gives what a live session may do to another key of the same user's, and ends that session.
+   *
+   * @param replaced - Its id.
+   * @throws {@link RequestError} `SESSION_UNKNOWN`, `SESSION_EXPIRED`; and as {@link register}
+   */
+  async refresh(
+    appId: string,
+    stamp: Stamp,
+    login: VerifiedLogin,
+    asked: { readonly lifetimeMs: number; readonly replaced: string },
+  ): Promise<RegisteredSession> {
+    return this.#put(appId, stamp, login, asked.lifetimeMs, (user) => {
+      const replaced = user.sessions.find((each) => each.sessionId === asked.replaced);
+      if (replaced === undefined) throw new RequestError("SESSION_UNKNOWN", "this user has no such session");
+      this.#checkExpiry(replaced);
+      return { scope: replaced.scope, replaced };
+    });
   }
 
   /**
@@ -94,50 +108,107 @@ export class Sessions {
     appId: string,
     stamp: Stamp,
     { userId, passkeyId }: { readonly userId: string; readonly passkeyId: string },
-    asked: { readonly lifetimeMs: number; readonly scope: Scope },
+    { lifetimeMs, scope }: { readonly lifetimeMs: number; readonly scope: Scope },
   ): Promise<RegisteredSession> {
     const now = this.#nowMs();
-    const expiresAtMs = now + asked.lifetimeMs;
-    const decide = this.#begin(appId, stamp, {
-      identityId: passkeyId,
-      createdAtMs: now,
-      expiresAtMs,
-      scope: asked.scope,
-    });
+    const begun = { identityId: passkeyId, createdAtMs: now, expiresAtMs: now + lifetimeMs, scope };
+    this.#pointers.delete(`${appId}/${this.idOf(appId, stamp)}`);
     return this.#users.change(appId, userId, (user) => {
       // Removed since it was verified.
       if (user.passkeys.every((each) => each.passkeyId !== passkeyId)) {
         throw new RequestError("PASSKEY_UNKNOWN", "this passkey is nobody's in this app");
       }
-      return decide(user, userId);
+      return this.#begin(appId, stamp, begun, { user, userId, replaced: null });
     });
   }
 
-  #begin(appId: string, stamp: Stamp, begun: Omit<UserSession, "sessionId">): DecideUser<RegisteredSession> {
-    const sessionId = this.idOf(appId, stamp);
-    const session: UserSession = { sessionId, ...begun };
-    const { createdAtMs: now, expiresAtMs } = begun;
-    const name = `${appId}/${sessionId}`;
-    this.#pointers.delete(name);
-    return async (user, userId) => {
-      const others = user.sessions.filter((other) => other.sessionId !== sessionId);
-      const kept = others.filter((other) => other.expiresAtMs > now).slice(1 - MAX_SESSIONS_PER_USER);
-      const earlier = await this.#records.read(sessionRecords, name);
-      const isLed = earlier?.value.userId === userId;
+  /**
+   * Ends a user's sessions, from the next request on.
+   *
+   * @param which - All, or one by its id. With all of them go the logins of before: see {@link User}.
+   * @returns How many there were.
+   * @throws {@link RequestError} `RECORD_CONFLICT`, `RECORDS_UNAVAILABLE` (whether they have ended is unknown: ask again)
+   */
+  async revoke(appId: string, userId: string, which: "all" | { readonly sessionId: string }): Promise<number> {
+    const now = this.#nowMs();
+    return this.#users.change(appId, userId, async (user) => {
+      const ended =
+        which === "all" ? user.sessions : user.sessions.filter((each) => each.sessionId === which.sessionId);
+      if (ended.length === 0 && which !== "all") return { kind: "leave", result: 0 };
       return {
         kind: "write",
-        user: { ...user, sessions: [...kept, session] },
-        also: [
-          ...(isLed ? [] : [change(sessionRecords, name, earlier, { userId })]),
-          ...(await this.#forget(
-            appId,
-            userId,
-            others.filter((other) => !kept.includes(other)),
-          )),
-        ],
-        result: { sessionId, userId, expiresAtMs },
+        user: {
+          ...user,
+          sessions: user.sessions.filter((each) => !ended.includes(each)),
+          loginsAfterMs: which === "all" ? now : user.loginsAfterMs,
+        },
+        also: await this.forget(appId, userId, ended),
+        result: ended.filter((each) => each.expiresAtMs > now).length,
       };
+    });
+  }
+
+  /** Those of a user's that are live, the oldest first. */
+  liveOf(user: User): readonly UserSession[] {
+    const now = this.#nowMs();
+    return user.sessions.filter((each) => each.expiresAtMs > now);
+  }
+
+  async #put(
+    appId: string,
+    stamp: Stamp,
+    login: VerifiedLogin,
+    lifetimeMs: number,
+    decideScope: (user: User) => { readonly scope: Scope; readonly replaced: UserSession | null },
+  ): Promise<RegisteredSession> {
+    const now = this.#nowMs();
+    const expiresAtMs = Math.min(now + lifetimeMs, login.expiresAtMs);
+    const identityId = this.#users.identityIdOf(appId, login);
+    const decide = (user: User, userId: string) => {
+      if (login.issuedAtMs <= user.loginsAfterMs) {
+        throw new RequestError("JWT_REVOKED", "issued before the user ended all sessions: log in at the issuer again");
+      }
+      const { scope, replaced } = decideScope(user);
+      const begun = { identityId, createdAtMs: now, expiresAtMs, scope };
+      return this.#begin(appId, stamp, begun, { user, userId, replaced });
     };
+    this.#pointers.delete(`${appId}/${this.idOf(appId, stamp)}`);
+    return this.#users.changeByIdentity(appId, login, decide);
+  }
+
+  /** What the user becomes with one session more: the oldest one and the replaced one end. */
+  async #begin(
+    appId: string,
+    stamp: Stamp,
+    begun: Omit<UserSession, "sessionId">,
+    of: { readonly user: User; readonly userId: string; readonly replaced: UserSession | null },
+  ): Promise<UserDecision<RegisteredSession>> {
+    const { user, userId, replaced } = of;
+    const sessionId = this.idOf(appId, stamp);
+    const name = `${appId}/${sessionId}`;
+    const session: UserSession = { sessionId, ...begun };
+    const { createdAtMs: now, expiresAtMs } = begun;
+    const others = user.sessions.filter((other) => other.sessionId !== sessionId);
+    const live = others.filter((other) => other !== replaced && other.expiresAtMs > now);
+    const kept = live.slice(1 - MAX_SESSIONS_PER_USER);
+    const dropped = others.filter((other) => !kept.includes(other));
+    const earlier = await this.#records.read(sessionRecords, name);
+    const isLed = earlier?.value.userId === userId;
+    return {
+      kind: "write",
+      user: { ...user, sessions: [...kept, session] },
+      also: [
+        ...(isLed ? [] : [change(sessionRecords, name, earlier, { userId })]),
+        ...(await this.forget(appId, userId, dropped)),
+      ],
+      result: { sessionId, userId, expiresAtMs },
+    };
+  }
+
+  #checkExpiry({ expiresAtMs }: UserSession): void {
+    if (expiresAtMs <= this.#nowMs()) {
+      throw new RequestError("SESSION_EXPIRED", "the session has expired: log in again");
+    }
   }
 
   idOf(appId: string, { scheme, publicKey }: Stamp): string {
@@ -157,8 +228,8 @@ export class Sessions {
     return user === null || session === undefined ? null : { userId, user, session };
   }
 
-  /** Nothing depends on these records' being gone: they only take room. */
-  async #forget(appId: string, userId: string, sessions: readonly UserSession[]): Promise<Change[]> {
+  /** The records of sessions that end. Nothing depends on these records' being gone: they only take room. */
+  async forget(appId: string, userId: string, sessions: readonly UserSession[]): Promise<Change[]> {
     const names = sessions.map(({ sessionId }) => `${appId}/${sessionId}`);
     const read = await Promise.all(names.map((name) => this.#records.read(sessionRecords, name)));
     return names.flatMap((name, at) => {

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from "jose";
 import { type ErrorCode, type IssuerConfig, RequestError } from "../../protocol/index.ts";
 import type { JwksCache } from "./jwks-cache.ts";
+import { keySourceOf } from "./key-source.ts";
 
 /** Issuers' clocks and the NSM's differ a little. */
 const CLOCK_TOLERANCE_S = 5;
@@ -10,6 +11,7 @@ const CLOCK_TOLERANCE_S = 5;
 export interface VerifiedLogin {
   readonly issuer: string;
   readonly subject: string;
+  readonly issuedAtMs: number;
   readonly expiresAtMs: number;
 }
 
@@ -38,16 +40,24 @@ export async function verifyJwt(
   }
   const payload = await verifyClaims(jwt, issuer, jwks, nowMs());
   checkBinding(payload["nonce"], sessionKey);
-  const { sub, exp, azp } = payload;
+  const { sub, exp, iat, azp } = payload;
   if (typeof sub !== "string" || sub === "") throw new RequestError("JWT_CLAIM_INVALID", "sub: expected text");
   // RFC 7519, NumericDate: it may have a fraction.
   if (typeof exp !== "number" || !Number.isSafeInteger(Math.floor(exp * 1000)))
     throw new RequestError("JWT_CLAIM_INVALID", "exp: expected a number");
+  if (typeof iat !== "number" || !Number.isSafeInteger(Math.floor(iat * 1000)))
+    throw new RequestError("JWT_CLAIM_INVALID", "iat: expected a number");
+  if (iat > nowMs() / 1000 + CLOCK_TOLERANCE_S) throw new RequestError("JWT_NOT_YET_VALID", "iat is yet to come");
   // OpenID Connect Core 3.1.3.7, steps 4 and 5: a token made for another client of the same issuer.
   if (azp !== undefined && !(typeof azp === "string" && issuer.audiences.includes(azp))) {
     throw new RequestError("JWT_AUDIENCE_MISMATCH", "azp is not one of the app's audiences");
   }
-  return { issuer: issuer.issuer, subject: sub, expiresAtMs: Math.floor(exp * 1000) };
+  return {
+    issuer: issuer.issuer,
+    subject: sub,
+    issuedAtMs: Math.floor(iat * 1000),
+    expiresAtMs: Math.floor(exp * 1000),
+  };
 }
 
 function checkBinding(nonce: unknown, { hex, isSealed }: { readonly hex: string; readonly isSealed: boolean }): void {
@@ -58,11 +68,11 @@ function checkBinding(nonce: unknown, { hex, isSealed }: { readonly hex: string;
 
 async function verifyClaims(jwt: string, issuer: IssuerConfig, jwks: JwksCache, nowMs: number): Promise<JWTPayload> {
   try {
-    const { payload } = await jwtVerify(jwt, (header) => jwks.find(issuer.jwksUri, header), {
+    const { payload } = await jwtVerify(jwt, (header) => jwks.find(keySourceOf(issuer), header), {
       issuer: issuer.issuer,
       audience: [...issuer.audiences],
       algorithms: [...issuer.algorithms],
-      requiredClaims: ["iss", "sub", "aud", "exp"],
+      requiredClaims: ["iss", "sub", "aud", "exp", "iat"],
       clockTolerance: CLOCK_TOLERANCE_S,
       currentDate: new Date(nowMs),
     });

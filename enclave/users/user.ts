@@ -48,6 +48,8 @@ const userSchema = z.strictObject({
   identities: z.array(linkedIdentity),
   /** Live ones and some that have expired; the oldest first. */
   sessions: z.array(userSession),
+  /** Tokens that were issued up to then log in nobody any more. */
+  loginsAfterMs: z.int(),
   passkeys: z.array(userPasskey),
   /** Null before the user enrols. */
   secondFactor: z.nullable(secondFactorSchema as z.ZodMiniType<SecondFactor>),
@@ -58,7 +60,14 @@ export type User = z.output<typeof userSchema>;
 
 /** Somebody who logs in for the first time. */
 export function newUser(identity: LinkedIdentity): User {
-  return { identities: [identity], sessions: [], passkeys: [], secondFactor: null, events: { count: 0, last: null } };
+  return {
+    identities: [identity],
+    sessions: [],
+    loginsAfterMs: 0,
+    passkeys: [],
+    secondFactor: null,
+    events: { count: 0, last: null },
+  };
 }
 
 /** `user/<appId>/<userId>` */

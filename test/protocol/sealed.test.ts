@@ -80,6 +80,11 @@ const info = Buffer.concat([
   keys.answerKey,
 ]);
 
+/** As the enclave does, apart from comparing the key id. */
+async function opening(bytes: Uint8Array): Promise<unknown> {
+  return openRequest(keys, pair, decodeSealed(bytes));
+}
+
 test("the library gives what RFC 9180 A.1.1.1 gives", async () => {
   const suite = new CipherSuite(KEM_DHKEM_X25519_HKDF_SHA256, KDF_HKDF_SHA256, AEAD_AES_128_GCM);
   const opened = await suite.Open(
@@ -162,9 +167,9 @@ describe("a request", () => {
     const { bytes } = sealed;
     for (const at of [...bytes.keys()].filter((each) => each < 90 || each % 97 === 0 || each > bytes.length - 18)) {
       const changed = bytes.with(at, (bytes[at] ?? 0) ^ 1);
-      const opening = Promise.try(() => openRequest(keys, pair, decodeSealed(changed)));
+      const result = opening(changed);
       // The key id is the enclave's to compare; here it is additional data like the rest of the head.
-      await expect(opening).rejects.toMatchObject({
+      await expect(result).rejects.toMatchObject({
         code: expect.stringMatching(/^(MALFORMED_SEALED|SEALED_REQUEST_INVALID)$/),
       });
     }
@@ -193,8 +198,8 @@ describe("a request", () => {
   test("of any bytes never throws anything but a refusal", async () => {
     await fc.assert(
       fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (bytes) => {
-        const opening = Promise.try(() => openRequest(keys, pair, decodeSealed(bytes)));
-        await expect(opening).rejects.toMatchObject({ code: expect.stringMatching(/SEALED/) });
+        const result = opening(bytes);
+        await expect(result).rejects.toMatchObject({ code: expect.stringMatching(/SEALED/) });
       }),
     );
   });
