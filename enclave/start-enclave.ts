@@ -214,6 +214,7 @@ class RunningEnclave implements Enclave {
       const vault = await openVault({ store, kms, manifest, randomness });
       const { records, ids } = vault;
       const users = new Users({ records, ids, randomness, nowMs });
+      const sessions = new Sessions({ records, ids, users, nowMs });
       const events = new Events({ records, key: eventKeyOf(ids), deployment: manifest.deployment, nowMs });
       this.#log.info(vault.isNew ? "vault-made" : "vault-opened");
       const handler = new RequestHandler({
@@ -226,10 +227,10 @@ class RunningEnclave implements Enclave {
           replays: new ReplayGuard({ nowMs, sleep }, bootedAtMs),
           apps: new Apps({ records, ids }),
           users,
-          sessions: new Sessions({ records, ids, users, nowMs }),
-          passkeys: new Passkeys({ records, ids, users, events, nowMs }),
+          sessions,
+          passkeys: new Passkeys({ records, ids, users, events, sessions, nowMs }),
           secondFactors: new SecondFactors({ users, events, randomness, nowMs }),
-          identities: new Identities({ records, users, events, nowMs }),
+          identities: new Identities({ records, users, events, sessions, nowMs }),
           events,
           wallets: new Wallets({ records, ids, randomness, nowMs }),
           jwks: new JwksCache({ fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS), nowMs }),

@@ -1,7 +1,7 @@
 /** What administrators say of an app. */
 import { decimal } from "./decimal.ts";
 import { passkeyRules } from "./passkeys.ts";
-import { operations, permissions } from "./scope.ts";
+import { guardable, permissions } from "./scope.ts";
 import { STAMP_SCHEMES, type StampScheme } from "./stamp.ts";
 import { z } from "./zod.ts";
 
@@ -90,7 +90,7 @@ const apiKey = z
   );
 
 /** What an app's users must confirm with a one-time password; each of them may add to it, and nobody can take from it. */
-const totpRules = z.strictObject({ requiredFor: operations });
+const totpRules = z.strictObject({ requiredFor: guardable });
 
 /** Whole: with nothing left out. */
 export const appConfig = z.strictObject({

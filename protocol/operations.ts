@@ -4,7 +4,7 @@ import { apiKeyName, apiPublicKey, appConfig, lifetimeS, newApp, stampScheme } f
 import { decimal } from "./decimal.ts";
 import { listedEvent } from "./events.ts";
 import { newPasskey, passkey, passkeyId } from "./passkeys.ts";
-import { operations, scope, walletId } from "./scope.ts";
+import { guardable, operations, scope, walletId } from "./scope.ts";
 import { z } from "./zod.ts";
 
 /** Lower case, so that one value has one spelling. */
@@ -199,7 +199,7 @@ export const OPERATIONS = {
   confirm_totp: { params: nothing, result: recoveryCodes },
   disable_totp: { params: nothing, result: nothing },
   /** What this user wants guarded beyond what the app guards. */
-  require_totp: { params: z.strictObject({ operations }), result: nothing },
+  require_totp: { params: z.strictObject({ operations: guardable }), result: nothing },
   totp_status: {
     params: nothing,
     result: z.strictObject({

@@ -6,9 +6,19 @@ import { z } from "./zod.ts";
 const MAX_LISTED = 16;
 
 export const walletId = z.string().check(z.regex(/^wal_[0-9a-f]{32}$/, "expected wal_ and 32 hex digits"));
+const UNGUARDED: ReadonlySet<AppOperation> = new Set(["enrol_totp", "confirm_totp", "totp_status"]);
+
 /** CAIP-2, such as `eip155:1`. */
 const chain = z.string().check(z.regex(/^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}$/, "expected a CAIP-2 chain"));
 export const operations = z.array(z.enum(APP_OPERATIONS as [AppOperation, ...AppOperation[]])).check(z.maxLength(32));
+
+/** What can be guarded by a one-time password: not the way to one. */
+export const guardable = operations.check(
+  z.refine(
+    (names) => !names.some((name) => UNGUARDED.has(name)),
+    "enrol_totp, confirm_totp and totp_status cannot need a one-time password",
+  ),
+);
 
 export const scope = z.strictObject({
   operations: z.nullable(operations),

@@ -15,6 +15,7 @@ import type { User, UserPasskey } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { change, type RecordKind, type Records } from "../vault/records.ts";
+import type { Sessions } from "./sessions.ts";
 import { checkCounter, type VerifiedAssertion, verifyAssertion } from "./webauthn/verify-assertion.ts";
 import { verifyRegistration } from "./webauthn/verify-registration.ts";
 
@@ -41,6 +42,7 @@ export class Passkeys {
   readonly #ids: Ids;
   readonly #users: Users;
   readonly #events: Events;
+  readonly #sessions: Sessions;
   readonly #nowMs: () => number;
   /** Importing a key costs as much as a verification. By its DER. */
   readonly #keys = new Map<string, KeyObject>();
@@ -50,12 +52,14 @@ export class Passkeys {
     readonly ids: Ids;
     readonly users: Users;
     readonly events: Events;
+    readonly sessions: Sessions;
     readonly nowMs: () => number;
   }) {
     this.#records = options.records;
     this.#ids = options.ids;
     this.#users = options.users;
     this.#events = options.events;
+    this.#sessions = options.sessions;
     this.#nowMs = options.nowMs;
   }
 
@@ -182,14 +186,18 @@ export class Passkeys {
       const passkey = user.passkeys.find((each) => each.passkeyId === passkeyId);
       if (passkey === undefined) throw new RequestError("PASSKEY_NOT_FOUND", "this user has no such passkey");
       const passkeys = user.passkeys.filter((each) => each !== passkey);
-      const sessions = user.sessions.filter((session) => session.identityId !== passkeyId);
+      const ended = user.sessions.filter((session) => session.identityId === passkeyId);
+      const sessions = user.sessions.filter((session) => !ended.includes(session));
       const event = { kind: "passkey-removed", by, details: { passkeyId, name: passkey.name } } as const;
       const added = this.#events.add(appId, userId, { ...user, passkeys, sessions }, event);
       const name = `${appId}/${passkeyId}`;
       const pointer = await this.#records.read(passkeyRecords, name);
       const isLed = pointer?.value.userId === userId;
-      const also = [...(isLed ? [change(passkeyRecords, name, pointer, undefined)] : []), added.also];
-      return { kind: "write", user: added.user, also, result: undefined };
+      const pointers = [
+        ...(isLed ? [change(passkeyRecords, name, pointer, undefined)] : []),
+        ...(await this.#sessions.forget(appId, userId, ended)),
+      ];
+      return { kind: "write", user: added.user, also: [...pointers, added.also], result: undefined };
     });
   }
 
