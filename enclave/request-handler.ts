@@ -93,7 +93,8 @@ export class RequestHandler {
     const { deployment } = services.manifest;
     const appId = appIdOf(envelope.audience, deployment);
     if ((appId === null) !== (ACCESS[name].kind === "administrators")) throw wrongAudience(deployment);
-    services.replays.checkTime(envelope.issuedAtMs);
+    const replays = appId === null ? services.administratorsReplays : services.replays;
+    replays.checkTime(envelope.issuedAtMs);
     const stamps = this.#verifyStamps(received);
     const stamped: StampedRequest = { envelope, stamps };
     switch (name) {
