@@ -10,6 +10,7 @@ Commands:
   simulate-kms  run the simulated KMS alone, for any AWS SDK
   attestation   verify or inspect an attestation document
   kms-policy    write, check, rotate and try the KMS key policy
+  admin         make administrators' keys, stamp with them, manage apps
   vault         rotate the vault secret of a running enclave
   events        check a file of a user's events
 
@@ -28,6 +29,8 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
       return (await import("./simulate-kms.ts")).run(args);
     case "attestation":
       return (await import("./attestation.ts")).run(args);
+    case "admin":
+      return (await import("./admin.ts")).run(args);
     case "vault":
       return (await import("./vault.ts")).run(args);
     case "events":

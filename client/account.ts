@@ -9,17 +9,18 @@ import {
 } from "../protocol/index.ts";
 import type { CallOptions } from "./client.ts";
 import { createPasskey, type NewPasskeyOptions, type PasskeyStampKey } from "./passkeys.ts";
-import type { Stamper } from "./stamp-key.ts";
 
 export interface AccountOptions {
   readonly deployment: string;
   readonly appId: string;
   readonly userId: string;
-  /** Stamps with the session's key, and with what is given beside it. */
+  /** Of the session's key. */
+  readonly nonce: () => Promise<string>;
+  /** As the session. */
   readonly call: <Name extends OperationName>(
     name: Name,
     params: Params<Name>,
-    options: CallOptions & { readonly beside?: Stamper },
+    options: CallOptions,
   ) => Promise<Result<Name>>;
 }
 
@@ -90,8 +91,16 @@ export class Account {
     return made.recoveryCodes;
   }
 
-  /** @param jwt - A login of the other identity, its `nonce` being `loginNonce` of the session's key. */
-  linkIdentity(jwt: string, options: CallOptions = {}): Promise<Result<"link_identity">> {
+  /**
+   * Links a further identity: any of them logs into this user from then on.
+   *
+   * @param token - Gets a login token of the other identity, asked for with this `nonce`; as {@link LoginOptions.token}.
+   */
+  async linkIdentity(
+    token: (nonce: string) => Promise<string>,
+    options: CallOptions = {},
+  ): Promise<Result<"link_identity">> {
+    const jwt = await token(await this.#options.nonce());
     return this.#options.call("link_identity", { jwt }, options);
   }
 

@@ -30,15 +30,20 @@ async function stampOf(stamper: Stamper, body: Uint8Array<ArrayBuffer>): Promise
   return encodeStamp({ scheme, publicKey, signature: await stamper.sign(body) });
 }
 
-function isPasskey(stamper: Stamper): stamper is PasskeyStampKey {
-  return "stamp" in stamper;
+export function isPasskey(stamper: Stamper | undefined): stamper is PasskeyStampKey {
+  return stamper !== undefined && "stamp" in stamper;
 }
 
 const P256 = { name: "ECDSA", namedCurve: "P-256" } as const;
 
 /** Makes a P-256 key whose private half cannot be exported. To keep one, make the pair yourself: {@link stampKeyOf}. */
 export async function generateStampKey(): Promise<StampKey> {
-  return stampKeyOf(await crypto.subtle.generateKey(P256, false, ["sign", "verify"]));
+  return stampKeyOf(await generateStampPair(false));
+}
+
+/** @param extractable - Of the private half: true only where it is to be kept as bytes. */
+export function generateStampPair(extractable: boolean): Promise<CryptoKeyPair> {
+  return crypto.subtle.generateKey(P256, extractable, ["sign", "verify"]);
 }
 
 /** A stamp key over a P-256 key pair that the caller keeps. */

@@ -107,7 +107,8 @@ export class RequestHandler {
     const { deployment } = services.manifest;
     const appId = appIdOf(envelope.audience, deployment);
     if ((appId === null) !== (ACCESS[name].kind === "administrators")) throw wrongAudience(deployment);
-    services.replays.checkTime(envelope.issuedAtMs);
+    const replays = appId === null ? services.administratorsReplays : services.replays;
+    replays.checkTime(envelope.issuedAtMs);
     if (envelope.secondFactor !== undefined && !isSealed(received)) {
       throw new RequestError(
         "SEALING_REQUIRED",

@@ -2,6 +2,7 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  ADMINISTRATORS_WINDOW_MS,
   type AttestedKeys,
   type AttestedPurpose,
   type EnclaveAnswer,
@@ -76,6 +77,8 @@ const MAX_RETRY_MS = 10_000;
 /** 50 ppm of drift make 3 ms in this time: far less than any window here. */
 const CLOCK_CHECK_MS = 60_000;
 const MAX_ATTESTING = 64;
+/** Remembered for an hour; a quarter of them at most, since administrators are one asker. */
+const MAX_ADMINISTRATORS_REQUESTS = 40_000;
 /** Of one key set: a few keys are a few kilobytes. */
 const JWKS_LIMITS = { maxBytes: 256 * 1024, timeoutMs: 10_000 } as const;
 
@@ -225,6 +228,9 @@ class RunningEnclave implements Enclave {
           manifest,
           egress,
           replays: new ReplayGuard({ nowMs, sleep }, bootedAtMs),
+          administratorsReplays: new ReplayGuard(
+            ...([{ nowMs, sleep }, bootedAtMs, MAX_ADMINISTRATORS_REQUESTS, ADMINISTRATORS_WINDOW_MS] as const),
+          ),
           apps: new Apps({ records, ids }),
           users,
           sessions,

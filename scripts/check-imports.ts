@@ -47,13 +47,17 @@ const ZONES: Readonly<Record<string, Zone>> = {
     node: true,
   },
   client: { folders: ["attestation", "protocol"], packages: [], node: false },
+  "client-node": { folders: ["protocol", "client"], packages: [], node: true },
   simulator: {
     folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client"],
     packages: ["cborg", "jose", "yaml"],
     node: true,
   },
   cli: {
-    folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client", "simulator"],
+    folders: [
+      ...["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy"],
+      ...["client", "client-node", "simulator"],
+    ],
     packages: [],
     node: true,
   },

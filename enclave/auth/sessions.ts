@@ -93,6 +93,9 @@ export class Sessions {
   ): Promise<RegisteredSession> {
     return this.#put(appId, stamp, login, asked.lifetimeMs, (user) => {
       const replaced = user.sessions.find((each) => each.sessionId === asked.replaced);
+      const made = user.sessions.find((each) => each.sessionId === this.idOf(appId, stamp));
+      // Asked for again after the answer was lost: the new key has the session already.
+      if (replaced === undefined && made !== undefined) return { scope: made.scope, replaced: null };
       if (replaced === undefined) throw new RequestError("SESSION_UNKNOWN", "this user has no such session");
       this.#checkExpiry(replaced);
       return { scope: replaced.scope, replaced };

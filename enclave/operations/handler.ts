@@ -28,6 +28,8 @@ import type { Wallets } from "../wallets/wallets.ts";
 export interface Services {
   readonly manifest: Manifest;
   readonly replays: ReplayGuard;
+  /** With the longer window that several people need. */
+  readonly administratorsReplays: ReplayGuard;
   readonly apps: Apps;
   readonly users: Users;
   readonly sessions: Sessions;

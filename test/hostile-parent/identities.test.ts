@@ -45,7 +45,8 @@ async function tokenFor(subject: string, key: StampKey): Promise<string> {
   return simulator.issuer.mint({ subject, audience: AUDIENCE, nonce: await loginNonce(key) });
 }
 
-const linkWork = async (loggedIn = alice) => loggedIn.session.account.linkIdentity(await tokenFor(work, loggedIn.key));
+const linkWork = async (loggedIn = alice) =>
+  loggedIn.session.account.linkIdentity(async () => tokenFor(work, loggedIn.key));
 
 async function codeOf(attempt: Promise<unknown>): Promise<string> {
   try {
@@ -77,7 +78,7 @@ describe("a linked identity", () => {
   test("is not one that the parent overheard: the login is bound to the session's key", async () => {
     const mallory = await logIn(simulator, client, appId, `mallory-${randomUUID()}`);
     const overheard = await tokenFor(work, alice.key);
-    expect(await codeOf(mallory.session.account.linkIdentity(overheard))).toBe("JWT_NONCE_MISMATCH");
+    expect(await codeOf(mallory.session.account.linkIdentity(async () => overheard))).toBe("JWT_NONCE_MISMATCH");
   });
 
   test("is not another user's, with wallets or without, and nothing is merged", async () => {
@@ -98,7 +99,7 @@ describe("a linked identity", () => {
   test("is one of eight at the most", async () => {
     const { account } = alice.session;
     for (let count = 2; count <= 8; count += 1) {
-      await account.linkIdentity(await tokenFor(`${work}-${count}`, alice.key));
+      await account.linkIdentity(async () => tokenFor(`${work}-${count}`, alice.key));
     }
     expect(await codeOf(linkWork())).toBe("TOO_MANY_IDENTITIES");
   });
@@ -258,7 +259,7 @@ describe("events", () => {
 
   async function linkAnother(): Promise<void> {
     const key = alice.key;
-    await alice.session.account.linkIdentity(await tokenFor(`${work}-too`, key));
+    await alice.session.account.linkIdentity(async () => tokenFor(`${work}-too`, key));
   }
 
   function isEvent({ name }: StoredRecord, seq?: number): boolean {
@@ -269,5 +270,5 @@ describe("events", () => {
 test("a key of another session is not moved by linking", async () => {
   const key = await generateStampKey();
   const jwt = await tokenFor(work, key);
-  expect(await codeOf(alice.session.account.linkIdentity(jwt))).toBe("JWT_NONCE_MISMATCH");
+  expect(await codeOf(alice.session.account.linkIdentity(async () => jwt))).toBe("JWT_NONCE_MISMATCH");
 });

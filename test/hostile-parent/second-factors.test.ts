@@ -211,7 +211,7 @@ describe("the account itself", () => {
   test("is changed with a code alone, once there is one", async () => {
     const { account } = alice.session;
     const jwt = alice.jwt;
-    expect(await codeOf(account.linkIdentity(jwt))).toBe("SECOND_FACTOR_REQUIRED");
+    expect(await codeOf(account.linkIdentity(async () => jwt))).toBe("SECOND_FACTOR_REQUIRED");
     const { identityId = "" } = (await account.listIdentities())[0] ?? {};
     expect(await codeOf(account.unlinkIdentity(identityId))).toBe("SECOND_FACTOR_REQUIRED");
     const passkey = registerPasskey({ client, appId, ...alice }, new Authenticator());
