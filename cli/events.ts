@@ -1,7 +1,8 @@
 /** `cloister events`: checks a file of a user's events without asking anybody. */
+import { createReadStream } from "node:fs";
 import { parseArgs } from "node:util";
 import { EventsError, verifyEvents } from "../client/index.ts";
-import { type ListedEvent, listedEvent, parseStrictJson, type UserEvent } from "../protocol/index.ts";
+import { type ListedEvent, listedEvent, MAX_EVENT_BYTES, parseStrictJson, type UserEvent } from "../protocol/index.ts";
 import { type CommandIo, printable, processIo, UsageError } from "./command-io.ts";
 
 const HELP = `Usage: cloister events verify FILE --key HEX
@@ -15,15 +16,25 @@ FILE holds one event a line, {"event":"…","signature":"…"}, as "list_events"
 Exit status: 0 the events are whole, 1 they are not, 2 wrong usage.
 `;
 
-/** @returns The exit status. */
-export async function run(args: readonly string[], io: CommandIo = processIo): Promise<number> {
+/** Twice what one event can have. */
+const MAX_LINE_LENGTH = 2 * MAX_EVENT_BYTES;
+
+/**
+ * @param lines - A file's lines, as they come: a history has no limit.
+ * @returns The exit status.
+ */
+export async function run(
+  args: readonly string[],
+  io: CommandIo = processIo,
+  lines: (path: string) => AsyncIterable<string> = fileLines,
+): Promise<number> {
   try {
     const options = readOptions(args);
     if (options === null) {
       io.out(HELP);
       return 0;
     }
-    const events = await verifyEvents(parseLines(await io.read(options.file)), options.key);
+    const events = await verifyEvents(parseLines(lines(options.file)), options.key);
     for (const event of events) io.out(`${lineOf(event)}\n`);
     io.out(`✓ ${events.length} events, none missing before the last\n`);
     return 0;
@@ -43,9 +54,25 @@ function lineOf({ seq, atMs, kind, by, details }: UserEvent): string {
   return printable([seq, new Date(atMs).toISOString(), kind, `by ${by}`, ...more].join("  "));
 }
 
-function parseLines(bytes: Uint8Array): ListedEvent[] {
-  const lines = new TextDecoder().decode(bytes).split("\n");
-  return lines.flatMap((line, at) => (line.trim() === "" ? [] : [parseLine(line, at + 1)]));
+async function* parseLines(lines: AsyncIterable<string>): AsyncGenerator<ListedEvent> {
+  let number = 0;
+  for await (const line of lines) {
+    number += 1;
+    if (line.trim() !== "") yield parseLine(line, number);
+  }
+}
+
+async function* fileLines(path: string): AsyncGenerator<string> {
+  const stream = path === "-" ? process.stdin : createReadStream(path);
+  const decoder = new TextDecoder();
+  let held = "";
+  for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+    const parts = (held + decoder.decode(chunk, { stream: true })).split("\n");
+    held = parts.pop() ?? "";
+    yield* parts;
+    if (held.length > MAX_LINE_LENGTH) throw new EventsError("EVENT_MALFORMED", "a line longer than any event");
+  }
+  yield held;
 }
 
 function parseLine(line: string, number: number): ListedEvent {
