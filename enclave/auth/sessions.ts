@@ -95,7 +95,7 @@ export class Sessions {
       const replaced = user.sessions.find((each) => each.sessionId === asked.replaced);
       const made = user.sessions.find((each) => each.sessionId === this.idOf(appId, stamp));
       // Asked for again after the answer was lost: the new key has the session already.
-      if (replaced === undefined && made !== undefined) return { scope: made.scope, replaced: null };
+      if (made?.replaces === asked.replaced) return { scope: made.scope, replaced: made };
       if (replaced === undefined) throw new RequestError("SESSION_UNKNOWN", "this user has no such session");
       this.#checkExpiry(replaced);
       return { scope: replaced.scope, replaced };
@@ -152,7 +152,8 @@ export class Sessions {
         throw new RequestError("JWT_REVOKED", "issued before the user ended all sessions: log in at the issuer again");
       }
       const { scope, replaced } = decide(user);
-      const session: UserSession = { sessionId, identityId, createdAtMs: now, expiresAtMs, scope };
+      const replaces = (replaced?.sessionId === sessionId ? replaced.replaces : replaced?.sessionId) ?? null;
+      const session: UserSession = { sessionId, identityId, createdAtMs: now, expiresAtMs, scope, replaces };
       const others = user.sessions.filter((other) => other.sessionId !== sessionId);
       const live = others.filter((other) => other !== replaced && other.expiresAtMs > now);
       const kept = live.slice(1 - MAX_SESSIONS_PER_USER);
