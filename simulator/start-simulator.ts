@@ -33,6 +33,8 @@ export interface SimulatorOptions {
   readonly kmsFaults?: KmsFaults;
   /** Further destinations of the parent's, `host:port` to `ip:port`: the manifest names none of them. */
   readonly alsoConnectTo?: Readonly<Record<string, string>>;
+  /** Administrators beside the simulator's own, and how many must stamp: of a state folder that has no manifest yet. */
+  readonly administrators?: { readonly threshold: number; readonly alsoPublicKeys: readonly string[] };
   /** What KMS demands, in place of the policy that admits this very image. */
   readonly keyPolicy?: (pcr0: Uint8Array, roleArn: string) => KeyPolicyInput;
 }
@@ -126,6 +128,7 @@ class RunningSimulator implements Simulator {
       stateFolder: stateFolder ?? join(this.#runFolder, "state"),
       runFolder: this.#runFolder,
       nowMs: () => this.nowMs(),
+      administrators: this.#options.administrators ?? { threshold: 1, alsoPublicKeys: [] },
       log: this.#log,
       imdsTrouble: imdsTrouble ?? { kind: "none" },
       kmsFaults: kmsFaults ?? {},

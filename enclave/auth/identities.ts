@@ -13,8 +13,6 @@ import type { Sessions } from "./sessions.ts";
 import type { VerifiedLogin } from "./verify-jwt.ts";
 
 const MAX_IDENTITIES_PER_USER = 8;
-/** Of an issuer or subject in an event, which has its own limit; the identity's id says which it was. */
-const MAX_DETAIL_LENGTH = 255;
 
 export class Identities {
   readonly #records: Records;
@@ -101,6 +99,5 @@ export class Identities {
 }
 
 function detailsOf({ identityId, issuer, subject }: LinkedIdentity): Readonly<Record<string, string>> {
-  const short = (text: string) => text.slice(0, MAX_DETAIL_LENGTH).toWellFormed();
-  return { identityId, issuer: short(issuer), subject: short(subject) };
+  return { identityId, issuer, subject };
 }

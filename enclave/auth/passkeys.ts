@@ -21,7 +21,7 @@ import { verifyRegistration } from "./webauthn/verify-registration.ts";
 
 /** At their greatest they take a quarter of the user's record. */
 const MAX_PASSKEYS_PER_USER = 8;
-const MAX_CACHED_KEYS = 10_000;
+const MAX_CACHED = 10_000;
 
 const pointerSchema = z.strictObject({ userId: z.string() });
 type Pointer = z.output<typeof pointerSchema>;
@@ -44,6 +44,8 @@ export class Passkeys {
   readonly #events: Events;
   readonly #sessions: Sessions;
   readonly #nowMs: () => number;
+  /** Whose list had a passkey when it was last looked for. */
+  readonly #pointers = new Map<string, string>();
   /** Importing a key costs as much as a verification. By its DER. */
   readonly #keys = new Map<string, KeyObject>();
 
@@ -77,11 +79,7 @@ export class Passkeys {
   ): Promise<FoundPasskey> {
     const known = rulesOf(rules);
     const passkeyId = this.#idOf(appId, stamp.credentialId);
-    const pointer = await this.#records.read(passkeyRecords, `${appId}/${passkeyId}`);
-    const userId = pointer?.value.userId;
-    const user = userId === undefined ? null : await this.#users.get(appId, userId);
-    const passkey = user?.passkeys.find((each) => each.passkeyId === passkeyId);
-    if (userId === undefined || user === null || passkey === undefined) throw unknownPasskey();
+    const { userId, user, passkey } = await this.#find(appId, passkeyId);
     const { algorithm, isBackupEligible } = passkey;
     const registered = { algorithm, isBackupEligible, key: this.#keyOf(passkey.publicKey) };
     return { userId, user, passkey, assertion: verifyAssertion(stamp, body, registered, known) };
@@ -201,6 +199,24 @@ export class Passkeys {
     });
   }
 
+  async #find(appId: string, passkeyId: string): Promise<Omit<FoundPasskey, "assertion">> {
+    const name = `${appId}/${passkeyId}`;
+    const remembered = this.#pointers.get(name);
+    const known = remembered === undefined ? null : await this.#findIn(appId, remembered, passkeyId);
+    if (known !== null) return known;
+    const pointer = await this.#records.read(passkeyRecords, name);
+    const found = pointer === null ? null : await this.#findIn(appId, pointer.value.userId, passkeyId);
+    if (found === null) throw unknownPasskey();
+    keep(this.#pointers, name, found.userId);
+    return found;
+  }
+
+  async #findIn(appId: string, userId: string, passkeyId: string): Promise<Omit<FoundPasskey, "assertion"> | null> {
+    const user = await this.#users.get(appId, userId);
+    const passkey = user?.passkeys.find((each) => each.passkeyId === passkeyId);
+    return user === null || passkey === undefined ? null : { userId, user, passkey };
+  }
+
   async #isTaken(appId: string, userId: string, passkeyId: string, pointer: Pointer | undefined): Promise<boolean> {
     if (pointer === undefined || pointer.userId === userId) return false;
     const other = await this.#users.get(appId, pointer.userId);
@@ -214,20 +230,20 @@ export class Passkeys {
   #keyOf(der: Uint8Array): KeyObject {
     const id = Buffer.from(der).toString("base64");
     const cached = this.#keys.get(id);
-    if (cached !== undefined) {
-      // Moved to the end: the first in order is the one not used for longest.
-      this.#keys.delete(id);
-      this.#keys.set(id, cached);
-      return cached;
-    }
-    const key = createPublicKey({ key: Buffer.from(der), format: "der", type: "spki" });
-    if (this.#keys.size >= MAX_CACHED_KEYS) {
-      const [oldest] = this.#keys.keys();
-      if (oldest !== undefined) this.#keys.delete(oldest);
-    }
-    this.#keys.set(id, key);
+    const key = cached ?? createPublicKey({ key: Buffer.from(der), format: "der", type: "spki" });
+    keep(this.#keys, id, key);
     return key;
   }
+}
+
+/** Puts it at the end: the first in order is the one not used for longest. */
+function keep<Value>(cache: Map<string, Value>, name: string, value: Value): void {
+  cache.delete(name);
+  if (cache.size >= MAX_CACHED) {
+    const [oldest] = cache.keys();
+    if (oldest !== undefined) cache.delete(oldest);
+  }
+  cache.set(name, value);
 }
 
 /** What callers see of a passkey. */

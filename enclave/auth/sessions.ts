@@ -95,7 +95,7 @@ export class Sessions {
       const replaced = user.sessions.find((each) => each.sessionId === asked.replaced);
       const made = user.sessions.find((each) => each.sessionId === this.idOf(appId, stamp));
       // Asked for again after the answer was lost: the new key has the session already.
-      if (replaced === undefined && made !== undefined) return { scope: made.scope, replaced: null };
+      if (made?.replaces === asked.replaced) return { scope: made.scope, replaced: made };
       if (replaced === undefined) throw new RequestError("SESSION_UNKNOWN", "this user has no such session");
       this.#checkExpiry(replaced);
       return { scope: replaced.scope, replaced };
@@ -183,13 +183,14 @@ export class Sessions {
   async #begin(
     appId: string,
     stamp: Stamp,
-    begun: Omit<UserSession, "sessionId">,
+    begun: Omit<UserSession, "sessionId" | "replaces">,
     of: { readonly user: User; readonly userId: string; readonly replaced: UserSession | null },
   ): Promise<UserDecision<RegisteredSession>> {
     const { user, userId, replaced } = of;
     const sessionId = this.idOf(appId, stamp);
     const name = `${appId}/${sessionId}`;
-    const session: UserSession = { sessionId, ...begun };
+    const replaces = (replaced?.sessionId === sessionId ? replaced.replaces : replaced?.sessionId) ?? null;
+    const session: UserSession = { sessionId, ...begun, replaces };
     const { createdAtMs: now, expiresAtMs } = begun;
     const others = user.sessions.filter((other) => other.sessionId !== sessionId);
     const live = others.filter((other) => other !== replaced && other.expiresAtMs > now);

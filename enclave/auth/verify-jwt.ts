@@ -8,6 +8,9 @@ import { keySourceOf } from "./key-source.ts";
 /** Issuers' clocks and the NSM's differ a little. */
 const CLOCK_TOLERANCE_S = 5;
 
+/** OpenID Connect Core 1.0, 2. A user's record holds several. */
+const MAX_SUBJECT_LENGTH = 255;
+
 export interface VerifiedLogin {
   readonly issuer: string;
   readonly subject: string;
@@ -41,7 +44,9 @@ export async function verifyJwt(
   const payload = await verifyClaims(jwt, issuer, jwks, nowMs());
   checkBinding(payload["nonce"], sessionKey);
   const { sub, exp, iat, azp } = payload;
-  if (typeof sub !== "string" || sub === "") throw new RequestError("JWT_CLAIM_INVALID", "sub: expected text");
+  if (typeof sub !== "string" || sub === "" || sub.length > MAX_SUBJECT_LENGTH) {
+    throw new RequestError("JWT_CLAIM_INVALID", `sub: expected text of at most ${MAX_SUBJECT_LENGTH} characters`);
+  }
   // RFC 7519, NumericDate: it may have a fraction.
   if (typeof exp !== "number" || !Number.isSafeInteger(Math.floor(exp * 1000)))
     throw new RequestError("JWT_CLAIM_INVALID", "exp: expected a number");

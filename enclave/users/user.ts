@@ -25,6 +25,8 @@ const userSession = z.strictObject({
   createdAtMs: z.int(),
   expiresAtMs: z.int(),
   scope: scope as z.ZodMiniType<Scope>,
+  /** In whose place it came, so that a refresh which is asked for again is known again. */
+  replaces: z.nullable(z.string()),
 });
 export type UserSession = z.output<typeof userSession>;
 

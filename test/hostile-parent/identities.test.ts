@@ -96,6 +96,12 @@ describe("a linked identity", () => {
     expect(codes.sort()).toEqual(["IDENTITY_TAKEN", "done"]);
   });
 
+  test("has a subject of at most 255 characters, so that eight fit into a record", async () => {
+    const token = async (nonce: string) =>
+      simulator.issuer.mint({ subject: "s".repeat(256), audience: AUDIENCE, nonce });
+    expect(await codeOf(alice.session.account.linkIdentity(token))).toBe("JWT_CLAIM_INVALID");
+  });
+
   test("is one of eight at the most", async () => {
     const { account } = alice.session;
     for (let count = 2; count <= 8; count += 1) {

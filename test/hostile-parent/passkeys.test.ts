@@ -330,6 +330,10 @@ describe("removing", () => {
   });
 
   test("a passkey's record that the parent brings back brings nothing back", async () => {
+    // Booted anew, so that the enclave asks for the record.
+    await simulator.killEnclave();
+    await simulator.startEnclave();
+    client = await simulator.connect();
     const isPointer = ({ name }: { name: string }) => name.startsWith("passkey/");
     let kept: object | undefined;
     hostile.hooks.message = (_port, direction, message) => {
