@@ -17,7 +17,7 @@ const ANY = ["*"] as const;
 
 const ZONES: Readonly<Record<string, Zone>> = {
   attestation: { folders: [], packages: [], node: false },
-  protocol: { folders: [], packages: ["zod/mini", "cborg"], node: false },
+  protocol: { folders: [], packages: ["zod/mini", "cborg", "hpke"], node: false },
   "kms-policy": { folders: [], packages: [], node: false },
   vsock: { folders: ["protocol"], packages: [], node: true },
   enclave: {
@@ -50,6 +50,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
   eif: { folders: ["attestation"], packages: [], node: true },
   // Beside the parent on EC2. Judges from other zones are handed in by cli/, so that it needs few of them.
   host: { folders: ["protocol", "kms-policy"], packages: ["@aws-sdk/client-kms"], node: true },
+  "client-node": { folders: ["protocol", "client"], packages: [], node: true },
   simulator: {
     folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client"],
     packages: ["cborg", "jose", "yaml"],
@@ -57,16 +58,8 @@ const ZONES: Readonly<Record<string, Zone>> = {
   },
   cli: {
     folders: [
-      "attestation",
-      "protocol",
-      "kms-policy",
-      "vsock",
-      "enclave",
-      "parent-proxy",
-      "client",
-      "eif",
-      "simulator",
-      "host",
+      ...["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy"],
+      ...["client", "client-node", "eif", "simulator", "host"],
     ],
     // To sign images: `eif/` itself knows no AWS.
     packages: ["@aws-sdk/client-kms"],

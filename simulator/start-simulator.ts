@@ -6,7 +6,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Client, connect, type ExpectedEnclave, type StampKey } from "../client/index.ts";
+import { type Client, type ConnectOptions, connect, type ExpectedEnclave, type StampKey } from "../client/index.ts";
 import { Child, type ProcessEvent } from "./child-process.ts";
 import { SimulatorError, type SimulatorErrorCode } from "./errors.ts";
 import { type HostileHooks, type HostileParent, startHostileParent } from "./hostile-parent.ts";
@@ -31,6 +31,10 @@ export interface SimulatorOptions {
   /** Puts a parent that lies between the enclave and the honest one. */
   readonly hostileParent?: HostileHooks;
   readonly kmsFaults?: KmsFaults;
+  /** Further destinations of the parent's, `host:port` to `ip:port`: the manifest names none of them. */
+  readonly alsoConnectTo?: Readonly<Record<string, string>>;
+  /** Administrators beside the simulator's own, and how many must stamp: of a state folder that has no manifest yet. */
+  readonly administrators?: { readonly threshold: number; readonly alsoPublicKeys: readonly string[] };
   /** What KMS demands, in place of the policy that admits this very image. */
   readonly keyPolicy?: (pcr0: Uint8Array, roleArn: string) => KeyPolicyInput;
 }
@@ -62,7 +66,7 @@ export interface Simulator extends AsyncDisposable {
    */
   advanceClock(ms: number): Promise<void>;
   /** A client that verifies this enclave. */
-  connect(): Promise<Client>;
+  connect(options?: Pick<ConnectOptions, "attempts">): Promise<Client>;
   /** How the enclave's start ended: `ready`, or `failed` with its code and message. */
   enclaveOutcome(): Promise<ProcessEvent>;
   /** Kills the enclave where it stands (SIGKILL). */
@@ -124,6 +128,7 @@ class RunningSimulator implements Simulator {
       stateFolder: stateFolder ?? join(this.#runFolder, "state"),
       runFolder: this.#runFolder,
       nowMs: () => this.nowMs(),
+      administrators: this.#options.administrators ?? { threshold: 1, alsoPublicKeys: [] },
       log: this.#log,
       imdsTrouble: imdsTrouble ?? { kind: "none" },
       kmsFaults: kmsFaults ?? {},
@@ -167,7 +172,8 @@ class RunningSimulator implements Simulator {
     });
   }
 
-  async #spawnParent({ state, imds, connectTo }: World): Promise<Child> {
+  async #spawnParent({ state, imds, connectTo: ofWorld }: World): Promise<Child> {
+    const connectTo = { ...ofWorld, ...this.#options.alsoConnectTo };
     const configFile = join(this.#runFolder, "parent.json");
     const config = {
       vsock: { kind: "unix-socket", path: this.#hostPath },
@@ -243,8 +249,9 @@ class RunningSimulator implements Simulator {
     await this.connect();
   }
 
-  connect(): Promise<Client> {
-    return connect({ url: this.url, deployment: this.deployment, expected: this.expected, nowMs: () => this.nowMs() });
+  connect(options: Pick<ConnectOptions, "attempts"> = {}): Promise<Client> {
+    const { url, deployment, expected } = this;
+    return connect({ url, deployment, expected, nowMs: () => this.nowMs(), ...options });
   }
 
   enclaveOutcome(): Promise<ProcessEvent> {

@@ -169,6 +169,12 @@ export class Records {
     return true;
   }
 
+  /** True while nothing newer is known to stand in this record's place: what is kept of it may still be used. */
+  isLatest({ name, version }: ReadRecord<unknown>): boolean {
+    const seen = this.#seen.get(name);
+    return seen !== undefined && seen.tag !== null && seen.version === version && seen.mayBeDeletedAt === undefined;
+  }
+
   #isOvertaken({ name, version, value }: StoredChange): boolean {
     const seen = this.#seen.get(name);
     if (seen === undefined || seen.version < version) return false;

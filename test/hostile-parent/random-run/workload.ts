@@ -262,7 +262,7 @@ export class Workload {
   #connect(): Promise<Client> {
     const { url, deployment, expected } = this.#simulator;
     const { fetch } = this.observed;
-    return connect({ url, deployment, expected, fetch, nowMs: () => this.#simulator.nowMs() });
+    return connect({ url, deployment, expected, fetch, nowMs: () => this.#simulator.nowMs(), attempts: 1 });
   }
 }
 
