@@ -91,6 +91,16 @@ describe("forms", () => {
     expect((await readImage(asFolder(files), "aarch64", arm)).config.platform).toBe("linux/arm64");
   });
 
+  test("indexes that name each other ten thousand times are walked once", async () => {
+    const files: Files = new Map();
+    let inner: object = addImage(files);
+    for (let depth = 0; depth < 4; depth++) {
+      inner = addBlob(files, INDEX_TYPE, addIndex(files, Array(10_000).fill(inner), `unused-${depth}`));
+    }
+    addIndex(files, Array(10_000).fill(inner));
+    await expectRead(asFolder(files));
+  });
+
   test("one image under two tags", async () => {
     const files: Files = new Map();
     const image = addImage(files);
