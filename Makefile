@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile native clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile native test-native fuzz-native clean
 
 NPM := npm --loglevel=error
 
@@ -63,6 +63,12 @@ hostile: install ## Work through a parent that misbehaves at random: make hostil
 
 native: install ## Compile the addons and the enclave's init to dist/native (ARCH=aarch64 cross-compiles)
 	@$(NPM) run --silent native -- --arch "$(ARCH)"
+
+test-native: install ## Test the compiled code alone, under AddressSanitizer and UBSan
+	@$(NPM) run --silent test -- test/native test/vsock test/enclave/nsm
+
+fuzz-native: install ## Fuzz what init and the NSM addon parse: make fuzz-native N=… SEED=…
+	@$(NPM) run --silent fuzz-native -- --rounds "$(or $(N),20000000)" --seed "$(SEED)"
 
 clean: ## Remove what building and simulating left behind
 	rm -rf dist .cloister
