@@ -83,7 +83,10 @@ describe.skipIf(compiler === undefined)("built here", () => {
       const defined = [
         ...readelf(path, "--dyn-syms").matchAll(/\b(?:FUNC|OBJECT)\s+GLOBAL\s+DEFAULT\s+[0-9]+\s+(\S+)/g),
       ];
-      expect(defined.map(([, name]) => name).sort()).toEqual(["napi_register_module_v1", "node_api_module_get_api_version_v1"]);
+      expect(defined.map(([, name]) => name).sort()).toEqual([
+        "napi_register_module_v1",
+        "node_api_module_get_api_version_v1",
+      ]);
       const needed = [...readelf(path, "-d").matchAll(/NEEDED.*\[(.*)\]/g)].map(([, name]) => name);
       expect(needed).toEqual(["libc.so.6"]);
     }
