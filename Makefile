@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz fuzz-eif bench-eif bench-eif-build flips hostile native image-base kernel eif reproduce clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile native test-native fuzz-native fuzz-eif bench-eif bench-eif-build image-base kernel eif reproduce clean
 
 NPM := npm --loglevel=error
 
@@ -87,6 +87,12 @@ reproduce: install ## Build the enclave's image twice in unlike surroundings and
 
 release: install ## Pack dist/cloister-…tar.gz for an EC2 parent (make native first)
 	@$(NPM) run --silent release
+
+test-native: install ## Test the compiled code alone, under AddressSanitizer and UBSan
+	@$(NPM) run --silent test -- test/native test/vsock test/enclave/nsm
+
+fuzz-native: install ## Fuzz what init and the NSM addon parse: make fuzz-native N=… SEED=…
+	@$(NPM) run --silent fuzz-native -- --rounds "$(or $(N),20000000)" --seed "$(SEED)"
 
 clean: ## Remove what building and simulating left behind
 	rm -rf dist .cloister

@@ -37,7 +37,7 @@ export function leakCases(entry: string): Readonly<Record<string, (address: Addr
             await Promise.all(Array.from({ length: 10 }, (_, offset) => once(index + offset)));
           }
         };
-        await many(CONNECTIONS);
+        await many(CONNECTIONS / 4);
         const [filesBefore, memoryBefore] = [openFiles(), await settledMemory()];
         await many(CONNECTIONS);
         await until(() => openFiles() <= filesBefore);
