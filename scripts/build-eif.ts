@@ -9,6 +9,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { printParts } from "./bundle.ts";
 import { buildContainerImage } from "./image/container-image.ts";
 import type { ImageEntry } from "./image/image-files.ts";
 
@@ -27,7 +28,8 @@ try {
   mkdirSync("dist", { recursive: true });
   if (values.only !== "eif") {
     runNode(["scripts/build-kernel.ts"]);
-    const { entries } = await buildContainerImage((line) => console.log(`image: ${line}`));
+    const { entries, parts } = await buildContainerImage((line) => console.log(`image: ${line}`));
+    printParts(parts);
     printSizes(entries);
   }
   if (values.only !== "parts") writeEif();
@@ -63,6 +65,7 @@ function printSizes(entries: readonly ImageEntry[]): void {
     const part = path.startsWith("lib") ? "C libraries" : path.startsWith("app/native") ? "addons" : path;
     if (bytes > 0) parts.set(part, (parts.get(part) ?? 0) + bytes);
   }
+  console.log("image, by part:");
   for (const [part, bytes] of [...parts].sort(([, a], [, b]) => b - a)) {
     console.log(`  ${megabytes(bytes).padStart(9)}  ${part}`);
   }

@@ -120,15 +120,17 @@ function noticesOf(parts: readonly BundlePart[]): string {
     .join("\n");
 }
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { out: { type: "string", default: "dist/bundle" } } });
-  const parts = await bundleEnclave(values.out);
+/** The largest parts; the whole list is in bundle.json. */
+export function printParts(parts: readonly BundlePart[]): void {
   const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
-  console.log(`bundle: ${join(values.out, "main.mjs")}: ${(total / 1e6).toFixed(1)} MB of ${parts.length} parts`);
-  for (const { name, version, bytes } of parts.slice(0, 12)) {
+  console.log(`bundle: ${(total / 1e6).toFixed(1)} MB of ${parts.length} parts; the largest:`);
+  for (const { name, version, bytes } of parts.slice(0, 8)) {
     const label = `${name.replace(/^.*node_modules\//, "")} ${version ?? ""}`.trim();
-    console.log(`  ${String(bytes).padStart(8)}  ${label}`);
+    console.log(`  ${(bytes / 1e6).toFixed(2)} MB  ${label}`);
   }
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) {
+  const { values } = parseArgs({ options: { out: { type: "string", default: "dist/bundle" } } });
+  printParts(await bundleEnclave(values.out));
+}

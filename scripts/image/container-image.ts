@@ -3,7 +3,7 @@ import { readFileSync, rmSync } from "node:fs";
 import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { bundleEnclave } from "../bundle.ts";
+import { type BundlePart, bundleEnclave } from "../bundle.ts";
 import { checkTree } from "../check-bundle.ts";
 import { makeBase } from "./base.ts";
 import { Engine } from "./engine.ts";
@@ -14,6 +14,8 @@ export interface ContainerImage {
   /** An OCI layout. */
   readonly layout: string;
   readonly entries: readonly ImageEntry[];
+  /** What its program was bundled from. */
+  readonly parts: readonly BundlePart[];
 }
 
 /**
@@ -33,7 +35,7 @@ export async function buildContainerImage(say: (line: string) => void): Promise<
     if (/^(\[|STEP)/.test(line)) say(line);
   };
   await engine.build({ dockerfile: "Dockerfile.enclave", context: ".", buildArgs, layout, log });
-  await bundleEnclave("dist/bundle");
+  const parts = await bundleEnclave("dist/bundle");
 
   const folder = await mkdtemp(join(tmpdir(), "cloister-image-"));
   try {
@@ -45,7 +47,7 @@ export async function buildContainerImage(say: (line: string) => void): Promise<
     }
     if (!readFileSync(join(folder, "app/main.mjs")).equals(readFileSync("dist/bundle/main.mjs")))
       throw new Error("the image's bundle is not the one of dist/bundle: the base's Node or npm's packages differ");
-    return { layout, entries };
+    return { layout, entries, parts };
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
