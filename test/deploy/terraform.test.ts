@@ -14,10 +14,12 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { parseEnclaveConfig, parseMeasurements } from "../../host/index.ts";
 import { parseConfig } from "../../parent-proxy/index.ts";
 import { hex } from "../kms-policy/policies.ts";
+
+vi.setConfig({ testTimeout: 90_000 });
 
 const MODULE = "deploy/terraform/enclave-host";
 const ENVIRONMENT = { ...process.env, CHECKPOINT_DISABLE: "1", TF_CLI_CONFIG_FILE: "/dev/null" };
@@ -55,7 +57,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 function terraform(...args: readonly string[]) {
-  const options = { env: ENVIRONMENT, encoding: "utf8", timeout: 20_000 } as const;
+  const options = { env: ENVIRONMENT, encoding: "utf8", timeout: 60_000 } as const;
   const { status, stdout, stderr } = spawnSync("terraform", [`-chdir=${folder}`, ...args], options);
   return { status, stdout, stderr: stderr.replaceAll(/\s*│?\s+/g, " ") };
 }
@@ -231,7 +233,7 @@ describe.skipIf(isAbsent)(NAME, () => {
       );
       const { status, stderr } = spawnSync("bash", ["--norc", "-c", script], {
         encoding: "utf8",
-        timeout: 20_000,
+        timeout: 60_000,
         env: { PATH: `${root}/bin:${process.env["PATH"]}`, TMPDIR: folder },
       });
       const calls = existsSync(`${root}/calls`) ? readFileSync(`${root}/calls`, "utf8").trim().split("\n") : [];

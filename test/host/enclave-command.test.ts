@@ -2,9 +2,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { hex } from "../kms-policy/policies.ts";
 import { FakeNitroCli } from "./fake-nitro-cli.ts";
+
+// The supervisor looks every five seconds, and each process takes its time to start where others are busy.
+vi.setConfig({ testTimeout: 90_000 });
 
 let fake: FakeNitroCli;
 let children: ChildProcess[];
@@ -40,7 +43,7 @@ async function call(args: readonly string[]) {
 }
 
 async function until(what: string, isSo: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 400; tries += 1) {
+  for (let tries = 0; tries < 1200; tries += 1) {
     if (isSo()) return;
     await sleep(50);
   }

@@ -1,5 +1,8 @@
 /** The questions to hardware, asked of the simulated NSM: its answers are what docs/run-on-ec2.md tells readers to compare. */
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { verifyAttestation } from "../../attestation/index.ts";
 import { type Answer, askNsm } from "../../simulator/hardware-probe/questions.ts";
@@ -52,4 +55,20 @@ test("a device that fails gives an answer too", async () => {
   const broken = await all(askNsm({ process: () => Promise.reject(new Error("EIO")) }));
   expect(broken).toHaveLength(answers.length);
   expect(new Set(broken.map(({ answer }) => answer))).toEqual(new Set(["EIO"]));
+});
+
+test("its bundle asks for the device and for nothing else of the enclave", () => {
+  const folder = mkdtempSync(join(tmpdir(), "cloister-test-"));
+  try {
+    const made = spawnSync(process.execPath, ["scripts/bundle-probe.ts", "--out", join(folder, "main.mjs")]);
+    expect(made.status).toBe(0);
+    const flags = ["--disable-proto=delete", "--disallow-code-generation-from-strings"];
+    const { status, stderr } = spawnSync(process.execPath, [...flags, join(folder, "main.mjs"), "--parent-cid", "3"], {
+      encoding: "utf8",
+    });
+    // Outside the image its native part is not beside it: so far it came.
+    expect({ status, stderr }).toEqual({ status: 1, stderr: expect.stringContaining("nsm.node is not built") });
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
