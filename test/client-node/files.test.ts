@@ -78,7 +78,7 @@ describe("a key file", () => {
 describe("a session's file", () => {
   async function session(): Promise<StoredSession> {
     const ids = { deployment: "test", appId: "app_1", sessionId: "ses_1", userId: "usr_1" };
-    return { ...ids, expiresAtMs: 1_790_000_000_000, pair: await generateStampPair(true) };
+    return { ...ids, expiresAtMs: 1_790_000_000_000, lifetimeMs: 900_000, pair: await generateStampPair(true) };
   }
 
   test.each([null, "long enough"])("keeps a session for its owner alone, with passphrase %s", async (passphrase) => {
