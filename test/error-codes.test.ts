@@ -30,6 +30,8 @@ test.each([
   ...codesOf("enclave/errors.ts", "StartErrorCode").map((code) => ["StartErrorCode", code] as const),
   ...codesOf("client/errors.ts", "ClientErrorCode").map((code) => ["ClientErrorCode", code] as const),
   ...codesOf("client/verify-events.ts", "EventsErrorCode").map((code) => ["EventsErrorCode", code] as const),
+  ...codesOf("client-node/errors.ts", "KeyFileErrorCode").map((code) => ["KeyFileErrorCode", code] as const),
+  ...codesOf("protocol/errors.ts", "ProtocolErrorCode").map((code) => ["ProtocolErrorCode", code] as const),
   ...enclaveCodes.map((code) => ["EnclaveErrorCode", code] as const),
 ])("%s %s has a test", (_union, code) => {
   expect(tests.some((source) => source.includes(`"${code}"`))).toBe(true);
