@@ -15,14 +15,17 @@ import {
   decodeAttestedKeys,
   encodeRequest,
   encodeStamp,
+  isWebauthnStamp,
   type JsonValue,
   type OperationName,
   type RequestEnvelope,
   STAMP_HEADER,
   type StampScheme,
   sealRequest,
+  WEBAUTHN_STAMP_HEADER,
 } from "../protocol/index.ts";
 import { startSimulator } from "../simulator/index.ts";
+import { BENCH_PASSKEYS, benchPasskey } from "./bench-passkeys.ts";
 
 const { values } = parseArgs({
   options: {
@@ -60,6 +63,7 @@ const { appId } = await client.createApp([simulator.administratorKey], {
   issuers: [{ issuer, audiences: ["bench"], jwksUri, algorithms: ["ES256"] }],
   sessionLifetimeS: 86_400,
   signingPolicy: { evmChainIds: ["1"], messages: "deny" },
+  passkeys: BENCH_PASSKEYS,
 });
 const audience = `${simulator.deployment}/${appId}`;
 const document = await fetch(`${simulator.url}/v1/attestation?nonce=${"00".repeat(16)}`);
@@ -95,7 +99,7 @@ const unsignedTransaction = serializeTransaction({
 
 let stored = 0;
 /** The users that signing is measured with: one for each scheme. */
-const signers = new Map<StampScheme, { readonly key: StampKey; readonly walletId: string }>();
+const signers = new Map<StampScheme, { readonly key: StampKey; readonly walletId: string; readonly userId: string }>();
 for (const scheme of SCHEMES) {
   const key = freshKey(scheme);
   const jwt = await simulator.issuer.mint({
@@ -103,19 +107,29 @@ for (const scheme of SCHEMES) {
   });
   const session = await client.login({ appId, jwt, key });
   const { walletId } = await session.createWallet({ kind: "single-key" });
-  signers.set(scheme, { key, walletId });
+  signers.set(scheme, { key, walletId, userId: session.userId });
 }
 stored = 1;
+const webauthn = await registerPasskey("SIGNATURE_SCHEME_TK_API_P256");
 
 console.log(
   `${cpus()[0]?.model ?? "unknown CPU"}, ${availableParallelism()} cores, Node ${process.version}; ` +
     `${IN_FLIGHT} in flight, best of ${ROUNDS} rounds of ${LOGINS} logins or ${REQUESTS} requests\n`,
 );
-print("users stored", "login", "login, sealed", ...SCHEMES.map(shortName), "P-256, sealed", "sealing costs");
+print(
+  "users stored",
+  "login",
+  "login, sealed",
+  ...SCHEMES.map(shortName),
+  "WebAuthn",
+  "P-256, sealed",
+  "sealing costs",
+);
 for (const users of USERS) {
   while (stored < users) await measure(await prepareLogins(Math.min(1_000, users - stored), false));
   const rates: number[] = [];
   for (const scheme of SCHEMES) rates.push(await best(() => prepareSignatures(scheme, false)));
+  rates.push(await best(prepareByPasskey));
   const sealedRate = await best(() => prepareSignatures("SIGNATURE_SCHEME_TK_API_P256", true));
   // Last, since each round of logins adds its users.
   const inTheOpen = await best(() => prepareLogins(LOGINS, false));
@@ -145,16 +159,34 @@ function prepareSignatures(scheme: StampScheme, isSealed: boolean): Promise<Prep
   return Promise.all(Array.from({ length: REQUESTS }, () => prepare("sign_transaction", params, signer.key, isSealed)));
 }
 
+/** A passkey of the signer's, like a synchronised one: it has no counter. */
+async function registerPasskey(scheme: StampScheme) {
+  const signer = signers.get(scheme);
+  if (signer === undefined) throw new Error(`no signer for ${scheme}`);
+  const { walletId, userId, key } = signer;
+  return { walletId, stamp: await benchPasskey(client, { appId, userId, key }) };
+}
+
+async function prepareByPasskey(): Promise<Prepared[]> {
+  const { walletId, stamp } = webauthn;
+  const params = { walletId, chainId: "1", unsignedTransaction };
+  return Array.from({ length: REQUESTS }, () => {
+    const body = encodeRequest(envelopeOf("sign_transaction", params));
+    return { path: "/v1/sign_transaction", body, stamp: stamp(body), openStatus: null };
+  });
+}
+
+function envelopeOf(operation: OperationName, params: JsonValue): RequestEnvelope {
+  return { operation, audience, requestId: randomUUID(), issuedAtMs: simulator.nowMs() - 100, params };
+}
+
 async function prepare(
   operation: OperationName,
   params: JsonValue,
   { scheme, publicKey, sign }: StampKey,
   isSealed: boolean,
 ): Promise<Prepared> {
-  const envelope: RequestEnvelope = {
-    ...{ operation, audience, requestId: randomUUID(), issuedAtMs: simulator.nowMs() - 100, params },
-  };
-  const body = encodeRequest(envelope);
+  const body = encodeRequest(envelopeOf(operation, params));
   const stamp = encodeStamp({ scheme, publicKey, signature: await sign(body) });
   if (!isSealed) return { path: `/v1/${operation}`, body, stamp, openStatus: null };
   const { bytes, openAnswer } = await sealRequest(sealingKeys, audience, { stamps: [stamp], body });
@@ -200,7 +232,7 @@ function post(
   const headers = {
     "content-type": "application/octet-stream",
     "content-length": body.length,
-    ...(stamp === null ? {} : { [STAMP_HEADER]: stamp }),
+    ...(stamp === null ? {} : { [isWebauthnStamp(stamp) ? WEBAUTHN_STAMP_HEADER : STAMP_HEADER]: stamp }),
   };
   const sent = request(new URL(path, simulator.url), { method: "POST", agent, headers }, (response) => {
     const chunks: Uint8Array[] = [];
