@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress bench-identity size fuzz flips hostile clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress bench-identity size fuzz flips hostile native clean
 
 NPM := npm --loglevel=error
 
@@ -63,6 +63,9 @@ bench-egress: install ## Measure the egress relay beside socat
 
 hostile: install ## Work through a parent that misbehaves at random: make hostile SEED=… N=…
 	@$(NPM) run --silent hostile -- --seed "$(SEED)" --requests "$(or $(N),1000)"
+
+native: install ## Compile the addons and the enclave's init to dist/native (ARCH=aarch64 cross-compiles)
+	@$(NPM) run --silent native -- --arch "$(ARCH)"
 
 clean: ## Remove what building and simulating left behind
 	rm -rf dist .cloister

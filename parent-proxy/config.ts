@@ -15,18 +15,50 @@ const addressAndPort = z
   .string()
   .check(z.refine((value) => parseAddressAndPort(value) !== undefined, "expected ip:port or [ip]:port"));
 
+/** 0 to 2 are the hypervisor's, the machine's and the host's, 3 is the parent's, and the highest number is nobody's. */
+const enclaveCid = z.int().check(z.minimum(4), z.maximum(0xffff_fffe));
+
 const config = z.strictObject({
-  vsock: z.strictObject({
-    kind: z.literal("unix-socket"),
-    /** The enclave's end; streams to the parent arrive at `<path>_<port>`. */
-    path: text,
-  }),
+  vsock: z.discriminatedUnion("kind", [
+    z.strictObject({
+      kind: z.literal("unix-socket"),
+      /** The enclave's end; streams to the parent arrive at `<path>_<port>`. */
+      path: text,
+    }),
+    /** On EC2. Needs `make native`. */
+    z.strictObject({
+      kind: z.literal("af-vsock"),
+      /** As `nitro-cli run-enclave` was told, or as `describe-enclaves` tells. */
+      enclaveCid,
+      /** Where `vhost_vsock` is loaded beside the enclave: see `hostAfVsock`. */
+      toHost: z.optional(z.boolean()),
+    }),
+  ]),
   http: z.strictObject({
     host: text,
     /** 0: a free one, which the ready line names. */
     port: z.int().check(z.minimum(0), z.maximum(65_535)),
   }),
-  recordsFile: text,
+  records: z.discriminatedUnion("kind", [
+    /** One file, made when it is not there. */
+    z.strictObject({ kind: z.literal("sqlite"), file: text }),
+    z.strictObject({
+      kind: z.literal("postgres"),
+      /** A name, which the server's certificate must have, or the folder of a unix socket. */
+      host: text,
+      port: z._default(z.int().check(z.minimum(1), z.maximum(65_535)), 5432),
+      database: text,
+      user: text,
+      /** Its one line is the password. */
+      passwordFile: z._default(z.nullable(text), null),
+      tls: z.discriminatedUnion("kind", [
+        /** The system's authorities where no file is named. */
+        z.strictObject({ kind: z.literal("verify-full"), caFile: z._default(z.nullable(text), null) }),
+        z.strictObject({ kind: z.literal("none") }),
+      ]),
+      maxConnections: z._default(positive, 8),
+    }),
+  ]),
   egress: z.strictObject({
     allow: z.array(destination).check(z.maxLength(256)),
     connectTo: z.optional(z.record(destination, addressAndPort)),

@@ -1,7 +1,7 @@
 /** The parent process. Standard output carries one line, that it is ready or why it is not; the log goes to standard error. */
 import { parseArgs } from "node:util";
 import { destination, type Logger, pino } from "pino";
-import { hostVsock } from "../vsock/index.ts";
+import { hostAfVsock, hostVsock, NativeError, type Vsock } from "../vsock/index.ts";
 import { type ParentConfig, readConfig } from "./config.ts";
 import { type AwsCredentials, defaultAwsCredentials } from "./credentials/aws-credentials.ts";
 import type { EgressOptions } from "./egress/destination.ts";
@@ -38,8 +38,19 @@ async function main(): Promise<void> {
     await run(config, args, log);
   } catch (error) {
     log.fatal({ err: error }, "the parent cannot start");
-    if (error instanceof StartError) say({ event: "failed", code: error.code, message: error.message });
+    if (error instanceof StartError || error instanceof NativeError) {
+      say({ event: "failed", code: error.code, message: error.message });
+    }
     process.exitCode = 1;
+  }
+}
+
+function vsockOf(config: ParentConfig["vsock"]): Vsock {
+  switch (config.kind) {
+    case "unix-socket":
+      return hostVsock(config.path);
+    case "af-vsock":
+      return hostAfVsock({ enclaveCid: config.enclaveCid, toHost: config.toHost === true });
   }
 }
 
@@ -57,9 +68,9 @@ function say(event: object): void {
 
 async function run(config: ParentConfig, { stopOnStdinEnd }: Arguments, log: Logger): Promise<void> {
   const proxy = await startParentProxy({
-    vsock: hostVsock(config.vsock.path),
+    vsock: vsockOf(config.vsock),
     http: config.http,
-    recordsFile: config.recordsFile,
+    records: config.records,
     egress: egressOf(config.egress),
     credentials: credentialsOf(config.credentials),
     log,

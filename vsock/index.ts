@@ -1,7 +1,11 @@
+export { guestAfVsock, hostAfVsock } from "./af-vsock.ts";
 export { CallClient, type WithoutId } from "./calls.ts";
+export { type ErrnoError, errnoError, errnoName } from "./errno.ts";
 export { VsockError, type VsockErrorCode } from "./errors.ts";
 export { readFirstFrame } from "./first-frame.ts";
 export { FrameStream } from "./frame-stream.ts";
+export { loadNative, NativeError } from "./load-native.ts";
 export { type CallServer, serveCalls } from "./serve-calls.ts";
+export type { AfVsock, VsockCounters } from "./socket-vsock.ts";
 export { guestVsock, hostVsock, removeDeadSocket } from "./unix-socket.ts";
 export type { Vsock, VsockListener } from "./vsock.ts";

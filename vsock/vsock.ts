@@ -2,7 +2,8 @@ import type { Duplex } from "node:stream";
 
 /**
  * One side of the byte streams between enclave and parent. The unix-socket form is `unix-socket.ts`; AF_VSOCK, which
- * Node's own `net` cannot open, is a native addon behind this same interface, and splits its writes below 31 KiB.
+ * Node's own `net` cannot open, is `af-vsock.ts`, a native addon behind this same interface, and splits its writes below
+ * 31 KiB.
  */
 export interface Vsock {
   /**
