@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile native test-native fuzz-native fuzz-eif bench-eif bench-eif-build image-base kernel eif reproduce clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress bench-identity size fuzz flips hostile native test-native fuzz-native fuzz-eif bench-eif bench-eif-build image-base kernel eif reproduce clean
 
 NPM := npm --loglevel=error
 
@@ -57,6 +57,9 @@ fuzz-eif: install ## Fuzz the reader of enclave images for a minute (more: npm r
 
 flips: install ## Flip every bit of every genuine attestation document, through every check (some minutes)
 	@CLOISTER_ALL_FLIPS=1 $(NPM) run --silent test -- test/attestation/bit-flips.test.ts
+
+bench-identity: install ## Measure logins, stamps and sealing with 1, 1,000 and 100,000 users (some minutes)
+	@$(NPM) run --silent bench-identity
 
 bench-egress: install ## Measure the egress relay beside socat
 	@$(NPM) run --silent bench-egress

@@ -14,6 +14,7 @@ const session = z.strictObject({
   sessionId: z.string(),
   userId: z.string(),
   expiresAtMs: z.int(),
+  lifetimeMs: z.int(),
 });
 const jwk = z.object({ kty: z.literal("EC"), crv: z.literal("P-256"), x: z.string(), y: z.string(), d: z.string() });
 const sessionFile = z.strictObject({
@@ -35,8 +36,8 @@ export function fileStore(path: string, options: { readonly passphrase: string |
       const text = await readPrivateFile(path);
       return text === null ? null : read(text, path, passphrase);
     },
-    async save({ pair, deployment, appId, sessionId, userId, expiresAtMs }: StoredSession) {
-      const kept = { deployment, appId, sessionId, userId, expiresAtMs };
+    async save({ pair, deployment, appId, sessionId, userId, expiresAtMs, lifetimeMs }: StoredSession) {
+      const kept = { deployment, appId, sessionId, userId, expiresAtMs, lifetimeMs };
       const { kty, crv, x, y, d } = await crypto.subtle.exportKey("jwk", pair.privateKey);
       const exported = { kty, crv, x, y, d };
       const key = passphrase === null ? exported : await sealJson(exported, passphrase, JSON.stringify(kept));

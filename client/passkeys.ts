@@ -9,7 +9,6 @@ import {
 
 /** A passkey that stamps requests. Each stamp asks the user. */
 export interface PasskeyStampKey {
-  readonly credentialId: Uint8Array<ArrayBuffer>;
   /** The header's value. @throws DOMException `NotAllowedError` if the user declines, or takes too long. */
   stamp(body: Uint8Array<ArrayBuffer>): Promise<string>;
 }
@@ -53,9 +52,8 @@ export async function createPasskey(
   });
   const { rawId, response } = credentialOf(credential);
   const { attestationObject, clientDataJSON } = response as AuthenticatorAttestationResponse;
-  const credentialId = new Uint8Array(rawId);
   return {
-    key: passkeyStampKey({ credentialId, rpId: rp.id }),
+    key: passkeyStampKey({ credentialId: encodeBase64url(new Uint8Array(rawId)), rpId: rp.id }),
     params: {
       name,
       attestationObject: encodeBase64url(new Uint8Array(attestationObject)),
@@ -67,21 +65,20 @@ export async function createPasskey(
 /**
  * A passkey by the id of its credential.
  *
- * @param passkey.credentialId - Null: whichever of this relying party's the user picks.
+ * @param passkey.credentialId - Base64url, as {@link Account.listPasskeys} has it. Null: whichever of this relying party's the user picks.
  */
 export function passkeyStampKey(passkey: {
-  readonly credentialId: Uint8Array<ArrayBuffer> | null;
+  readonly credentialId: string | null;
   readonly rpId: string;
 }): PasskeyStampKey {
   const { credentialId, rpId } = passkey;
   return {
-    credentialId: credentialId ?? new Uint8Array(0),
     async stamp(body) {
       const credential = await navigator.credentials.get({
         publicKey: {
           challenge: await sha256(body),
           rpId,
-          allowCredentials: credentialId === null ? [] : [{ type: "public-key", id: credentialId }],
+          allowCredentials: credentialId === null ? [] : [{ type: "public-key", id: decodeBase64url(credentialId) }],
           userVerification: "required",
         },
       });

@@ -7,6 +7,8 @@ export interface StoredSession {
   readonly userId: string;
   /** By the enclave's clock. */
   readonly expiresAtMs: number;
+  /** From its beginning to its end. */
+  readonly lifetimeMs: number;
   /** P-256. */
   readonly pair: CryptoKeyPair;
 }

@@ -31,12 +31,13 @@ export interface Credential {
   readonly sessionId: string;
   readonly userId: string;
   readonly expiresAtMs: number;
+  /** Of a session that is renewed. */
+  readonly lifetimeMs?: number;
 }
 
 interface Renewal {
   readonly options: LoginOptions;
   readonly store: SessionStore;
-  readonly lifetimeMs: number;
 }
 
 export class Session {
@@ -68,12 +69,9 @@ export class Session {
     const leftMs = isOurs ? stored.expiresAtMs - client.nowMs() : 0;
     if (stored !== null && leftMs > 0) {
       const key = await stampKeyOf(stored.pair);
-      return new Session(client, options.appId, { ...stored, key }, { options, store, lifetimeMs: leftMs });
+      return new Session(client, options.appId, { ...stored, key }, { options, store });
     }
-    const startedAtMs = client.nowMs();
-    const credential = await obtain(client, options, store, null);
-    const lifetimeMs = credential.expiresAtMs - startedAtMs;
-    return new Session(client, options.appId, credential, { options, store, lifetimeMs });
+    return new Session(client, options.appId, await obtain(client, options, store, null), { options, store });
   }
 
   get sessionId(): string {
@@ -166,7 +164,7 @@ export class Session {
     const renewal = this.#renewal;
     if (renewal === null) return;
     const leftMs = this.expiresAtMs - this.#client.nowMs();
-    if (leftMs > Math.min(RENEW_BEFORE_MS, renewal.lifetimeMs / 5)) return;
+    if (leftMs > Math.min(RENEW_BEFORE_MS, (this.#credential.lifetimeMs ?? 0) / 5)) return;
     try {
       await this.#renew(renewal);
     } catch (error) {
@@ -209,9 +207,10 @@ async function obtain(
         .call("refresh_session", { ...asked, sessionId: replaced.sessionId }, asKey)
         .catch((error: unknown) => (hasEnded(error) ? register() : Promise.reject(error)))
     : await register();
-  const stored: StoredSession = { deployment: client.deployment, appId, ...registered, pair };
+  const lifetimeMs = Math.max(0, registered.expiresAtMs - client.nowMs());
+  const stored: StoredSession = { deployment: client.deployment, appId, ...registered, lifetimeMs, pair };
   await store.save(stored);
-  return { ...registered, key };
+  return { ...registered, lifetimeMs, key };
 }
 
 /** By the enclave's clock sooner than by ours. What somebody ended on purpose is not brought back. */

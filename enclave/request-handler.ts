@@ -2,17 +2,13 @@
 import type { KeyObject } from "node:crypto";
 import {
   ACCESS,
-  type AppAccess,
   type AppOperation,
   audienceOf,
   decodeRequest,
-  decodeStamp,
-  decodeWebauthnStamp,
   describeIssues,
   type EnclaveErrorCode,
   ERROR_CODES,
   isOperationName,
-  isWebauthnStamp,
   OPERATIONS,
   type OperationName,
   type Params,
@@ -20,15 +16,21 @@ import {
   type RequestEnvelope,
   RequestError,
   type Result,
-  type Stamp,
-  type WebauthnStamp,
 } from "../protocol/index.ts";
 import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts";
 import { type AppRequest, authorise } from "./auth/authorise.ts";
+import {
+  appRequestOf,
+  bothStamps,
+  type ReceivedInApp,
+  readStamps,
+  soleStamp,
+  stampedByKeys,
+} from "./auth/request-stamps.ts";
 import type { StampVerifier } from "./auth/verify-stamp.ts";
 import type { Log } from "./log.ts";
 import { createApp, getApp, listApps, rotateAppKey, updateApp } from "./operations/apps.ts";
-import type { AppHandler, Services, StampedRequest } from "./operations/handler.ts";
+import type { AppHandler, Services } from "./operations/handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./operations/identities.ts";
 import { refreshSession, registerSession } from "./operations/logins.ts";
 import { listPasskeys, registerPasskey, registerSessionWithPasskey, removePasskey } from "./operations/passkeys.ts";
@@ -115,7 +117,7 @@ export class RequestHandler {
         "a one-time password travels sealed: this one was shown to the parent",
       );
     }
-    const stamps = this.#verifyStamps(received);
+    const stamps = readStamps(received, this.#options.stamps);
     switch (name) {
       case "create_app":
         return createApp(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
@@ -210,70 +212,6 @@ export class RequestHandler {
     const actor = await authorise(name, request, params, services);
     return handler({ ...request, actor }, params, services);
   }
-
-  /** Keys' stamps, verified; and a passkey's, which can only be verified once it is known whose it may be. */
-  #verifyStamps({ body, stamps }: ReceivedRequest): Stamps {
-    if (stamps.length === 0) throw new RequestError("STAMP_MISSING", "no X-Stamp header");
-    const keys = stamps
-      .filter((header) => !isWebauthnStamp(header))
-      .map((header) => {
-        const stamp = decodeHeader(header, decodeStamp);
-        if (!this.#options.stamps.verify(stamp, body)) {
-          throw new RequestError("STAMP_INVALID", "the stamp's signature is not its key's over this body");
-        }
-        return stamp;
-      });
-    const [passkey = null, ...others] = stamps
-      .filter(isWebauthnStamp)
-      .map((header) => decodeHeader(header, decodeWebauthnStamp));
-    if (others.length > 0) throw new RequestError("STAMP_UNEXPECTED", "more than one passkey's stamp");
-    return { keys, passkey };
-  }
-}
-
-type ReceivedInApp = Pick<AppRequest, "envelope" | "appId" | "body" | "isSealed">;
-
-interface Stamps {
-  readonly keys: readonly Stamp[];
-  readonly passkey: WebauthnStamp | null;
-}
-
-function stampedByKeys(envelope: RequestEnvelope, { keys, passkey }: Stamps): StampedRequest {
-  const [first, ...others] = keys;
-  if (first === undefined || passkey !== null) {
-    throw new RequestError("STAMP_UNEXPECTED", "administrators have keys, no passkeys");
-  }
-  return { envelope, stamps: [first, ...others] };
-}
-
-function soleStamp({ keys, passkey }: Stamps): Stamp {
-  const [stamp, ...others] = keys;
-  if (stamp === undefined || passkey !== null || others.length > 0) {
-    throw new RequestError("STAMP_UNEXPECTED", "one stamp: that of the key that asks");
-  }
-  return stamp;
-}
-
-function bothStamps({ keys, passkey }: Stamps): { readonly stamp: Stamp; readonly passkey: WebauthnStamp } {
-  const [stamp, ...others] = keys;
-  if (stamp === undefined || passkey === null) {
-    throw new RequestError("STAMP_MISSING", "two stamps: that of the session's key, and that of the passkey");
-  }
-  if (others.length > 0) throw new RequestError("STAMP_UNEXPECTED", "one key's stamp beside the passkey's");
-  return { stamp, passkey };
-}
-
-function appRequestOf(name: AppOperation, request: ReceivedInApp, stamps: Stamps): AppRequest {
-  const { withNewPasskey }: AppAccess = ACCESS[name];
-  if (withNewPasskey === true) {
-    const { stamp, passkey } = bothStamps(stamps);
-    return { ...request, asker: { kind: "key", stamp }, newPasskey: passkey };
-  }
-  const { keys, passkey } = stamps;
-  if (passkey !== null && keys.length === 0) {
-    return { ...request, asker: { kind: "passkey", stamp: passkey }, newPasskey: null };
-  }
-  return { ...request, asker: { kind: "key", stamp: soleStamp(stamps) }, newPasskey: null };
 }
 
 /** What is shown once must not be shown to whoever relays it. */
@@ -320,15 +258,6 @@ function parseParams<Name extends OperationName>(name: Name, { params }: Request
   const parsed = OPERATIONS[name].params.safeParse(params);
   if (!parsed.success) throw new RequestError("INVALID_PARAMS", describeIssues(parsed.error), { cause: parsed.error });
   return parsed.data as Params<Name>;
-}
-
-function decodeHeader<Decoded>(header: string, decode: (header: string) => Decoded): Decoded {
-  try {
-    return decode(header);
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error;
-    throw new RequestError("STAMP_MALFORMED", error.message, { cause: error });
-  }
 }
 
 /** What is not a refusal is a fault of ours, and its words stay inside. */

@@ -25,7 +25,10 @@ export async function benchPasskey(
   const requestId = crypto.randomUUID();
   const registration = authenticator.register({ audience: audienceOf(client.deployment, appId), userId, requestId });
   const stamp = async (body: Uint8Array<ArrayBuffer>) => authenticator.stamp(body);
-  const beside = { credentialId: authenticator.credentialId, stamp };
-  await client.call("register_passkey", { name: "bench", ...registration }, { appId, keys: [key], beside, requestId });
+  await client.call(
+    "register_passkey",
+    { name: "bench", ...registration },
+    { appId, keys: [key], beside: { stamp }, requestId },
+  );
   return (body) => encodeWebauthnStamp(authenticator.assert(body));
 }

@@ -11,16 +11,8 @@ import { parseArgs } from "node:util";
 import { parseTransaction, serializeTransaction } from "viem";
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 import { generateStampKey, loginNonce, type StampKey } from "../client/index.ts";
-import {
-  encodeRequest,
-  encodeStamp,
-  type OperationName,
-  type Params,
-  STAMP_HEADER,
-  WEBAUTHN_STAMP_HEADER,
-} from "../protocol/index.ts";
+import { encodeRequest, encodeStamp, type OperationName, type Params, STAMP_HEADER } from "../protocol/index.ts";
 import { type Simulator, startSimulator } from "../simulator/index.ts";
-import { BENCH_PASSKEYS, benchPasskey, type WebauthnStamper } from "./bench-passkeys.ts";
 
 const { values } = parseArgs({ options: { requests: { type: "string", default: "3000" } } });
 const REQUESTS = Number(values.requests);
@@ -41,8 +33,7 @@ const unsignedTransaction = serializeTransaction({
 interface Prepared {
   readonly path: string;
   readonly body: Uint8Array;
-  /** Header and value. */
-  readonly stamp: readonly [string, string];
+  readonly stamp: string;
 }
 
 interface Measured {
@@ -70,7 +61,6 @@ const { appId } = await client.createApp([simulator.administratorKey], {
   issuers: [{ issuer, audiences: ["bench"], jwksUri, algorithms: ["ES256"] }],
   sessionLifetimeS: 3600,
   signingPolicy: { evmChainIds: ["1"], messages: "deny" },
-  passkeys: BENCH_PASSKEYS,
 });
 const key = await generateStampKey();
 const jwt = await simulator.issuer.mint({
@@ -88,12 +78,6 @@ const at1 = await best("sign_transaction", signing, 1, Math.ceil(REQUESTS / 3));
 const at32 = await best("sign_transaction", signing, 32, REQUESTS);
 const singleKeys = await best("create_wallet", { kind: "single-key" }, 32, REQUESTS);
 const mnemonics = await best("create_wallet", { kind: "hd" }, 32, Math.ceil(REQUESTS / 3));
-const user = { appId, userId: session.userId, key };
-const passkey = await benchPasskey(client, user);
-const byPasskey = await best("sign_transaction", signing, 32, REQUESTS, passkey);
-const counting = await benchPasskey(client, user, { counts: true });
-// One after another: a counter that is overtaken is refused, as a copy's would be.
-const byCountingPasskey = await best("sign_transaction", signing, 1, Math.ceil(REQUESTS / 3), counting);
 const memory = { enclave: residentMib(simulator.enclavePid), parent: residentMib(simulator.parentPid) };
 const viem = await measureViem();
 
@@ -101,8 +85,6 @@ const rows: [string, string, string, string, string][] = [
   ["", "per second", "p50 ms", "p99 ms", "ratio to viem"],
   row("sign_transaction, 1 in flight", at1),
   row("sign_transaction, 32 in flight", at32),
-  row("the same by a passkey's stamp", byPasskey),
-  row("by a passkey that counts, 1 in flight", byCountingPasskey),
   row("create_wallet single-key, 32 in flight", singleKeys),
   row("create_wallet hd (BIP-39), 32 in flight", mnemonics),
   ["viem signTransaction, in this process", viem.toFixed(0), (1000 / viem).toFixed(2), "", "1.00"],
@@ -122,15 +104,10 @@ async function best<Name extends OperationName>(
   params: Params<Name>,
   inFlight: number,
   count: number,
-  byPasskey?: WebauthnStamper,
 ): Promise<Measured> {
   const rounds: Measured[] = [];
   for (let round = 0; round < ROUNDS; round += 1) {
-    const prepared = await Promise.all(
-      Array.from({ length: count }, () => prepare(simulator, operation, params, byPasskey ?? key)),
-    );
-    // They are taken from the end, and a counter must go up.
-    if (byPasskey !== undefined) prepared.reverse();
+    const prepared = await Promise.all(Array.from({ length: count }, () => prepare(simulator, operation, params, key)));
     rounds.push(await measure(prepared, inFlight));
   }
   return rounds.reduce((first, second) => (second.perSecond > first.perSecond ? second : first));
@@ -140,7 +117,7 @@ async function prepare<Name extends OperationName>(
   { deployment }: Simulator,
   operation: Name,
   params: Params<Name>,
-  stamper: StampKey | WebauthnStamper,
+  { scheme, publicKey, sign }: StampKey,
 ): Promise<Prepared> {
   const body = encodeRequest({
     operation,
@@ -149,11 +126,7 @@ async function prepare<Name extends OperationName>(
     issuedAtMs: simulator.nowMs() - 100,
     params,
   });
-  const path = `/v1/${operation}`;
-  if (typeof stamper === "function") return { path, body, stamp: [WEBAUTHN_STAMP_HEADER, stamper(body)] };
-  const { scheme, publicKey } = stamper;
-  const stamp = encodeStamp({ scheme, publicKey, signature: await stamper.sign(body) });
-  return { path, body, stamp: [STAMP_HEADER, stamp] };
+  return { path: `/v1/${operation}`, body, stamp: encodeStamp({ scheme, publicKey, signature: await sign(body) }) };
 }
 
 async function measure(prepared: readonly Prepared[], inFlight: number): Promise<Measured> {
@@ -180,8 +153,7 @@ async function measure(prepared: readonly Prepared[], inFlight: number): Promise
 
 function post(agent: Agent, { path, body, stamp }: Prepared): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const [header, value] = stamp;
-  const headers = { "content-type": "application/json", [header]: value };
+  const headers = { "content-type": "application/json", [STAMP_HEADER]: stamp };
   const sent = request(new URL(path, simulator.url), { method: "POST", agent, headers }, (response) => {
     response.resume();
     response.once("error", reject);

@@ -35,6 +35,8 @@ test.each([
   ...codesOf("client/verify-events.ts", "EventsErrorCode").map((code) => ["EventsErrorCode", code] as const),
   ...codesOf("host/errors.ts", "HostErrorCode").map((code) => ["HostErrorCode", code] as const),
   ...codesOf("host/doctor/facts.ts", "FactErrorCode").map((code) => ["FactErrorCode", code] as const),
+  ...codesOf("client-node/errors.ts", "KeyFileErrorCode").map((code) => ["KeyFileErrorCode", code] as const),
+  ...codesOf("protocol/errors.ts", "ProtocolErrorCode").map((code) => ["ProtocolErrorCode", code] as const),
   ...enclaveCodes.map((code) => ["EnclaveErrorCode", code] as const),
 ])("%s %s has a test", (_union, code) => {
   expect(tests.some((source) => source.includes(`"${code}"`))).toBe(true);

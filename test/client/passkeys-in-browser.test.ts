@@ -173,7 +173,7 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium", () => {
     expect(await codeOfAsking(credentialId)).toBe("PASSKEY_COUNTER_REGRESSED");
   });
 
-  async function register(): Promise<number[]> {
+  async function register(): Promise<string> {
     return page.evaluate(async (given) => {
       const { CloisterClient: library, connectTo, mint } = globalThis as Global;
       const key = await library.generateStampKey();
@@ -185,16 +185,16 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium", () => {
         user: { name: "alice", displayName: "Alice" },
         name: "this browser",
       });
-      return [...made.key.credentialId];
+      return made.passkey.credentialId;
     }, world);
   }
 
-  async function codeOfAsking(credentialId: readonly number[]): Promise<string> {
+  async function codeOfAsking(credentialId: string): Promise<string> {
     return page.evaluate(
       async ({ id, ...given }) => {
         const { CloisterClient: library, connectTo } = globalThis as Global;
         const client = await connectTo(given);
-        const passkey = library.passkeyStampKey({ credentialId: Uint8Array.from(id), rpId: "localhost" });
+        const passkey = library.passkeyStampKey({ credentialId: id, rpId: "localhost" });
         try {
           await client.call("list_wallets", { after: null }, { appId: given.appId, keys: [passkey] });
           return "done";
@@ -204,7 +204,7 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium", () => {
           return typeof code === "string" ? code : name;
         }
       },
-      { ...world, id: [...credentialId] },
+      { ...world, id: credentialId },
     );
   }
 });

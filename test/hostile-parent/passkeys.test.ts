@@ -246,7 +246,6 @@ describe("registering", () => {
     const attempt = registerPasskey({ client, appId, ...mallory }, own, { said });
     await expect(attempt).rejects.toMatchObject({ code: "PASSKEY_UNKNOWN" });
     const stamp = {
-      credentialId: victim.credentialId,
       stamp: async (body: Uint8Array<ArrayBuffer>) => {
         return encodeWebauthnStamp({ ...own.assert(body), credentialId: victim.credentialId });
       },

@@ -4,7 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type Client, RefusedError } from "../../client/index.ts";
 import { type Params, RECORDS_PORT, type StoredRecord } from "../../protocol/index.ts";
 import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
-import { type AuthenticatorApp, createPasskeyApp, enrol, registerPasskey } from "../support/account.ts";
+import { type AuthenticatorApp, createPasskeyApp, enrol, passkeyOf, registerPasskey } from "../support/account.ts";
 import { createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { Authenticator } from "../support/authenticator.ts";
 import { requestBody, send } from "../support/raw-request.ts";
@@ -85,9 +85,7 @@ describe("a guarded operation", () => {
     const authenticator = new Authenticator();
     const secondFactor = app.code();
     await registerPasskey({ client, appId, ...alice }, authenticator, { secondFactor });
-    const keys = [
-      { credentialId: authenticator.credentialId, stamp: async (body: Uint8Array) => authenticator.stamp(body) },
-    ];
+    const keys = [passkeyOf(authenticator)];
     const call = client.call("sign_message", { walletId, message: "0x00" }, { appId, keys });
     expect(await codeOf(call)).toBe("SECOND_FACTOR_REQUIRED");
   });

@@ -17,7 +17,7 @@ export function createPasskeyApp(
 
 /** The authenticator as the client library wants it. */
 export function passkeyOf(authenticator: Authenticator, said: Said = {}): PasskeyStampKey {
-  return { credentialId: authenticator.credentialId, stamp: async (body) => authenticator.stamp(body, said) };
+  return { stamp: async (body) => authenticator.stamp(body, said) };
 }
 
 export interface RegisterOptions {
