@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress bench-identity size fuzz flips hostile native test-native fuzz-native fuzz-eif bench-eif bench-eif-build image-base kernel eif reproduce clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native clean
 
 NPM := npm --loglevel=error
 
@@ -96,6 +96,15 @@ test-native: install ## Test the compiled code alone, under AddressSanitizer and
 
 fuzz-native: install ## Fuzz what init and the NSM addon parse: make fuzz-native N=… SEED=…
 	@$(NPM) run --silent fuzz-native -- --rounds "$(or $(N),20000000)" --seed "$(SEED)"
+
+emulator: install ## Build QEMU's Nitro Enclave machine, outside the tree (some minutes; once)
+	@$(NPM) run --silent emulator
+
+test-emulated: emulator ## Boot dist/cloister.eif in QEMU and test what only an image can show (some minutes)
+	@$(NPM) run --silent test-emulated
+
+bench-emulated: emulator ## Measure where the time of a boot in QEMU goes, and the memory that it needs
+	@$(NPM) run --silent bench-emulated
 
 clean: ## Remove what building and simulating left behind
 	rm -rf dist .cloister

@@ -5,6 +5,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ["cloister-source"] } },
   test: {
     include: ["test/**/*.test.ts"],
+    // They need an image and an emulator: `make test-emulated`.
+    exclude: ["test/emulated/**"],
     // Each file in a process of its own: tests start servers and kill enclaves, and must not share state.
     pool: "forks",
     testTimeout: 30_000,

@@ -7,6 +7,7 @@ Usage: cloister <command> [options]
 
 Commands:
   simulate      run enclave, parent, KMS and a login issuer on this machine
+  emulate       the same, with the enclave's own image booted in QEMU
   simulate-kms  run the simulated KMS alone, for any AWS SDK
   attestation   verify or inspect an attestation document
   kms-policy    write, check, rotate and try the KMS key policy
@@ -28,6 +29,8 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
   switch (command) {
     case "simulate":
       return (await import("./simulate.ts")).run(args);
+    case "emulate":
+      return (await import("./emulate.ts")).run(args);
     case "simulate-kms":
       return (await import("./simulate-kms.ts")).run(args);
     case "attestation":

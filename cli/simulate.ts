@@ -1,9 +1,7 @@
 /** `cloister simulate`: keeps a simulator running until Ctrl-C. */
-import { writeFile } from "node:fs/promises";
-import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
-import { encodeHex } from "../protocol/index.ts";
 import { type Simulator, SimulatorError, startSimulator } from "../simulator/index.ts";
+import { introduce, parsePort, stopSignal } from "./introduce.ts";
 
 const HELP = `Usage: cloister simulate [--port N] [--state FOLDER] [--verbose]
 
@@ -63,63 +61,9 @@ function readOptions(args: readonly string[]): { port: number; state: string; ve
       console.log(HELP);
       return 0;
     }
-    if (!/^[0-9]{1,5}$/.test(values.port) || Number(values.port) > 65_535)
-      throw new Error("--port: expected 0 to 65535");
-    return { port: Number(values.port), state: values.state, verbose: values.verbose };
+    return { port: parsePort(values.port), state: values.state, verbose: values.verbose };
   } catch (error) {
     console.error(`cloister simulate: ${(error as Error).message}; "cloister simulate --help" tells more`);
     return 2;
   }
-}
-
-/** What a program needs to talk to this simulator, in one file: names as `connect` has them, bytes in hex. */
-function connection({ url, deployment, expected, issuer }: Simulator): object {
-  const [root] = expected.roots;
-  return {
-    url,
-    deployment,
-    rootDerHex: encodeHex(root?.der ?? new Uint8Array(0)),
-    pcr0Hex: pcr0Of(expected),
-    issuer: issuer.issuer,
-    jwksUri: issuer.jwksUri,
-    tokenUrl: `http://127.0.0.1:${issuer.tokenPort}/token`,
-  };
-}
-
-function pcr0Of({ pcrs }: Simulator["expected"]): string {
-  return encodeHex(pcrs[0]?.get(0) ?? new Uint8Array(0));
-}
-
-async function introduce(simulator: Simulator, state: string): Promise<void> {
-  const { url, deployment, attestationRootPem, expected, issuer, startedInMs } = simulator;
-  const rootFile = join(state, "attestation-root.pem");
-  await writeFile(rootFile, attestationRootPem);
-  await writeFile(join(state, "connection.json"), `${JSON.stringify(connection(simulator), null, 2)}\n`);
-  const nonce = "00112233445566778899aabbccddeeff";
-  const tokenUrl = `http://127.0.0.1:${issuer.tokenPort}/token`;
-  console.log(`ready in ${startedInMs} ms: ${url}   (deployment "${deployment}", state in ${relative(".", state) || "."})
-
-Attestation root, new at each start, in ${rootFile}:
-${attestationRootPem}
-PCR0 of the simulated image:
-${pcr0Of(expected)}
-
-Try:
-  curl ${url}/readyz
-  curl -s "${url}/v1/attestation?nonce=${nonce}" |
-    npx cloister attestation verify - --root ${rootFile} --nonce ${nonce} --pcr 0=${pcr0Of(expected)}
-  curl -s -X POST ${tokenUrl} -H 'content-type: application/json' \\
-    -d '{"subject":"alice","audience":"my-app","nonce":"<hex SHA-256 of the session key's hex>"}'
-
-Login issuer ${issuer.issuer}, keys at ${issuer.jwksUri} (only the enclave can reach it).
-All of this is in ${join(state, "connection.json")}, the administrator's key in ${join(state, "administrator-key.jwk.json")};
-docs/quickstart.md shows how a program uses them.
-Ctrl-C stops everything.`);
-}
-
-/** Resolves at the first signal; a second one ends the process where it stands. */
-function stopSignal(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
-  });
 }

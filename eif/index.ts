@@ -10,6 +10,8 @@ export type { Architecture, SectionType } from "./format.ts";
 export { ImageError, type ImageErrorCode } from "./image/errors.ts";
 export type { Measurements } from "./measure.ts";
 export type { EifMetadata, JsonValue } from "./metadata.ts";
+export { ramdiskOfFiles } from "./ramdisk/extra-files.ts";
+export { MANIFEST_NAME, TLS_ROOTS_NAME } from "./ramdisk/layout.ts";
 export { compressionOf, type RamdiskCompression, type RamdiskLimits, ramdiskEntries } from "./ramdisk.ts";
 export { kindOf, type RamdiskFile, ramdiskFiles, summarizeRamdisk } from "./ramdisk-files.ts";
 export { type InspectedEif, inspectEif, inspectEifBytes, type ReadOptions, readEif } from "./read-eif.ts";

@@ -49,8 +49,12 @@ const nativeSecp256k1: Plugin = {
   },
 };
 
-/** @param options.entry - Another one for tests. */
-export async function bundleEnclave(outFolder: string, options: { entry?: string } = {}): Promise<BundlePart[]> {
+/** @param options - Another entry, for tests, and the folders from which only that may take something. */
+export async function bundleEnclave(
+  outFolder: string,
+  options: { readonly entry?: string; readonly alsoFrom?: readonly string[] } = {},
+): Promise<BundlePart[]> {
+  const folders: readonly string[] = [...MEASURED_FOLDERS, ...(options.alsoFrom ?? [])];
   const { outputFiles, metafile } = await build({
     entryPoints: [options.entry ?? "enclave/main.ts"],
     bundle: true,
@@ -71,7 +75,7 @@ export async function bundleEnclave(outFolder: string, options: { entry?: string
     logLimit: 20,
   });
   const parts = partsOf(metafile);
-  const strange = parts.find(({ name }) => !name.startsWith("node_modules/") && !MEASURED_FOLDERS.includes(name));
+  const strange = parts.find(({ name }) => !name.startsWith("node_modules/") && !folders.includes(name));
   if (strange !== undefined) throw new Error(`the bundle would hold ${strange.name}/, which is not the enclave's`);
   await mkdir(outFolder, { recursive: true });
   for (const { path, contents } of outputFiles) await writeFile(path, contents);

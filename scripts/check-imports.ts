@@ -52,7 +52,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
   host: { folders: ["protocol", "kms-policy"], packages: ["@aws-sdk/client-kms"], node: true },
   "client-node": { folders: ["protocol", "client"], packages: [], node: true },
   simulator: {
-    folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client"],
+    folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client", "eif"],
     packages: ["cborg", "jose", "yaml"],
     node: true,
   },

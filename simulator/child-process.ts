@@ -1,6 +1,8 @@
-/** A process of the simulator: started from a file beside this one, ready by its own word, and ended with certainty. */
+/** A process of the simulator: ready by its own word, and ended with certainty. */
 import { type ChildProcess, spawn } from "node:child_process";
+import { extname } from "node:path";
 import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { SimulatorError } from "./errors.ts";
 
 const READY_TIMEOUT_MS = 30_000;
@@ -13,13 +15,14 @@ export type ProcessEvent = { readonly event: string } & Readonly<Record<string, 
 export interface ChildOptions {
   /** For messages. */
   readonly name: string;
-  readonly file: string;
-  readonly args: readonly string[];
-  readonly nodeFlags?: readonly string[];
+  /** A program and its arguments. */
+  readonly command: readonly [program: string, ...args: string[]];
   /** This process's own unless given. */
   readonly env?: NodeJS.ProcessEnv;
   /** Takes each line of standard error. */
   readonly log: (line: string) => void;
+  /** Takes each line of standard output. Left out: they are events. */
+  readonly onLine?: (line: string) => void;
 }
 
 export class Child {
@@ -28,13 +31,15 @@ export class Child {
   readonly #exited: Promise<void>;
   readonly #events: ProcessEvent[] = [];
   readonly #waiters = new Set<() => void>();
+  readonly #onLine: ((line: string) => void) | undefined;
   #lastLines: string[] = [];
 
-  constructor({ name, file, args, nodeFlags = [], env = process.env, log }: ChildOptions) {
+  constructor({ name, command: [program, ...args], env = process.env, log, onLine }: ChildOptions) {
     this.#name = name;
+    this.#onLine = onLine;
     // Its standard input is a pipe that nobody writes to: when this process dies, however it dies, the child sees it
     // end. A group of its own keeps the terminal's Ctrl-C from it: this process says when it stops.
-    this.#process = spawn(process.execPath, [...nodeFlags, file, ...args], {
+    this.#process = spawn(program, args, {
       stdio: ["pipe", "pipe", "pipe"],
       env,
       detached: true,
@@ -44,10 +49,10 @@ export class Child {
       this.#process.once("error", () => resolve());
     });
     const { stdout, stderr } = this.#process;
-    if (stdout !== null) createInterface(stdout).on("line", (line) => this.#onEvent(line));
+    if (stdout !== null) createInterface(stdout).on("line", (line) => this.#onOutput(line));
     if (stderr !== null) {
       createInterface(stderr).on("line", (line) => {
-        this.#lastLines = [...this.#lastLines.slice(-9), line];
+        this.#keep(line);
         log(line);
       });
     }
@@ -56,6 +61,26 @@ export class Child {
 
   get pid(): number | undefined {
     return this.#process.pid;
+  }
+
+  /** Settles once it has ended, however. */
+  get exited(): Promise<void> {
+    return this.#exited;
+  }
+
+  /** What it ended with, and the last lines that it wrote. */
+  get lastWords(): string {
+    const { exitCode, signalCode } = this.#process;
+    return `${this.#name} ended with ${signalCode ?? exitCode}:\n${this.#lastLines.join("\n")}`;
+  }
+
+  /** By a signal, ours or another's. */
+  get wasKilled(): boolean {
+    return this.#process.signalCode !== null;
+  }
+
+  get isRunning(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null && this.#process.pid !== undefined;
   }
 
   /**
@@ -68,11 +93,7 @@ export class Child {
     for (;;) {
       const found = this.#events.find(({ event }) => names.includes(event));
       if (found !== undefined) return found;
-      if (!this.#isRunning()) {
-        const { exitCode, signalCode } = this.#process;
-        const last = this.#lastLines.join("\n");
-        throw new SimulatorError("PROCESS_FAILED", `${this.#name} ended with ${signalCode ?? exitCode}:\n${last}`);
-      }
+      if (!this.isRunning) throw new SimulatorError("PROCESS_FAILED", this.lastWords);
       const left = deadline - performance.now();
       if (left <= 0) throw new SimulatorError("PROCESS_TIMEOUT", `${this.#name} says nothing of ${names.join(" or ")}`);
       await this.#nextChange(left);
@@ -93,17 +114,22 @@ export class Child {
     await this.#exited;
   }
 
-  #isRunning(): boolean {
-    return this.#process.exitCode === null && this.#process.signalCode === null && this.#process.pid !== undefined;
-  }
-
-  #onEvent(line: string): void {
+  #onOutput(line: string): void {
+    if (this.#onLine !== undefined) {
+      this.#keep(line);
+      this.#onLine(line);
+      return;
+    }
     try {
       this.#events.push(JSON.parse(line) as ProcessEvent);
       this.#wake();
     } catch {
       // Not an event: nothing else is expected on this stream.
     }
+  }
+
+  #keep(line: string): void {
+    this.#lastLines = [...this.#lastLines.slice(-9), line];
   }
 
   async #nextChange(timeoutMs: number): Promise<void> {
@@ -119,4 +145,9 @@ export class Child {
     this.#waiters.clear();
     for (const resolve of waiters) resolve();
   }
+}
+
+/** A file of this folder, as TypeScript from a checkout or as JavaScript from the published package. */
+export function beside(path: string): string {
+  return fileURLToPath(new URL(path + extname(import.meta.url), import.meta.url));
 }

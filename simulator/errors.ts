@@ -4,7 +4,10 @@ export type SimulatorErrorCode =
   | "PROCESS_FAILED"
   | "PROCESS_TIMEOUT"
   | "PARENT_FAILED"
-  | "ENCLAVE_FAILED";
+  | "ENCLAVE_FAILED"
+  | "STOPPED"
+  | "EMULATOR_MISSING"
+  | "IMAGE_UNUSABLE";
 
 /** The simulator cannot start, or a process of it has ended. */
 export class SimulatorError extends Error {

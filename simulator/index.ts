@@ -1,3 +1,11 @@
+export type { BootPhase, BootReport } from "./emulated/boot-report.ts";
+export {
+  DEFAULT_EIF,
+  DEFAULT_MEMORY_MIB,
+  type Emulation,
+  type EmulationOptions,
+  startEmulation,
+} from "./emulated/start-emulation.ts";
 export { SimulatorError, type SimulatorErrorCode } from "./errors.ts";
 export type { HostileHooks, HostileParent } from "./hostile-parent.ts";
 export type { ImdsTrouble, SimulatedImds } from "./imds/index.ts";

@@ -1,13 +1,15 @@
 /**
- * The whole of Cloister on one machine: an enclave and a parent as processes of their own, and around them, in this
- * process, an NSM, a KMS and an OIDC issuer that refuse what the real ones refuse. Every key and root is its own.
+ * The whole of Cloister on one machine: an enclave and a parent, and around them, in this process, an NSM, a KMS and an
+ * OIDC issuer that refuse what the real ones refuse. Every key and root is its own. The enclave is a process here; in
+ * emulated/ it is a machine that boots its image.
  */
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { extname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import { type Client, type ConnectOptions, connect, type ExpectedEnclave, type StampKey } from "../client/index.ts";
-import { Child, type ProcessEvent } from "./child-process.ts";
+import { beside, Child, type ProcessEvent } from "./child-process.ts";
+import { enclaveProcess } from "./enclave-as-process.ts";
+import type { EnclaveSource, RunningEnclave } from "./enclave-source.ts";
 import { SimulatorError, type SimulatorErrorCode } from "./errors.ts";
 import { type HostileHooks, type HostileParent, startHostileParent } from "./hostile-parent.ts";
 import { type ImdsTrouble, instanceEnvironment, type SimulatedImds } from "./imds/index.ts";
@@ -25,6 +27,8 @@ export interface SimulatorOptions {
   readonly log?: (line: string) => void;
   /** False: do not wait for the enclave, which may never become ready. */
   readonly waitForReady?: boolean;
+  /** Gives up waiting for the enclave, and stops what was started. */
+  readonly signal?: AbortSignal;
   /** What the metadata service suffers from at the start; nothing unless given. */
   readonly imdsTrouble?: ImdsTrouble;
 
@@ -73,21 +77,29 @@ export interface Simulator extends AsyncDisposable {
   killEnclave(): Promise<void>;
   /** Boots the enclave anew, after {@link killEnclave}. */
   startEnclave(): Promise<void>;
+  /** Settles when the enclave that runs now has ended, with its last words. */
+  enclaveEnded(): Promise<string>;
+  /** Kills the parent where it stands (SIGKILL). */
+  killParent(): Promise<void>;
+  /** Starts the parent anew on the same port, after {@link killParent}. */
+  startParent(): Promise<void>;
   /** Stops every process and server. */
   stop(): Promise<void>;
 }
-
-/** What the enclave's Node is started with; the image's init uses the same. */
-const ENCLAVE_NODE_FLAGS = ["--disable-proto=delete", "--disallow-code-generation-from-strings", "--disable-sigusr1"];
 
 /**
  * Starts a simulator.
  *
  * @throws {@link SimulatorError}; whatever had been started by then is stopped.
  */
-export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+export function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
+  return startAround(enclaveProcess, options);
+}
+
+/** @internal The same around an enclave from anywhere. */
+export async function startAround(enclave: EnclaveSource, options: SimulatorOptions): Promise<Simulator> {
   const startedAt = performance.now();
-  const simulator = new RunningSimulator(options);
+  const simulator = new RunningSimulator(enclave, options);
   try {
     await simulator.start();
   } catch (error) {
@@ -99,6 +111,7 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 }
 
 class RunningSimulator implements Simulator {
+  readonly #source: EnclaveSource;
   readonly #options: SimulatorOptions;
   readonly #log: (line: string) => void;
   /** Undone in reverse order, each whatever became of the others. */
@@ -109,12 +122,13 @@ class RunningSimulator implements Simulator {
   #runFolder = "";
   #world: World | undefined;
   hostileParent: HostileParent | null = null;
-  #enclave: Child | undefined;
+  #enclave: RunningEnclave | undefined;
   #parent: Child | undefined;
   #httpPort = 0;
   #stopping: Promise<void> | undefined;
 
-  constructor(options: SimulatorOptions) {
+  constructor(source: EnclaveSource, options: SimulatorOptions) {
+    this.#source = source;
     this.#options = options;
     this.#log = options.log ?? (() => {});
   }
@@ -133,17 +147,16 @@ class RunningSimulator implements Simulator {
       imdsTrouble: imdsTrouble ?? { kind: "none" },
       kmsFaults: kmsFaults ?? {},
       keyPolicy: keyPolicy ?? keyPolicyFor,
+      enclave: this.#source,
       cleanup: this.#cleanup,
     });
     if (hostileParent !== undefined) await this.#startHostileParent(hostileParent);
     this.#cleanup.defer(() => this.#enclave?.stop());
-    this.#spawnEnclave();
-    const parent = await this.#spawnParent(this.#world);
+    await this.#bootEnclave();
     // Stopped before the enclave: it lets requests that are under way finish, and for that it needs the enclave.
-    this.#cleanup.defer(() => parent.stop());
-    const { event, ...parentOutcome } = await parent.event("ready", "failed");
-    if (event === "failed") throw failed("PARENT_FAILED", parentOutcome);
-    this.#httpPort = Number(parentOutcome["httpPort"]);
+    this.#cleanup.defer(() => this.#parent?.stop());
+    this.#httpPort = this.#options.httpPort ?? 0;
+    await this.startParent();
     if (waitForReady !== false) await this.#awaitReady();
   }
 
@@ -162,22 +175,21 @@ class RunningSimulator implements Simulator {
     return this.#options.hostileParent === undefined ? this.#guestPath : join(this.#runFolder, "h");
   }
 
-  #spawnEnclave(): void {
-    this.#enclave = new Child({
-      name: "the enclave",
-      file: beside("./enclave-process"),
-      args: [...this.#started.enclaveArgs, "--vsock", this.#guestPath],
-      nodeFlags: ENCLAVE_NODE_FLAGS,
-      log: this.#log,
-    });
+  async #bootEnclave(): Promise<void> {
+    this.#enclave = await this.#started.enclave.boot(this.#guestPath);
   }
 
-  async #spawnParent({ state, imds, connectTo: ofWorld }: World): Promise<Child> {
+  async killParent(): Promise<void> {
+    await this.#parent?.kill();
+  }
+
+  async startParent(): Promise<void> {
+    const { state, imds, connectTo: ofWorld } = this.#started;
     const connectTo = { ...ofWorld, ...this.#options.alsoConnectTo };
     const configFile = join(this.#runFolder, "parent.json");
     const config = {
       vsock: { kind: "unix-socket", path: this.#hostPath },
-      http: { host: "127.0.0.1", port: this.#options.httpPort ?? 0 },
+      http: { host: "127.0.0.1", port: this.#httpPort },
       records: { kind: "sqlite", file: state.recordsFile },
       egress: { allow: Object.keys(connectTo), connectTo },
       credentials: { kind: "aws" },
@@ -185,16 +197,17 @@ class RunningSimulator implements Simulator {
     await writeFile(configFile, JSON.stringify(config), { mode: 0o600 });
     this.#parent = new Child({
       name: "the parent",
-      file: beside("../parent-proxy/main"),
-      args: ["--config", configFile, "--stop-on-stdin-end"],
+      command: [process.execPath, beside("../parent-proxy/main"), "--config", configFile, "--stop-on-stdin-end"],
       env: instanceEnvironment(imds, process.env, this.#runFolder),
       log: this.#log,
     });
-    return this.#parent;
+    const { event, ...outcome } = await this.#parent.event("ready", "failed");
+    if (event === "failed") throw failed("PARENT_FAILED", outcome);
+    this.#httpPort = Number(outcome["httpPort"]);
   }
 
   async #awaitReady(): Promise<void> {
-    const { event, ...outcome } = await this.enclaveOutcome();
+    const { event, ...outcome } = await Promise.race([this.enclaveOutcome(), stoppedBy(this.#options.signal)]);
     if (event === "failed") throw failed("ENCLAVE_FAILED", outcome);
   }
 
@@ -256,7 +269,12 @@ class RunningSimulator implements Simulator {
 
   enclaveOutcome(): Promise<ProcessEvent> {
     if (this.#enclave === undefined) throw new Error("the enclave was not started");
-    return this.#enclave.event("ready", "failed");
+    return this.#enclave.outcome();
+  }
+
+  enclaveEnded(): Promise<string> {
+    if (this.#enclave === undefined) throw new Error("the enclave was not started");
+    return this.#enclave.ended();
   }
 
   async killEnclave(): Promise<void> {
@@ -264,7 +282,7 @@ class RunningSimulator implements Simulator {
   }
 
   async startEnclave(): Promise<void> {
-    this.#spawnEnclave();
+    await this.#bootEnclave();
     await this.#awaitReady();
   }
 
@@ -285,7 +303,11 @@ function failed(
   return new SimulatorError(code, `${String(reason)}: ${String(message)}`);
 }
 
-/** A file of this package, as TypeScript from a checkout or as JavaScript from the published package. */
-function beside(path: string): string {
-  return fileURLToPath(new URL(path + extname(import.meta.url), import.meta.url));
+/** @throws {@link SimulatorError} `STOPPED`, once the signal says so. */
+function stoppedBy(signal: AbortSignal | undefined): Promise<never> {
+  return new Promise((_, reject) => {
+    const stop = () => reject(new SimulatorError("STOPPED", "stopped before the enclave was ready"));
+    if (signal?.aborted === true) stop();
+    signal?.addEventListener("abort", stop, { once: true });
+  });
 }

@@ -1,11 +1,9 @@
-/** What surrounds an enclave and its parent: the NSM, KMS, metadata service and login issuer, in this process. */
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
+/** What surrounds an enclave and its parent: the NSM's authorities, KMS, metadata service and login issuer. */
 import { createPcrSet } from "../attestation/index.ts";
 import type { ExpectedEnclave } from "../client/index.ts";
 import { parseManifest } from "../enclave/index.ts";
+import type { EnclaveSource, PreparedEnclave } from "./enclave-source.ts";
 import { SimulatorError } from "./errors.ts";
-import { measureImage } from "./image.ts";
 import { type ImdsTrouble, type SimulatedImds, startInstanceRole } from "./imds/index.ts";
 import { keyPolicyFor } from "./key-policy.ts";
 import {
@@ -17,7 +15,7 @@ import {
   type SimulatedKms,
   startSimulatedKms,
 } from "./kms/index.ts";
-import { createNsmPki, createSimulatedNsm, serveNsm } from "./nsm/index.ts";
+import { createNsmPki } from "./nsm/index.ts";
 import { type SimulatedIssuer, startSimulatedIssuer } from "./oidc/index.ts";
 import { certificateToPem, createTlsAuthority } from "./pki/index.ts";
 import { manifestFields, openState, type State } from "./state.ts";
@@ -37,7 +35,7 @@ const ISSUER_HOST = "login.cloister.test";
 
 export interface WorldOptions {
   readonly stateFolder: string;
-  /** For sockets and for what the two processes are told; it goes with the simulator. */
+  /** For sockets and for what enclave and parent are told; it goes with the simulator. */
   readonly runFolder: string;
   readonly nowMs: () => number;
   readonly administrators: { readonly threshold: number; readonly alsoPublicKeys: readonly string[] };
@@ -46,6 +44,7 @@ export interface WorldOptions {
   readonly kmsFaults: KmsFaults;
   /** What KMS demands of an image that measures to this PCR0. */
   readonly keyPolicy: (pcr0: Uint8Array, roleArn: string) => KeyPolicyInput;
+  readonly enclave: EnclaveSource;
   /** Takes what has to be closed. */
   readonly cleanup: AsyncDisposableStack;
 }
@@ -58,8 +57,7 @@ export interface World {
   readonly attestationRootPem: string;
   /** Names that the enclave knows, to where they are on this machine. */
   readonly connectTo: Readonly<Record<string, string>>;
-  /** What the enclave's process is told. */
-  readonly enclaveArgs: readonly string[];
+  readonly enclave: PreparedEnclave;
 }
 
 /** @throws {@link SimulatorError} `STATE_UNUSABLE`, `MANIFEST_OF_ANOTHER_KEY` */
@@ -101,21 +99,15 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   cleanup.defer(() => issuer.close());
 
   const manifestBytes = await manifestFor(state, kms, options.administrators);
-  const pcrs = await measureImage({ manifest: manifestBytes, roleArn: ROLE_ARN, instanceId: INSTANCE_ID });
-  const pcr0 = pcrs.get(0) ?? new Uint8Array(48);
+  const enclave = await options.enclave.prepare({
+    ...{ runFolder, nowMs, nsmPki, cleanup, log: options.log },
+    ...{ manifest: manifestBytes, tlsRootPem: tls.rootPem },
+    ...{ moduleId: MODULE_ID, instanceId: INSTANCE_ID, roleArn: ROLE_ARN },
+  });
+  const pcr0 = enclave.pcrs.get(0) ?? new Uint8Array(48);
   const manifest = parseManifest(manifestBytes);
   // The simulated account's administrator admits the image that is about to boot, as after every upgrade.
   kms.putKeyPolicy(manifest.kmsKeyArn, options.keyPolicy(pcr0, ROLE_ARN));
-
-  const nsm = createSimulatedNsm({ pki: nsmPki, pcrs, moduleId: MODULE_ID, nowMs });
-  const nsmSocket = join(runFolder, "nsm");
-  const nsmServer = await serveNsm(nsm, nsmSocket);
-  cleanup.defer(() => nsmServer.close());
-
-  const manifestFile = join(runFolder, "cloister.yaml");
-  const tlsRootFile = join(runFolder, "tls-root.pem");
-  await writeFile(manifestFile, manifestBytes);
-  await writeFile(tlsRootFile, tls.rootPem);
   return {
     state,
     issuer,
@@ -123,12 +115,12 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     expected: {
       roots: [nsmPki.root],
       pcrs: [createPcrSet([[0, pcr0]])],
-      manifestDigest: manifest.digest,
+      manifestDigest: enclave.hasOwnManifest ? "covered-by-pcrs" : manifest.digest,
       vaultId: "any",
     },
     attestationRootPem: certificateToPem(nsmPki.root.der),
     connectTo: { [`${KMS_HOST}:443`]: `127.0.0.1:${kms.port}`, [`${ISSUER_HOST}:443`]: `127.0.0.1:${issuer.port}` },
-    enclaveArgs: ["--manifest", manifestFile, "--nsm", nsmSocket, "--tls-root", tlsRootFile],
+    enclave,
   };
 }
 

@@ -40,7 +40,7 @@ test("PARENT_FAILED with the parent's reason, for a port that is taken", async (
 test("PROCESS_FAILED with the last lines of a process that ends before it said anything", async () => {
   const file = join(folder, "fails.mjs");
   await writeFile(file, 'console.error("no luck"); process.exit(3);');
-  const child = new Child({ name: "the test", file, args: [], log: () => {} });
+  const child = new Child({ name: "the test", command: [process.execPath, file], log: () => {} });
   await expect(child.event("ready")).rejects.toMatchObject({
     code: "PROCESS_FAILED",
     message: expect.stringMatching(/ended with 3:\nno luck/),

@@ -3,9 +3,12 @@ import { type Client, generateStampKey, loginNonce, type Session, type StampKey 
 import type { Params, SigningPolicy } from "../../protocol/index.ts";
 import type { Simulator } from "../../simulator/index.ts";
 
+/** The clock of an emulated one cannot be moved. */
+export type AnySimulator = Omit<Simulator, "advanceClock">;
+
 export const AUDIENCE = "test";
 
-export function appParams(simulator: Simulator, changes: Partial<Params<"create_app">> = {}): Params<"create_app"> {
+export function appParams(simulator: AnySimulator, changes: Partial<Params<"create_app">> = {}): Params<"create_app"> {
   const { issuer, jwksUri } = simulator.issuer;
   const signingPolicy: SigningPolicy = { evmChainIds: ["1"], messages: "allow" };
   return {
@@ -18,7 +21,7 @@ export function appParams(simulator: Simulator, changes: Partial<Params<"create_
 }
 
 export async function createApp(
-  simulator: Simulator,
+  simulator: AnySimulator,
   client: Client,
   changes: Partial<Params<"create_app">> = {},
 ): Promise<string> {
@@ -32,7 +35,12 @@ export interface LoggedIn {
   readonly jwt: string;
 }
 
-export async function logIn(simulator: Simulator, client: Client, appId: string, subject: string): Promise<LoggedIn> {
+export async function logIn(
+  simulator: AnySimulator,
+  client: Client,
+  appId: string,
+  subject: string,
+): Promise<LoggedIn> {
   const key = await generateStampKey();
   const jwt = await simulator.issuer.mint({ subject, audience: AUDIENCE, nonce: await loginNonce(key) });
   return { session: await client.login({ appId, jwt, key }), key, jwt };

@@ -10,7 +10,7 @@ import {
   STAMP_HEADER,
   WEBAUTHN_STAMP_HEADER,
 } from "../../protocol/index.ts";
-import type { Simulator } from "../../simulator/index.ts";
+import type { AnySimulator } from "./app.ts";
 
 export interface RawAnswer {
   readonly status: number;
@@ -21,7 +21,7 @@ export interface RawAnswer {
 }
 
 export function requestBody(
-  simulator: Simulator,
+  simulator: AnySimulator,
   fields: Pick<RequestEnvelope, "operation"> & Partial<RequestEnvelope> & { readonly appId?: string },
 ): Uint8Array<ArrayBuffer> {
   const { appId, ...given } = fields;
@@ -40,7 +40,7 @@ export async function stampOf(key: StampKey, body: Uint8Array<ArrayBuffer>): Pro
 }
 
 export async function post(
-  simulator: Simulator,
+  simulator: AnySimulator,
   body: Uint8Array<ArrayBuffer>,
   stamps: readonly string[],
 ): Promise<RawAnswer> {
@@ -52,6 +52,6 @@ export async function post(
 }
 
 /** Stamps with one key and posts. */
-export async function send(simulator: Simulator, body: Uint8Array<ArrayBuffer>, key: StampKey): Promise<RawAnswer> {
+export async function send(simulator: AnySimulator, body: Uint8Array<ArrayBuffer>, key: StampKey): Promise<RawAnswer> {
   return post(simulator, body, [await stampOf(key, body)]);
 }

@@ -16,3 +16,12 @@ export function usdcTransfer(changes: { readonly chainId?: number; readonly nonc
     maxPriorityFeePerGas: 1_000_000_000n,
   });
 }
+
+/** One whose data is as long as asked, and different everywhere. */
+export function transactionWithData(data: Uint8Array): `0x${string}` {
+  return serializeTransaction({
+    ...{ type: "eip1559", chainId: 1, nonce: 0, to: RECIPIENT, gas: 30_000_000n },
+    data: `0x${Buffer.from(data).toString("hex")}`,
+    ...{ maxFeePerGas: 30_000_000_000n, maxPriorityFeePerGas: 1_000_000_000n },
+  });
+}
