@@ -173,7 +173,7 @@ describe.skipIf(cannotEmulate !== null)("inside the guest", { timeout: GUEST_TIM
   });
 
   test("when the enclave's process ends the machine goes off, and the console has its exit code", async () => {
-    await host.listen(GO_PORT, (stream) => stream.end());
+    await host.listen(GO_PORT, (stream) => stream.destroy());
     const words = await emulation.enclaveEnded();
     expect(words).toContain("cloister-init: node exited with 7");
     expect(words).toContain("QEMU ended with 0");

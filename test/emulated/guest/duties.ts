@@ -1,5 +1,5 @@
 /** What init should have prepared, as the enclave's own user finds it. */
-import { accessSync, constants, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { accessSync, constants, type Dirent, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openNsmDevice } from "../../../enclave/nsm/nsm-device.ts";
 
@@ -76,13 +76,22 @@ function tryToWrite(path: string): string {
 
 /** Regular files and folders that this user may write to; devices and the kernel's own file systems aside. */
 function writableBelow(folder: string, found: string[] = []): string[] {
-  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+  for (const entry of entriesOf(folder)) {
     const path = join(folder, entry.name);
     if (["/proc", "/sys"].includes(path)) continue;
     if ((entry.isFile() || entry.isDirectory()) && mayWrite(path)) found.push(path);
     if (entry.isDirectory()) writableBelow(path, found);
   }
   return found;
+}
+
+/** None of a folder that this user may not even read. */
+function entriesOf(folder: string): Dirent[] {
+  try {
+    return readdirSync(folder, { withFileTypes: true });
+  } catch {
+    return [];
+  }
 }
 
 function mayWrite(path: string): boolean {

@@ -2,7 +2,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Duplex } from "node:stream";
-import { buffer } from "node:stream/consumers";
 import { Egress } from "../../../enclave/egress/egress.ts";
 import { guestAfVsock } from "../../../vsock/index.ts";
 import { ECHO_HOST, ECHO_PORT, EGRESS_BYTES, GO_PORT, ROOTS_FILE, SIZES } from "./agreed.ts";
@@ -43,13 +42,21 @@ export async function echoThroughEgress(parentCid: number): Promise<object> {
 /** Until the host has seen enough and ends the stream. */
 export async function waitForHost(parentCid: number): Promise<void> {
   const stream = await guestAfVsock({ parentCid }).connect(GO_PORT, TIMEOUT);
-  await buffer(stream);
+  await new Promise((resolve) => stream.on("error", () => {}).once("close", resolve).resume());
 }
 
+/** Ends only when all is back: vhost-device-vsock does not pass on that one direction has ended. */
 async function echo(stream: Duplex, bytes: Buffer): Promise<Buffer> {
-  const back = buffer(stream);
-  stream.end(bytes);
-  return back;
+  stream.write(bytes);
+  const chunks: Buffer[] = [];
+  let left = bytes.length;
+  for await (const chunk of stream.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    chunks.push(chunk);
+    left -= chunk.length;
+    if (left <= 0) break;
+  }
+  stream.end();
+  return Buffer.concat(chunks);
 }
 
 function sha256(bytes: Uint8Array): string {
