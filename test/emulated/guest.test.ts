@@ -51,6 +51,8 @@ describe.skipIf(cannotEmulate !== null)("inside the guest", { timeout: GUEST_TIM
     emulation = await startEmulation({
       eif: EIF,
       waitForReady: false,
+      // The suite uses up a process's descriptors, which in less memory are more than the kernel has.
+      memoryMiB: 1024,
       signsDocuments: false,
       extraFiles: {
         "app/main.mjs": await readFile(join(folder, "main.mjs")),

@@ -3,6 +3,8 @@
  * addons, with this program over `/app/main.mjs`. It reports on the console, one line of JSON for each finding, runs the
  * suite of vsock streams, starts the enclave, and ends as an enclave must not.
  */
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { isMainThread } from "node:worker_threads";
 
 /** What init must report. */
@@ -16,6 +18,9 @@ if (isMainThread) {
   await report("sizes", () => echoSizes(parentCid));
   await report("egress", () => echoThroughEgress(parentCid));
   const given = process.argv.splice(2);
+  // The suite collects garbage by hand; init starts Node without the flag.
+  setFlagsFromString("--expose-gc");
+  Object.assign(globalThis, { gc: runInNewContext("gc") as () => void });
   await import("./vsock-suite.ts");
   process.argv.push(...given);
   // Not awaited: without a signed NSM it never becomes ready, but it listens.

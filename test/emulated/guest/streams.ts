@@ -42,7 +42,12 @@ export async function echoThroughEgress(parentCid: number): Promise<object> {
 /** Until the host has seen enough and ends the stream. */
 export async function waitForHost(parentCid: number): Promise<void> {
   const stream = await guestAfVsock({ parentCid }).connect(GO_PORT, TIMEOUT);
-  await new Promise((resolve) => stream.on("error", () => {}).once("close", resolve).resume());
+  await new Promise((resolve) =>
+    stream
+      .on("error", () => {})
+      .once("close", resolve)
+      .resume(),
+  );
 }
 
 /** Ends only when all is back: vhost-device-vsock does not pass on that one direction has ended. */
