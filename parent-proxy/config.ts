@@ -39,7 +39,26 @@ const config = z.strictObject({
     /** 0: a free one, which the ready line names. */
     port: z.int().check(z.minimum(0), z.maximum(65_535)),
   }),
-  recordsFile: text,
+  records: z.discriminatedUnion("kind", [
+    /** One file, made when it is not there. */
+    z.strictObject({ kind: z.literal("sqlite"), file: text }),
+    z.strictObject({
+      kind: z.literal("postgres"),
+      /** A name, which the server's certificate must have, or the folder of a unix socket. */
+      host: text,
+      port: z._default(z.int().check(z.minimum(1), z.maximum(65_535)), 5432),
+      database: text,
+      user: text,
+      /** Its one line is the password. */
+      passwordFile: z._default(z.nullable(text), null),
+      tls: z.discriminatedUnion("kind", [
+        /** The system's authorities where no file is named. */
+        z.strictObject({ kind: z.literal("verify-full"), caFile: z._default(z.nullable(text), null) }),
+        z.strictObject({ kind: z.literal("none") }),
+      ]),
+      maxConnections: z._default(positive, 8),
+    }),
+  ]),
   egress: z.strictObject({
     allow: z.array(destination).check(z.maxLength(256)),
     connectTo: z.optional(z.record(destination, addressAndPort)),

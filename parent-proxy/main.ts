@@ -70,7 +70,7 @@ async function run(config: ParentConfig, { stopOnStdinEnd }: Arguments, log: Log
   const proxy = await startParentProxy({
     vsock: vsockOf(config.vsock),
     http: config.http,
-    recordsFile: config.recordsFile,
+    records: config.records,
     egress: egressOf(config.egress),
     credentials: credentialsOf(config.credentials),
     log,

@@ -16,9 +16,9 @@ import { StartError } from "./errors.ts";
 import { createHttpServer, type HttpServer } from "./http/http-server.ts";
 import { DEFAULT_LIMITS, type ParentLimits } from "./limits.ts";
 import { createMetrics } from "./metrics.ts";
+import { openRecordStore, type RecordsOptions } from "./records/open-record-store.ts";
 import type { RecordStore } from "./records/record-store.ts";
 import { serveRecords } from "./records/serve-records.ts";
-import { openSqliteRecordStore } from "./records/sqlite-record-store.ts";
 
 /** How often the drain looks whether requests are still under way. */
 const DRAIN_POLL_MS = 20;
@@ -28,8 +28,7 @@ export interface ParentProxyOptions {
   readonly vsock: Vsock;
   /** Port 0: a free one. */
   readonly http: { readonly host: string; readonly port: number };
-  /** SQLite; made when it is not there. */
-  readonly recordsFile: string;
+  readonly records: RecordsOptions;
   readonly egress: EgressOptions;
   /** Asked whenever the enclave asks. */
   readonly credentials: () => Promise<AwsCredentials>;
@@ -70,7 +69,7 @@ export async function startParentProxy(options: ParentProxyOptions): Promise<Par
   };
 
   try {
-    const records = openSqliteRecordStore(options.recordsFile);
+    const records = await openRecordStore(options.records, log);
     store = records;
     const serveEgress = createEgressServer({ egress: options.egress, resolve: systemResolve, limits, metrics, log });
     const serveLogs = createEnclaveLog({ metrics, log, nowMs: Date.now });

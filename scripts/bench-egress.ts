@@ -85,7 +85,7 @@ async function startCloister(port: number): Promise<Relay> {
     JSON.stringify({
       vsock: { kind: "unix-socket", path: join(folder, "v") },
       http: { host: "127.0.0.1", port: 0 },
-      recordsFile: join(folder, "records.sqlite"),
+      records: { kind: "sqlite", file: join(folder, "records.sqlite") },
       egress: { allow: [name], connectTo: { [name]: `127.0.0.1:${port}` } },
       credentials: { kind: "static", accessKeyId: "none", secretAccessKey: "none", sessionToken: null },
     }),

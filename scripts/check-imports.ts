@@ -43,7 +43,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
   },
   "parent-proxy": {
     folders: ["protocol", "vsock"],
-    packages: ["@aws-sdk/credential-provider-node", "fastify", "pino", "prom-client"],
+    packages: ["@aws-sdk/credential-provider-node", "fastify", "pg", "pino", "prom-client"],
     node: true,
   },
   client: { folders: ["attestation", "protocol"], packages: [], node: false },

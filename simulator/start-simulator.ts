@@ -172,7 +172,7 @@ class RunningSimulator implements Simulator {
     const config = {
       vsock: { kind: "unix-socket", path: this.#hostPath },
       http: { host: "127.0.0.1", port: this.#options.httpPort ?? 0 },
-      recordsFile: state.recordsFile,
+      records: { kind: "sqlite", file: state.recordsFile },
       egress: { allow: Object.keys(connectTo), connectTo },
       credentials: { kind: "aws" },
     };

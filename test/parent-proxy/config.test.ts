@@ -7,7 +7,7 @@ import { temporaryFolder } from "./fixture.ts";
 const VALID = {
   vsock: { kind: "unix-socket", path: "run/vsock" },
   http: { host: "127.0.0.1", port: 0 },
-  recordsFile: "records.db",
+  records: { kind: "sqlite", file: "records.db" },
   egress: {
     allow: ["kms.eu-west-1.amazonaws.com:443"],
     connectTo: { "kms.eu-west-1.amazonaws.com:443": "127.0.0.1:9" },
@@ -30,6 +30,16 @@ test("reads a whole configuration, and one without what may be left out", async 
   expect(await read(JSON.stringify(least))).toEqual(least);
 });
 
+const POSTGRES = { kind: "postgres", host: "db.internal", database: "cloister", user: "cloister" };
+
+test("a PostgreSQL store has the customary port, and nothing about TLS goes without saying", async () => {
+  const { records } = await read(JSON.stringify({ ...VALID, records: { ...POSTGRES, tls: { kind: "verify-full" } } }));
+  expect(records).toEqual({
+    ...{ ...POSTGRES, port: 5432, passwordFile: null, maxConnections: 8 },
+    tls: { kind: "verify-full", caFile: null },
+  });
+});
+
 test.each([
   { kind: "af-vsock", enclaveCid: 4 },
   { kind: "af-vsock", enclaveCid: 0xffff_fffe, toHost: true },
@@ -38,6 +48,12 @@ test.each([
 });
 
 test.each<[string, unknown, string]>([
+  ["PostgreSQL without a word on TLS", { ...VALID, records: POSTGRES }, "records.tls"],
+  [
+    "a password in the file",
+    { ...VALID, records: { ...POSTGRES, tls: { kind: "none" }, password: "hidden" } },
+    "records",
+  ],
   ["the parent's own CID", { ...VALID, vsock: { kind: "af-vsock", enclaveCid: 3 } }, "vsock.enclaveCid: at least 4"],
   [
     "the CID that is nobody's",

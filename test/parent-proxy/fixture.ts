@@ -54,7 +54,7 @@ export async function startParent(options: Partial<ParentProxyOptions> = {}): Pr
   const proxy = await startParentProxy({
     vsock: hostVsock(join(folder, "v")),
     http: { host: "127.0.0.1", port: 0 },
-    recordsFile: join(folder, "records.db"),
+    records: { kind: "sqlite", file: join(folder, "records.db") },
     egress: { allow: [], connectTo: new Map() },
     credentials: () => Promise.reject(new Error("none in this test")),
     log,

@@ -35,7 +35,7 @@ async function startProcess(...args: string[]) {
     JSON.stringify({
       vsock: { kind: "unix-socket", path: join(folder, "v") },
       http: { host: "127.0.0.1", port: 0 },
-      recordsFile: join(folder, "records.db"),
+      records: { kind: "sqlite", file: join(folder, "records.db") },
       egress: { allow: [] },
       credentials: { kind: "static", accessKeyId: "AKIA", secretAccessKey: "hidden", sessionToken: null },
     }),

@@ -74,7 +74,7 @@ test("a start that fails leaves nothing open", async () => {
   const { port } = taken.address() as { port: number };
   const options = {
     http: { host: "127.0.0.1", port },
-    recordsFile: join(folder, "records.db"),
+    records: { kind: "sqlite", file: join(folder, "records.db") } as const,
     egress: { allow: [], connectTo: new Map() },
     credentials: () => Promise.reject(new Error("none")),
     log: recordedLog().log,
@@ -82,7 +82,9 @@ test("a start that fails leaves nothing open", async () => {
   const start = (other: object) => startParentProxy({ ...options, vsock: hostVsock(join(folder, "v")), ...other });
   await expect(start({})).rejects.toMatchObject({ code: "HTTP_UNAVAILABLE" });
   const free = { http: { host: "127.0.0.1", port: 0 } };
-  await expect(start({ ...free, recordsFile: folder })).rejects.toMatchObject({ code: "RECORDS_UNUSABLE" });
+  await expect(start({ ...free, records: { kind: "sqlite", file: folder } })).rejects.toMatchObject({
+    code: "RECORDS_UNUSABLE",
+  });
   // The vsock's ports are free again: this one takes them all, and only one can.
   const proxy = await start(free);
   await expect(start(free)).rejects.toMatchObject({ code: "PORT_IN_USE" });

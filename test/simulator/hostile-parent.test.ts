@@ -32,7 +32,7 @@ async function start(options: Partial<ParentProxyOptions> = {}) {
   const honest = await startParentProxy({
     vsock: hostVsock(join(folder, "h")),
     http: { host: "127.0.0.1", port: 0 },
-    recordsFile: join(folder, "records.db"),
+    records: { kind: "sqlite", file: join(folder, "records.db") },
     egress: { allow: [], connectTo: new Map() },
     credentials: async () => ({ accessKeyId: "A", secretAccessKey: "B", sessionToken: null, expiresAtMs: null }),
     log,

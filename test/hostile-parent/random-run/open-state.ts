@@ -132,7 +132,7 @@ async function openVaultSecrets(
     const parent = await startParentProxy({
       vsock: hostVsock(join(folder, "v")),
       http: { host: "127.0.0.1", port: 0 },
-      recordsFile: join(folder, "none.sqlite"),
+      records: { kind: "sqlite", file: join(folder, "none.sqlite") },
       egress: { allow: [`${host}:443`], connectTo: new Map([[`${host}:443`, `127.0.0.1:${kms.port}`]]) },
       credentials: () => Promise.reject(new Error("not asked for")),
       log: pino({ level: "silent" }),

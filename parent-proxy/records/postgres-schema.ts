@@ -1,0 +1,79 @@
+/** The records' schema in PostgreSQL. Migrations are numbered, run one after the other, and never change once released. */
+import type { ClientBase } from "pg";
+import { StartError } from "../errors.ts";
+
+/**
+ * `COLLATE "C"` compares bytes, as every store must. Values are ciphertext: EXTERNAL spares the attempt to compress them.
+ * `write` is one round trip for one atomic write. It locks in one order, so that writes of the same records wait for each
+ * other, and undoes all of it where one record is not at its expected version, whose name it returns.
+ */
+const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE cloister.records (
+    name    text COLLATE "C" PRIMARY KEY,
+    version bigint NOT NULL,
+    value   bytea NOT NULL
+  ) WITH (fillfactor = 90);
+  ALTER TABLE cloister.records ALTER COLUMN value SET STORAGE EXTERNAL;
+
+  CREATE FUNCTION cloister.write(names text[], expected bigint[], versions bigint[], "values" bytea[]) RETURNS text
+  LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+  BEGIN
+    PERFORM 1 FROM cloister.records WHERE name = ANY (names) ORDER BY name FOR UPDATE;
+    FOR i IN 1 .. cardinality(names) LOOP
+      IF "values"[i] IS NULL AND expected[i] = 0 THEN
+        PERFORM 1 WHERE NOT EXISTS (SELECT 1 FROM cloister.records WHERE name = names[i]);
+      ELSIF "values"[i] IS NULL THEN
+        DELETE FROM cloister.records WHERE name = names[i] AND version = expected[i];
+      ELSIF expected[i] = 0 THEN
+        INSERT INTO cloister.records VALUES (names[i], versions[i], "values"[i]) ON CONFLICT DO NOTHING;
+      ELSE
+        UPDATE cloister.records SET version = versions[i], value = "values"[i]
+          WHERE name = names[i] AND version = expected[i];
+      END IF;
+      IF NOT FOUND THEN
+        RAISE EXCEPTION USING ERRCODE = 'CL409', MESSAGE = names[i];
+      END IF;
+    END LOOP;
+    RETURN NULL;
+  EXCEPTION WHEN SQLSTATE 'CL409' THEN
+    RETURN SQLERRM;
+  END $$;
+  `,
+];
+
+/** Any number that nobody else takes: two parents that start at once migrate one after the other. */
+const MIGRATION_LOCK = 0x636c6f69;
+
+/**
+ * Brings the schema to this program's version. A role that may not create it finds it made (docs/run-the-parent.md).
+ *
+ * @throws {@link StartError} `RECORDS_SCHEMA_UNKNOWN` for a schema of a later program
+ */
+export async function migrate(client: ClientBase): Promise<void> {
+  if ((await versionOf(client)) === MIGRATIONS.length) return;
+  await client.query("BEGIN");
+  try {
+    await client.query("SELECT pg_advisory_xact_lock($1)", [MIGRATION_LOCK]);
+    await client.query("CREATE SCHEMA IF NOT EXISTS cloister");
+    await client.query("CREATE TABLE IF NOT EXISTS cloister.schema_version (version integer NOT NULL)");
+    const found = await versionOf(client);
+    if (found > MIGRATIONS.length) {
+      throw new StartError("RECORDS_SCHEMA_UNKNOWN", `records of schema ${found}, expected ${MIGRATIONS.length}`);
+    }
+    for (const migration of MIGRATIONS.slice(found)) await client.query(migration);
+    await client.query("DELETE FROM cloister.schema_version");
+    await client.query("INSERT INTO cloister.schema_version VALUES ($1)", [MIGRATIONS.length]);
+    await client.query("COMMIT");
+  } catch (error) {
+    await client.query("ROLLBACK");
+    throw error;
+  }
+}
+
+async function versionOf(client: ClientBase): Promise<number> {
+  const { rows: tables } = await client.query("SELECT to_regclass('cloister.schema_version') AS found");
+  if (tables[0].found === null) return 0;
+  const { rows } = await client.query("SELECT version FROM cloister.schema_version");
+  return rows[0]?.version ?? 0;
+}
