@@ -69,8 +69,9 @@ async function ask(prompt: string, io: CommandIo): Promise<string> {
   const { stdin } = process;
   if (!stdin.isTTY)
     throw new UsageError("no terminal to ask for a passphrase: give --passphrase-file or --passphrase-env");
-  io.err(prompt);
+  // Before the prompt: whoever types at once must not see it either.
   stdin.setRawMode(true).setEncoding("utf8");
+  io.err(prompt);
   let line = "";
   try {
     for await (const chunk of stdin.iterator({ destroyOnReturn: false }) as AsyncIterable<string>) {

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import {
   ERROR_CODES,
   MAX_BODY_BYTES,
+  MAX_SEALED_BYTES,
   MAX_STAMP_BYTES,
   MAX_STAMPS,
   MAX_WEBAUTHN_STAMP_BYTES,
@@ -304,4 +305,26 @@ test("takes no more connections than it may", async () => {
   expect((await fetch(`${url}/healthz`)).status).toBe(200);
   // The first one is kept alive by the client.
   expect(await sendAndWait(proxy.httpPort, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")).toBe("");
+});
+
+test("relays a sealed request as bytes under its own name, and its answer as bytes", async () => {
+  const { url, guest } = await startParent();
+  const { calls } = await startFakeEnclave(guest, async (call) => ({
+    status: 200,
+    body: call.kind === "sealed" ? call.body.toReversed() : json({}),
+    signature: null,
+  }));
+  // More than a body in the open may have: padded to a power of two.
+  const body = new Uint8Array(MAX_SEALED_BYTES).map((_, at) => at % 251);
+  const headers = { "content-type": "application/octet-stream", "x-stamp": "ignored" };
+  const response = await fetch(`${url}/v1/sealed`, { method: "POST", body, headers });
+  expect(response.headers.get("content-type")).toBe("application/octet-stream");
+  expect(response.headers.get("x-enclave-signature")).toBeNull();
+  expect(Buffer.compare(new Uint8Array(await response.arrayBuffer()), body.toReversed())).toBe(0);
+  expect(calls.map(({ kind }) => kind)).toEqual(["sealed"]);
+  const counted = async () => (await (await fetch(`${url}/metrics`)).text()).match(/^cloister_requests_total.*$/gm);
+  await until(async () => (await counted())?.length === 1);
+  expect(await counted()).toEqual(['cloister_requests_total{operation="sealed",status="200"} 1']);
+  const over = await fetch(`${url}/v1/sealed`, { method: "POST", body: new Uint8Array(MAX_SEALED_BYTES + 1) });
+  expect(await errorOf(over)).toBe("PARENT_BODY_TOO_LARGE");
 });
