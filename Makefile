@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native clean
 
 NPM := npm --loglevel=error
 
@@ -58,6 +58,9 @@ fuzz-eif: install ## Fuzz the reader of enclave images for a minute (more: npm r
 flips: install ## Flip every bit of every genuine attestation document, through every check (some minutes)
 	@CLOISTER_ALL_FLIPS=1 $(NPM) run --silent test -- test/attestation/bit-flips.test.ts
 
+bench-identity: install ## Measure logins, stamps and sealing with 1, 1,000 and 100,000 users (some minutes)
+	@$(NPM) run --silent bench-identity
+
 bench-egress: install ## Measure the egress relay beside socat
 	@$(NPM) run --silent bench-egress
 
@@ -84,6 +87,15 @@ eif: install ## Build the enclave's image into dist/cloister.eif: make eif MANIF
 
 reproduce: install ## Build the enclave's image twice in unlike surroundings and compare every byte (FULL=1: kernel too)
 	@$(NPM) run --silent reproduce -- --manifest "$(MANIFEST)" $(if $(FULL),--full)
+
+release: install ## Pack dist/cloister-…tar.gz for an EC2 parent (make native first)
+	@$(NPM) run --silent release
+
+test-native: install ## Test the compiled code alone, under AddressSanitizer and UBSan
+	@$(NPM) run --silent test -- test/native test/vsock test/enclave/nsm
+
+fuzz-native: install ## Fuzz what init and the NSM addon parse: make fuzz-native N=… SEED=…
+	@$(NPM) run --silent fuzz-native -- --rounds "$(or $(N),20000000)" --seed "$(SEED)"
 
 emulator: install ## Build QEMU's Nitro Enclave machine, outside the tree (some minutes; once)
 	@$(NPM) run --silent emulator

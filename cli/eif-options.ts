@@ -31,10 +31,16 @@ export async function runEifCommand<const T extends Options>(
       io.err(`cloister eif ${command.name}: ${printable(error.message)}\n`);
       return 2;
     }
-    if (!(error instanceof EifError)) throw error;
-    io.err(`cloister eif ${command.name}: ${error.code}: ${printable(error.message)}\n`);
+    if (error instanceof EifError) io.err(`cloister eif ${command.name}: ${error.code}: ${printable(error.message)}\n`);
+    // No such folder, no space, no permission: the system's own words, without a stack.
+    else if (isSystemError(error)) io.err(`cloister eif ${command.name}: ${printable(error.message)}\n`);
+    else throw error;
     return 1;
   }
+}
+
+function isSystemError(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "syscall" in error;
 }
 
 function parse<const T extends Options>(args: readonly string[], options: T) {

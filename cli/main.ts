@@ -11,7 +11,11 @@ Commands:
   simulate-kms  run the simulated KMS alone, for any AWS SDK
   attestation   verify or inspect an attestation document
   kms-policy    write, check, rotate and try the KMS key policy
+  admin         make administrators' keys, stamp with them, manage apps
+  enclave       keep the enclave of this EC2 instance running
+  doctor        find what on this EC2 instance is not as it should be
   vault         rotate the vault secret of a running enclave
+  events        check a file of a user's events
   eif           build, inspect, compare, take apart and sign enclave images
 
 Options:
@@ -31,10 +35,18 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
       return (await import("./simulate-kms.ts")).run(args);
     case "attestation":
       return (await import("./attestation.ts")).run(args);
+    case "admin":
+      return (await import("./admin.ts")).run(args);
     case "vault":
       return (await import("./vault.ts")).run(args);
     case "eif":
       return (await import("./eif.ts")).run(args);
+    case "enclave":
+      return (await import("./enclave.ts")).run(args);
+    case "doctor":
+      return (await import("./doctor.ts")).run(args);
+    case "events":
+      return (await import("./events.ts")).run(args);
     case "kms-policy":
       return (await import("./kms-policy.ts")).run(args);
     case "--version":

@@ -1,12 +1,12 @@
 /** `cloister vault`: what administrators do with the vault. */
-import { readFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import { AttestationError } from "../attestation/index.ts";
-import { type Client, ClientError, connect, RefusedError, type StampKey, stampKeyFromJwk } from "../client/index.ts";
+import { type Client, ClientError, RefusedError, type StampKey } from "../client/index.ts";
 import { encodeHex, type VaultStatus } from "../protocol/index.ts";
-import { parseHex, parsePcrs, parseRoot } from "./attestation-options.ts";
-import { UsageError } from "./command-io.ts";
+import { parseOptions } from "./admin-options.ts";
+import { processIo, UsageError } from "./command-io.ts";
+import { connectTo, ENCLAVE_HELP, ENCLAVE_OPTIONS, openKeys } from "./enclave-options.ts";
+import { PASSPHRASE_HELP, PASSPHRASE_OPTIONS } from "./passphrase.ts";
 
 const HELP = `Usage: cloister vault rotate|status --url URL --deployment NAME --root FILE --pcr 0=HEX --admin-key FILE…
 
@@ -14,12 +14,10 @@ Talks to an enclave that it has verified. "rotate" begins a new generation of th
 one is retired: a minute at the least, because writes that were under way may settle late. Interrupted, it goes on inside
 the enclave; ask again to watch it. "status" tells which generation is in use.
 
-  --url URL            where the parent listens
-  --deployment NAME    as the manifest has it
-  --root FILE          attestation root, PEM
-  --pcr N=HEX          what the image measures to; repeat for more registers
-  --vault-id HEX       refuse an enclave that has opened another vault
-  --admin-key FILE     an administrator's P-256 key as JWK; repeat for as many as the manifest asks for
+${ENCLAVE_HELP}
+  --admin-key FILE     an administrator's key ("cloister admin init"), or a P-256 key as JWK; repeat for as many as the
+                       manifest asks for
+${PASSPHRASE_HELP}
   --help               show this
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage.
@@ -78,65 +76,22 @@ function describe({ generation, retiring, resealed }: VaultStatus): string {
   return `generation ${generation}, retiring ${retiring.join(", ")}; ${resealed} records sealed anew`;
 }
 
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        url: { type: "string" },
-        deployment: { type: "string" },
-        root: { type: "string" },
-        pcr: { type: "string", multiple: true },
-        "vault-id": { type: "string" },
-        "admin-key": { type: "string", multiple: true },
-        help: { type: "boolean", default: false },
-      },
-    });
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
-}
-
 /** @returns Null where help was asked for. */
 async function readOptions(args: readonly string[]): Promise<Options | null> {
-  const { values, positionals } = parse(args);
+  const { values, positionals } = parseOptions({
+    ...{ args: [...args], allowPositionals: true },
+    options: {
+      ...ENCLAVE_OPTIONS,
+      ...PASSPHRASE_OPTIONS,
+      "admin-key": { type: "string", multiple: true },
+      help: { type: "boolean", default: false },
+    },
+  });
   if (values.help) return null;
   const [command, ...others] = positionals;
   if ((command !== "rotate" && command !== "status") || others.length > 0)
     throw new UsageError("expected rotate or status");
-  const { url, deployment, root, pcr, "admin-key": keyFiles } = values;
-  if (!url || !deployment || !root || !pcr || !keyFiles) {
-    const given = { url, deployment, root, pcr, "admin-key": keyFiles };
-    const missing = Object.entries(given).flatMap(([name, value]) => (value ? [] : [`--${name}`]));
-    throw new UsageError(`${missing.join(", ")} ${missing.length === 1 ? "is" : "are"} needed`);
-  }
-  const client = await connect({
-    url,
-    deployment,
-    expected: {
-      roots: [parseRoot(await readInput(root, "--root"), root)],
-      pcrs: [parsePcrs(pcr, false)],
-      manifestDigest: "covered-by-pcrs",
-      vaultId: values["vault-id"] === undefined ? "any" : parseHex(values["vault-id"], "--vault-id"),
-    },
-  });
-  return { command, client, keys: await Promise.all(keyFiles.map(readKey)) };
-}
-
-async function readInput(file: string, option: string): Promise<Uint8Array> {
-  try {
-    return await readFile(file);
-  } catch (cause) {
-    throw new UsageError(`${option}: ${file} cannot be read`, { cause });
-  }
-}
-
-async function readKey(file: string): Promise<StampKey> {
-  const text = Buffer.from(await readInput(file, "--admin-key")).toString("utf8");
-  try {
-    return await stampKeyFromJwk(JSON.parse(text) as JsonWebKey);
-  } catch (cause) {
-    throw new UsageError(`--admin-key: ${file} is no P-256 key as JWK`, { cause });
-  }
+  const { "admin-key": keyFiles = [] } = values;
+  const client = await connectTo(values, processIo, { "admin-key": values["admin-key"] });
+  return { command, client, keys: await openKeys(keyFiles, "--admin-key", values, processIo) };
 }

@@ -2,14 +2,19 @@
 import { type AttestationRoot, type PcrSet, verifyAttestation } from "../attestation/index.ts";
 import {
   ANSWER_SIGNATURE_HEADER,
+  type AttestedKeys,
   answerSigningInput,
   decodeAttestedKeys,
   decodeAttestedUserData,
   decodeBase64url,
   encodeHex,
+  isWebauthnStamp,
   ProtocolError,
+  type SealedAnswerParts,
   STAMP_HEADER,
+  sealRequest,
   stampsDigestInput,
+  WEBAUTHN_STAMP_HEADER,
 } from "../protocol/index.ts";
 import { ClientError } from "./errors.ts";
 
@@ -45,6 +50,7 @@ export interface PostedAnswer {
 
 interface Attested {
   readonly vault: Uint8Array | null;
+  readonly keys: AttestedKeys;
   readonly answerKey: CryptoKey;
   /** Add to the monotonic clock for the enclave's own, or a little less. */
   readonly clockOffsetMs: number;
@@ -90,21 +96,43 @@ export class AttestedEnclave {
    */
   async post(path: string, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
     const headers = new Headers({ "content-type": "application/json" });
-    for (const stamp of stamps) headers.append(STAMP_HEADER, stamp);
+    for (const stamp of stamps) headers.append(isWebauthnStamp(stamp) ? WEBAUTHN_STAMP_HEADER : STAMP_HEADER, stamp);
     const response = await reach(this.#options.url, () =>
       this.#options.fetch(new URL(path, this.#options.url), { method: "POST", body, headers, redirect: "error" }),
     );
+    return this.#read(response, body, stamps);
+  }
+
+  /**
+   * As {@link post}, so that only this enclave can read the request, and only we the answer.
+   *
+   * @throws {@link ClientError} `UNREACHABLE`, `ANSWER_SIGNATURE_INVALID`, `ANSWER_MALFORMED`
+   */
+  async postSealed(audience: string, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
+    const sealed = await sealRequest(this.#attested.keys, audience, { stamps: [...stamps], body });
+    const headers = new Headers({ "content-type": "application/octet-stream" });
+    const response = await reach(this.#options.url, () =>
+      this.#options.fetch(new URL("/v1/sealed", this.#options.url), {
+        ...{ method: "POST", body: sealed.bytes, headers, redirect: "error" },
+      }),
+    );
+    // In the open the enclave answers only what it could not open: signed, and for the bytes that we sent.
+    if (response.status !== 200) return this.#read(response, sealed.bytes, []);
+    const bytes = new Uint8Array(await reach(this.#options.url, () => response.arrayBuffer()));
+    const { status, body: answer, signature } = await opened(sealed.openAnswer, bytes);
+    const input = await signedInput(body, stamps, status, answer);
+    if (!(await isSigned(this.#attested, input, Uint8Array.from(signature)))) {
+      throw new ClientError("ANSWER_SIGNATURE_INVALID", "the answer is not the enclave's answer to this request");
+    }
+    return { body: answer, isSigned: true };
+  }
+
+  async #read(response: Response, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
     const answer = new Uint8Array(await reach(this.#options.url, () => response.arrayBuffer()));
     const header = response.headers.get(ANSWER_SIGNATURE_HEADER);
-    const { status } = response;
     if (header === null) return { body: answer, isSigned: false };
     const signature = decodeSignature(header);
-    const input = answerSigningInput({
-      requestDigest: await sha256(body),
-      stampsDigest: await sha256(stampsDigestInput(stamps)),
-      status,
-      answerDigest: await sha256(answer),
-    });
+    const input = await signedInput(body, stamps, response.status, answer);
     if (!(await isSigned(this.#attested, input, signature))) {
       // An enclave that was started anew has another key, and another document to prove it.
       const fresh = await attest(this.#options);
@@ -119,6 +147,32 @@ export class AttestedEnclave {
   /** Asks for a new document, and so for the time: a computer that slept has lost count of it. */
   async refresh(): Promise<void> {
     this.#attested = await attest(this.#options);
+  }
+}
+
+async function signedInput(
+  body: Uint8Array<ArrayBuffer>,
+  stamps: readonly string[],
+  status: number,
+  answer: Uint8Array,
+): Promise<Uint8Array<ArrayBuffer>> {
+  return answerSigningInput({
+    requestDigest: await sha256(body),
+    stampsDigest: await sha256(stampsDigestInput(stamps)),
+    status,
+    answerDigest: await sha256(Uint8Array.from(answer)),
+  });
+}
+
+async function opened(
+  open: (bytes: Uint8Array) => Promise<SealedAnswerParts>,
+  bytes: Uint8Array,
+): Promise<SealedAnswerParts> {
+  try {
+    return await open(bytes);
+  } catch (cause) {
+    if (!(cause instanceof ProtocolError)) throw cause;
+    throw new ClientError("ANSWER_MALFORMED", "not the sealed answer to this request", { cause });
   }
 }
 
@@ -158,7 +212,7 @@ async function attest(options: AttestedEnclaveOptions): Promise<Attested> {
     maxAgeMs: MAX_AGE_MS,
   });
   const clockOffsetMs = document.timestampMs - monotonicMs();
-  const { answerKey, manifest, vault } = forCallers(document.publicKey, document.userData);
+  const { keys, manifest, vault } = forCallers(document.publicKey, document.userData);
   if (expected.manifestDigest !== "covered-by-pcrs" && encodeHex(expected.manifestDigest) !== encodeHex(manifest)) {
     throw new ClientError("MANIFEST_MISMATCH", "the enclave's manifest is not the expected one");
   }
@@ -167,7 +221,8 @@ async function attest(options: AttestedEnclaveOptions): Promise<Attested> {
   }
   return {
     vault,
-    answerKey: await crypto.subtle.importKey("raw", Uint8Array.from(answerKey), "Ed25519", false, ["verify"]),
+    keys,
+    answerKey: await crypto.subtle.importKey("raw", Uint8Array.from(keys.answerKey), "Ed25519", false, ["verify"]),
     clockOffsetMs,
   };
 }
@@ -175,11 +230,11 @@ async function attest(options: AttestedEnclaveOptions): Promise<Attested> {
 function forCallers(
   publicKey: Uint8Array | null,
   userData: Uint8Array | null,
-): { answerKey: Uint8Array; manifest: Uint8Array; vault: Uint8Array | null } {
+): { keys: AttestedKeys; manifest: Uint8Array; vault: Uint8Array | null } {
   try {
     const { purpose, manifest, vault } = decodeAttestedUserData(userData ?? new Uint8Array(0));
     if (purpose === "cloister/callers/v1") {
-      return { answerKey: decodeAttestedKeys(publicKey ?? new Uint8Array(0)).answerKey, manifest, vault };
+      return { keys: decodeAttestedKeys(publicKey ?? new Uint8Array(0)), manifest, vault };
     }
   } catch (cause) {
     if (!(cause instanceof ProtocolError)) throw cause;

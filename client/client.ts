@@ -1,9 +1,13 @@
 /** What callers use: verify the enclave, then stamp, send, and check each answer. */
 import {
+  ACCESS,
   audienceOf,
   decodeAnswer,
+  decodeRequest,
+  type ErrorCode,
+  encodeHex,
   encodeRequest,
-  encodeStamp,
+  isOperationName,
   type JsonValue,
   OPERATIONS,
   type OperationName,
@@ -11,9 +15,12 @@ import {
   ProtocolError,
   type Result,
 } from "../protocol/index.ts";
-import { AttestedEnclave, type ExpectedEnclave } from "./attested-enclave.ts";
+import { AttestedEnclave, type ExpectedEnclave, type PostedAnswer } from "./attested-enclave.ts";
 import { ClientError, RefusedError } from "./errors.ts";
-import type { StampKey } from "./stamp-key.ts";
+import type { PasskeyStampKey } from "./passkeys.ts";
+import { isWorthRetrying, retryDelayMs } from "./retries.ts";
+import { Session } from "./session.ts";
+import { isPasskey, type Stamper, type StampKey, stampsOf } from "./stamp-key.ts";
 
 export interface ConnectOptions {
   /** Where the parent listens, such as `http://127.0.0.1:8080`. */
@@ -24,6 +31,9 @@ export interface ConnectOptions {
   readonly fetch?: typeof fetch;
   readonly nowMs?: () => number;
   readonly monotonicMs?: () => number;
+  /** How often one call is tried in all; 3 unless given. See {@link isWorthRetrying}. */
+  readonly attempts?: number;
+  readonly sleep?: (ms: number) => Promise<void>;
 }
 
 export interface CallOptions {
@@ -32,6 +42,28 @@ export interface CallOptions {
    * first one made. Without it each call has an id of its own.
    */
   readonly requestId?: string;
+  /** `bearer`, unless given: what holds a bearer secret is sealed. `always` hides the rest from the parent as well. */
+  readonly seal?: "bearer" | "always";
+  /** A one-time password or a recovery code, for what is guarded by one; the request is sealed then. Each works once. */
+  readonly secondFactor?: string;
+  /** Stamps beside the key: a passkey that the request is about. */
+  readonly beside?: Stamper;
+}
+
+const DEFAULT_ATTEMPTS = 3;
+
+interface Retries {
+  readonly attempts: number;
+  readonly sleep: (ms: number) => Promise<void>;
+}
+
+/** Refusals that a fresh attestation document mends. */
+const ATTEST_AGAIN: ReadonlySet<ErrorCode> = new Set(["REQUEST_STALE", "SEALED_FOR_ANOTHER_BOOT"]);
+
+interface Asked extends CallOptions {
+  readonly requestId: string;
+  readonly appId: string | null;
+  readonly keys: readonly Stamper[];
 }
 
 /**
@@ -47,22 +79,37 @@ export async function connect(options: ConnectOptions): Promise<Client> {
     nowMs: options.nowMs ?? Date.now,
     monotonicMs: options.monotonicMs ?? (() => performance.now()),
   });
-  return new Client(enclave, options.deployment);
+  return new Client(enclave, options.deployment, {
+    attempts: options.attempts ?? DEFAULT_ATTEMPTS,
+    sleep: options.sleep ?? ((ms) => new Promise((resolve) => setTimeout(resolve, ms))),
+  });
 }
 
 export class Client {
   readonly #enclave: AttestedEnclave;
   readonly #deployment: string;
+  readonly #retries: Retries;
 
   /** @internal Use {@link connect}. */
-  constructor(enclave: AttestedEnclave, deployment: string) {
+  constructor(enclave: AttestedEnclave, deployment: string, retries: Retries) {
     this.#enclave = enclave;
     this.#deployment = deployment;
+    this.#retries = retries;
   }
 
   /** The id of the vault that the enclave has open: keep it, and expect it from then on. Null before it is ready. */
   get vaultId(): Uint8Array | null {
     return this.#enclave.vaultId;
+  }
+
+  /** As administrators' and users' requests name it. */
+  get deployment(): string {
+    return this.#deployment;
+  }
+
+  /** The enclave's clock, as far as it can be told from here. */
+  nowMs(): number {
+    return this.#enclave.nowMs();
   }
 
   /** Creates an app, with the stamps of as many administrators as the manifest asks for. */
@@ -72,6 +119,33 @@ export class Client {
     options: CallOptions = {},
   ): Promise<Result<"create_app">> {
     return this.call("create_app", params, { ...options, appId: null, keys });
+  }
+
+  /** Puts a whole configuration in the place of version `expectedVersion`. */
+  updateApp(
+    keys: readonly StampKey[],
+    params: Params<"update_app">,
+    options: CallOptions = {},
+  ): Promise<Result<"update_app">> {
+    return this.call("update_app", params, { ...options, appId: null, keys });
+  }
+
+  /** One page; ask again with `after` set to the last app's id while `more` is true. */
+  listApps(keys: readonly StampKey[], after: string | null = null): Promise<Result<"list_apps">> {
+    return this.call("list_apps", { after }, { appId: null, keys });
+  }
+
+  getApp(keys: readonly StampKey[], appId: string): Promise<Result<"get_app">> {
+    return this.call("get_app", { appId }, { appId: null, keys });
+  }
+
+  /** Gives an API key's name and permissions to another key. */
+  rotateAppKey(
+    keys: readonly StampKey[],
+    params: Params<"rotate_app_key">,
+    options: CallOptions = {},
+  ): Promise<Result<"rotate_app_key">> {
+    return this.call("rotate_app_key", params, { ...options, appId: null, keys });
   }
 
   /** Begins a new generation of the vault, or tells of one that is under way; see {@link vaultStatus}. */
@@ -85,9 +159,10 @@ export class Client {
   }
 
   /**
-   * Logs in: registers the key for the user whom the token names.
+   * Logs in with a key and a token of the caller's own: registers the key for the user whom the token names. Such a
+   * session is not renewed; {@link Session.login} gives one that is.
    *
-   * @param login.jwt - Its `nonce` must be {@link loginNonce} of the key.
+   * @param login.jwt - Its `nonce`, if it has one that binds it to a key, must be {@link loginNonce} of this one.
    */
   async login(
     login: { readonly appId: string; readonly jwt: string; readonly key: StampKey },
@@ -95,7 +170,23 @@ export class Client {
   ): Promise<Session> {
     const { appId, jwt, key } = login;
     const registered = await this.call("register_session", { jwt }, { ...options, appId, keys: [key] });
-    return new Session(this, appId, key, registered);
+    return new Session(this, appId, { ...registered, key });
+  }
+
+  /**
+   * Logs in with a passkey: registers the key for the user whose passkey it is. The user is asked.
+   *
+   * @throws DOMException as `navigator.credentials.get` does; and as {@link call}
+   */
+  async loginWithPasskey(
+    login: { readonly appId: string; readonly key: StampKey; readonly passkey: PasskeyStampKey },
+    options: CallOptions = {},
+  ): Promise<Session> {
+    const { appId, key, passkey } = login;
+    const params = { publicKey: encodeHex(key.publicKey) };
+    const asked = { ...options, appId, keys: [key, passkey] };
+    const registered = await this.call("register_session_with_passkey", params, asked);
+    return new Session(this, appId, { ...registered, key });
   }
 
   /**
@@ -106,104 +197,96 @@ export class Client {
   async call<Name extends OperationName>(
     operation: Name,
     params: Params<Name>,
-    options: CallOptions & { readonly appId: string | null; readonly keys: readonly StampKey[] },
+    options: CallOptions & { readonly appId: string | null; readonly keys: readonly Stamper[] },
   ): Promise<Result<Name>> {
-    const requestId = options.requestId ?? crypto.randomUUID();
+    // One id for all tries: whatever the first has made, the others find.
+    const asked = { ...options, requestId: options.requestId ?? crypto.randomUUID() };
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#callAttested(operation, params, asked);
+      } catch (error) {
+        // A code may be used up by then, and a passkey would ask its user again: both are for the caller to decide.
+        const isOneOff = asked.secondFactor !== undefined || [...asked.keys, asked.beside].some(isPasskey);
+        if (isOneOff || attempt >= this.#retries.attempts || !isWorthRetrying(error)) throw error;
+        await this.#retries.sleep(retryDelayMs(attempt));
+      }
+    }
+  }
+
+  /**
+   * Sends a request that was written and stamped elsewhere, such as by several administrators.
+   *
+   * @param body - The very bytes that the stamps cover.
+   * @param stamps - `X-Stamp` header values.
+   * @throws as {@link call}; ProtocolError if the body is no request.
+   */
+  async sendStamped(body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<Result<OperationName>> {
+    const { operation, requestId } = decodeRequest(body);
+    if (!isOperationName(operation)) throw new TypeError(`no operation ${operation}`);
+    return resultOf(operation, requestId, await this.#enclave.post(`/v1/${operation}`, body, stamps));
+  }
+
+  async #callAttested<Name extends OperationName>(
+    operation: Name,
+    params: Params<Name>,
+    asked: Asked,
+  ): Promise<Result<Name>> {
     try {
-      return await this.#callOnce(operation, params, { ...options, requestId });
+      return await this.#callOnce(operation, params, asked);
     } catch (error) {
-      // A computer that slept has lost count of time. The same id, dated anew, is a retry: nothing is made twice.
-      if (!(error instanceof RefusedError) || error.code !== "REQUEST_STALE") throw error;
+      // A computer that slept has lost count of time; an enclave that was started anew has other keys. The same id,
+      // dated anew, is a retry: nothing is made twice.
+      if (!(error instanceof RefusedError) || !ATTEST_AGAIN.has(error.code)) throw error;
       await this.#enclave.refresh();
-      return await this.#callOnce(operation, params, { ...options, requestId });
+      return await this.#callOnce(operation, params, asked);
     }
   }
 
   async #callOnce<Name extends OperationName>(
     operation: Name,
     params: Params<Name>,
-    options: { readonly requestId: string; readonly appId: string | null; readonly keys: readonly StampKey[] },
+    options: Asked,
   ): Promise<Result<Name>> {
-    const { requestId } = options;
+    const { requestId, secondFactor, beside } = options;
+    const audience = audienceOf(this.#deployment, options.appId);
     const body = encodeRequest({
       operation,
-      audience: audienceOf(this.#deployment, options.appId),
+      audience,
       requestId,
       issuedAtMs: this.#enclave.nowMs(),
       params: params as JsonValue,
+      ...(secondFactor === undefined ? {} : { secondFactor }),
     });
-    const stamps = await Promise.all(
-      options.keys.map(async (key) => {
-        const { scheme, publicKey } = key;
-        return encodeStamp({ scheme, publicKey, signature: await key.sign(body) });
-      }),
-    );
-    const { body: answerBody, isSigned } = await this.#enclave.post(`/v1/${operation}`, body, stamps);
-    const answer = decode(answerBody);
-    if ("error" in answer) {
-      const { code, message } = answer.error;
-      if (!isSigned && !code.startsWith("PARENT_")) {
-        throw new ClientError("ANSWER_NOT_SIGNED", "an answer in the enclave's name without its signature");
-      }
-      throw new RefusedError(code, message, { isFromEnclave: isSigned });
-    }
-    if (!isSigned) throw new ClientError("ANSWER_NOT_SIGNED", "a result without the enclave's signature");
-    const result = OPERATIONS[operation].result.safeParse(answer.result);
-    if (answer.requestId !== requestId || !result.success) {
-      throw new ClientError("ANSWER_MALFORMED", `not the result of ${operation}`);
-    }
-    return result.data as Result<Name>;
+    const stamps = await stampsOf(beside === undefined ? options.keys : [...options.keys, beside], body);
+    const isBearer = ACCESS[operation].bearer || secondFactor !== undefined;
+    const isSealed = (options.seal ?? "bearer") === "always" || isBearer;
+    const posted = isSealed
+      ? await this.#enclave.postSealed(audience, body, stamps)
+      : await this.#enclave.post(`/v1/${operation}`, body, stamps);
+    return resultOf(operation, requestId, posted);
   }
 }
 
-/** A logged-in user: a key that the enclave knows, until `expiresAtMs` by the enclave's clock. */
-export class Session {
-  readonly sessionId: string;
-  readonly userId: string;
-  readonly expiresAtMs: number;
-  readonly #client: Client;
-  readonly #appId: string;
-  readonly #key: StampKey;
-
-  /** @internal Use {@link Client.login}. */
-  constructor(client: Client, appId: string, key: StampKey, registered: Result<"register_session">) {
-    this.#client = client;
-    this.#appId = appId;
-    this.#key = key;
-    this.sessionId = registered.sessionId;
-    this.userId = registered.userId;
-    this.expiresAtMs = registered.expiresAtMs;
+/** What an answer says, once it is known whose it is. */
+function resultOf<Name extends OperationName>(
+  operation: Name,
+  requestId: string,
+  { body, isSigned }: PostedAnswer,
+): Result<Name> {
+  const answer = decode(body);
+  if ("error" in answer) {
+    const { code, message } = answer.error;
+    if (!isSigned && !code.startsWith("PARENT_")) {
+      throw new ClientError("ANSWER_NOT_SIGNED", "an answer in the enclave's name without its signature");
+    }
+    throw new RefusedError(code, message, { isFromEnclave: isSigned });
   }
-
-  createWallet(params: Params<"create_wallet">, options?: CallOptions): Promise<Result<"create_wallet">> {
-    return this.#call("create_wallet", params, options);
+  if (!isSigned) throw new ClientError("ANSWER_NOT_SIGNED", "a result without the enclave's signature");
+  const result = OPERATIONS[operation].result.safeParse(answer.result);
+  if (answer.requestId !== requestId || !result.success) {
+    throw new ClientError("ANSWER_MALFORMED", `not the result of ${operation}`);
   }
-
-  /** One page; ask again with `after` set to the last wallet's id while `more` is true. */
-  listWallets(
-    params: Params<"list_wallets"> = { after: null },
-    options?: CallOptions,
-  ): Promise<Result<"list_wallets">> {
-    return this.#call("list_wallets", params, options);
-  }
-
-  /** Signs an EIP-1559 transaction, given as its unsigned EIP-2718 bytes in lower-case hex with 0x. */
-  signTransaction(params: Params<"sign_transaction">, options?: CallOptions): Promise<Result<"sign_transaction">> {
-    return this.#call("sign_transaction", params, options);
-  }
-
-  /** Signs a message as `personal_sign` does (EIP-191); the bytes in lower-case hex with 0x, without any prefix. */
-  signMessage(params: Params<"sign_message">, options?: CallOptions): Promise<Result<"sign_message">> {
-    return this.#call("sign_message", params, options);
-  }
-
-  #call<Name extends OperationName>(
-    name: Name,
-    params: Params<Name>,
-    options: CallOptions = {},
-  ): Promise<Result<Name>> {
-    return this.#client.call(name, params, { ...options, appId: this.#appId, keys: [this.#key] });
-  }
+  return result.data as Result<Name>;
 }
 
 function decode(body: Uint8Array): ReturnType<typeof decodeAnswer> {

@@ -1,5 +1,17 @@
+export { Account } from "./account.ts";
 export type { ExpectedEnclave } from "./attested-enclave.ts";
-export { type CallOptions, Client, type ConnectOptions, connect, Session } from "./client.ts";
+export { type CallOptions, Client, type ConnectOptions, connect } from "./client.ts";
 export { ClientError, type ClientErrorCode, RefusedError } from "./errors.ts";
 export { loginNonce } from "./login-nonce.ts";
-export { generateStampKey, type StampKey, stampKeyFromJwk, stampKeyOf } from "./stamp-key.ts";
+export { createPasskey, type NewPasskeyOptions, type PasskeyStampKey, passkeyStampKey } from "./passkeys.ts";
+export { type LoginOptions, Session } from "./session.ts";
+export { indexedDbStore, memoryStore, type SessionStore, type StoredSession } from "./session-store.ts";
+export {
+  generateStampKey,
+  generateStampPair,
+  type Stamper,
+  type StampKey,
+  stampKeyFromJwk,
+  stampKeyOf,
+} from "./stamp-key.ts";
+export { EventsError, type EventsErrorCode, verifyEvents } from "./verify-events.ts";

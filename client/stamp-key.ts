@@ -1,5 +1,6 @@
 /** Keys that stamp requests, by WebCrypto: the same in browsers and Node, and private halves need not be exportable. */
-import type { StampScheme } from "../protocol/index.ts";
+import { encodeStamp, type StampScheme } from "../protocol/index.ts";
+import type { PasskeyStampKey } from "./passkeys.ts";
 
 export interface StampKey {
   readonly scheme: StampScheme;
@@ -9,11 +10,40 @@ export interface StampKey {
   sign(body: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
 }
 
+/** Whatever stamps. */
+export type Stamper = StampKey | PasskeyStampKey;
+
+/** One stamp of each, in the order in which they travel: a passkey's comes last. */
+export async function stampsOf(stampers: readonly Stamper[], body: Uint8Array<ArrayBuffer>): Promise<string[]> {
+  const keys = stampers.filter((stamper) => !isPasskey(stamper));
+  const stamps: string[] = [];
+  // One after another: two questions to the user at once would be one too many.
+  for (const stamper of [...keys, ...stampers.filter(isPasskey)]) {
+    stamps.push(await stampOf(stamper, body));
+  }
+  return stamps;
+}
+
+async function stampOf(stamper: Stamper, body: Uint8Array<ArrayBuffer>): Promise<string> {
+  if (isPasskey(stamper)) return stamper.stamp(body);
+  const { scheme, publicKey } = stamper;
+  return encodeStamp({ scheme, publicKey, signature: await stamper.sign(body) });
+}
+
+export function isPasskey(stamper: Stamper | undefined): stamper is PasskeyStampKey {
+  return stamper !== undefined && "stamp" in stamper;
+}
+
 const P256 = { name: "ECDSA", namedCurve: "P-256" } as const;
 
 /** Makes a P-256 key whose private half cannot be exported. To keep one, make the pair yourself: {@link stampKeyOf}. */
 export async function generateStampKey(): Promise<StampKey> {
-  return stampKeyOf(await crypto.subtle.generateKey(P256, false, ["sign", "verify"]));
+  return stampKeyOf(await generateStampPair(false));
+}
+
+/** @param extractable - Of the private half: true only where it is to be kept as bytes. */
+export function generateStampPair(extractable: boolean): Promise<CryptoKeyPair> {
+  return crypto.subtle.generateKey(P256, extractable, ["sign", "verify"]);
 }
 
 /** A stamp key over a P-256 key pair that the caller keeps. */

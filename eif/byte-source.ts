@@ -1,10 +1,13 @@
 /** Bytes that are read in order and are never all in memory. */
-import type { BigIntStats } from "node:fs";
+import { type BigIntStats, constants } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { EifError } from "./errors.ts";
 
 /** Large enough that a hash, not the calls around it, sets the pace. */
 const CHUNK_BYTES = 1024 * 1024;
+
+/** Opening a pipe that nobody writes to would wait for ever. Windows has no such flag. */
+const READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /** Bytes that can be read more than once, in chunks; memory does not grow with size. */
 export interface ByteSource {
@@ -45,7 +48,7 @@ export interface UnchangingFile {
  * @throws {@link EifError} `FILE_UNREADABLE`
  */
 export async function openUnchanging(path: string): Promise<UnchangingFile> {
-  const file = await readable(path, open(path));
+  const file = await readable(path, open(path, READ));
   const first = await file.stat({ bigint: true }).finally(() => file.close());
   if (!first.isFile()) throw new EifError("FILE_UNREADABLE", `${path} is not a regular file`);
   const size = Number(first.size);
@@ -67,7 +70,7 @@ async function* readRange(
   sizeBytes: number,
 ): AsyncIterable<Uint8Array> {
   if (sizeBytes === 0) return;
-  const file = await readable(path, open(path));
+  const file = await readable(path, open(path, READ));
   let ahead: Promise<number> | null = null;
   try {
     await checkSame(file, first, path);

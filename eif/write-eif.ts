@@ -1,6 +1,6 @@
 /** Writes an image: the same parts give the same bytes, on any machine. */
 import { randomUUID } from "node:crypto";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import { type ByteSource, bytesSource } from "./byte-source.ts";
@@ -52,11 +52,13 @@ export async function writeEif(out: string, parts: EifParts): Promise<Measuremen
   return atomically(out, (file) => writeSections(file, parts));
 }
 
-/** @internal Lends a new file that takes the place of `out` once the work is done. */
+/** @internal Lends a new file that takes the place of `out`, and its mode, once the work is done. */
 export async function atomically<T>(out: string, work: (file: FileHandle) => Promise<T>): Promise<T> {
   const temporary = join(dirname(out), `.${basename(out)}.${randomUUID()}.tmp`);
   const file = await open(temporary, "wx");
   try {
+    const before = await stat(out).catch(() => null);
+    if (before !== null) await file.chmod(before.mode & 0o777);
     const result = await work(file);
     await file.sync();
     await file.close();

@@ -15,6 +15,8 @@ export interface ReceivedRequest {
   readonly body: Uint8Array;
   /** `X-Stamp` header values. */
   readonly stamps: readonly string[];
+  /** If it came sealed: the audience that stood outside, where the parent could read it. */
+  readonly sealedFor?: string;
 }
 
 /** Signs an answer to one request: neither its words nor the request that it answers can be changed afterwards. */

@@ -1,4 +1,5 @@
 export { StartError, type StartErrorCode } from "./errors.ts";
-export { parseManifest } from "./manifest.ts";
+export { kmsHost, parseManifest } from "./manifest.ts";
 export type { NsmDevice } from "./nsm/nsm.ts";
+export { openNsmDevice } from "./nsm/nsm-device.ts";
 export { type Enclave, type EnclaveOptions, startEnclave } from "./start-enclave.ts";

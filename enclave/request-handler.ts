@@ -1,9 +1,10 @@
 /** One request, from its bytes to its signed answer. */
 import type { KeyObject } from "node:crypto";
 import {
+  ACCESS,
+  type AppOperation,
   audienceOf,
   decodeRequest,
-  decodeStamp,
   describeIssues,
   type EnclaveErrorCode,
   ERROR_CODES,
@@ -14,22 +15,44 @@ import {
   ProtocolError,
   type RequestEnvelope,
   RequestError,
-  type Stamp,
+  type Result,
 } from "../protocol/index.ts";
 import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts";
+import { type AppRequest, authorise } from "./auth/authorise.ts";
+import {
+  appRequestOf,
+  bothStamps,
+  type ReceivedInApp,
+  readStamps,
+  soleStamp,
+  stampedByKeys,
+} from "./auth/request-stamps.ts";
 import type { StampVerifier } from "./auth/verify-stamp.ts";
 import type { Log } from "./log.ts";
-import { createApp } from "./operations/create-app.ts";
-import type { AppRequest, Services, StampedRequest } from "./operations/handler.ts";
-import { registerSession } from "./operations/register-session.ts";
+import { createApp, getApp, listApps, rotateAppKey, updateApp } from "./operations/apps.ts";
+import type { AppHandler, Services } from "./operations/handler.ts";
+import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./operations/identities.ts";
+import { refreshSession, registerSession } from "./operations/logins.ts";
+import { listPasskeys, registerPasskey, registerSessionWithPasskey, removePasskey } from "./operations/passkeys.ts";
+import { listSessions, revokeAllSessions, revokeSession } from "./operations/sessions.ts";
 import { signMessage, signTransaction } from "./operations/sign.ts";
+import {
+  confirmTotp,
+  disableTotp,
+  enrolTotp,
+  regenerateRecoveryCodes,
+  requireTotp,
+  totpStatus,
+} from "./operations/totp.ts";
 import { rotateVault, vaultStatus } from "./operations/vault.ts";
 import { createWallet, listWallets } from "./operations/wallets.ts";
+import type { SealedRequests } from "./sealed/sealed-requests.ts";
 
 export interface RequestHandlerOptions {
   /** Ed25519, of this boot. */
   readonly answerKey: KeyObject;
   readonly stamps: StampVerifier;
+  readonly sealedRequests: SealedRequests;
   readonly services: Services;
   readonly log: Log;
 }
@@ -50,6 +73,9 @@ export class RequestHandler {
     try {
       const envelope = decodeEnvelope(request.body);
       requestId = envelope.requestId;
+      if (request.sealedFor !== undefined && request.sealedFor !== envelope.audience) {
+        throw new RequestError("WRONG_AUDIENCE", "sealed for another audience than it is addressed to");
+      }
       operation = knownOperation(envelope.operation);
       const result = await this.#run(operation, envelope, request);
       log.info("request", { operation, status: 200, durationMs: elapsedMs(startedAt) });
@@ -62,51 +88,140 @@ export class RequestHandler {
     }
   }
 
+  /** As {@link handle}, for what came sealed. What cannot be opened is refused in the open: nobody could read it else. */
+  async handleSealed(
+    sealed: Uint8Array,
+  ): Promise<SignedAnswer | { readonly status: 200; readonly body: Uint8Array; readonly signature: null }> {
+    const { answerKey, log, sealedRequests } = this.#options;
+    try {
+      const { request, seal } = await sealedRequests.open(sealed);
+      return { status: 200, body: await seal(await this.handle(request)), signature: null };
+    } catch (error) {
+      const { code, message } = asRefusal(error);
+      const { status } = ERROR_CODES[code];
+      log.info("request", { operation: "sealed", status, code });
+      return signAnswer(answerKey, { body: sealed, stamps: [] }, status, { requestId: null, error: { code, message } });
+    }
+  }
+
   async #run(name: OperationName, envelope: RequestEnvelope, received: ReceivedRequest): Promise<object> {
     const { services } = this.#options;
     const { deployment } = services.manifest;
     const appId = appIdOf(envelope.audience, deployment);
-    if ((appId === null) !== (OPERATIONS[name].caller === "administrators")) throw wrongAudience(deployment);
-    services.replays.checkTime(envelope.issuedAtMs);
-    const stamps = this.#verifyStamps(received);
-    const stamped: StampedRequest = { envelope, stamps };
+    if ((appId === null) !== (ACCESS[name].kind === "administrators")) throw wrongAudience(deployment);
+    const replays = appId === null ? services.administratorsReplays : services.replays;
+    replays.checkTime(envelope.issuedAtMs);
+    if (envelope.secondFactor !== undefined && !isSealed(received)) {
+      throw new RequestError(
+        "SEALING_REQUIRED",
+        "a one-time password travels sealed: this one was shown to the parent",
+      );
+    }
+    const stamps = readStamps(received, this.#options.stamps);
     switch (name) {
       case "create_app":
-        return createApp(stamped, parseParams(name, envelope), services);
+        return createApp(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
+      case "update_app":
+        return updateApp(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
+      case "list_apps":
+        return listApps(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
+      case "get_app":
+        return getApp(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
+      case "rotate_app_key":
+        return rotateAppKey(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
       case "rotate_vault":
-        return rotateVault(stamped, parseParams(name, envelope), services);
+        return rotateVault(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
       case "vault_status":
-        return vaultStatus(stamped, parseParams(name, envelope), services);
+        return vaultStatus(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
     }
     if (appId === null) throw wrongAudience(deployment);
-    const [stamp, ...others] = stamps;
-    if (others.length > 0) throw new RequestError("STAMP_UNEXPECTED", "one stamp: that of the session's key");
-    const request: AppRequest = { envelope, stamp, appId };
+    const request: ReceivedInApp = { envelope, appId, body: received.body, isSealed: isSealed(received) };
     switch (name) {
       case "register_session":
-        return registerSession(request, parseParams(name, envelope), services);
+        return registerSession(
+          { ...request, stamp: soleStamp(stamps), passkey: null },
+          parseParams(name, envelope),
+          services,
+        );
+      case "refresh_session":
+        return refreshSession(
+          { ...request, stamp: soleStamp(stamps), passkey: null },
+          parseParams(name, envelope),
+          services,
+        );
+      case "register_session_with_passkey":
+        return registerSessionWithPasskey({ ...request, ...bothStamps(stamps) }, parseParams(name, envelope), services);
+    }
+    return this.#runInApp(name, appRequestOf(name, request, stamps));
+  }
+
+  #runInApp(name: AppOperation, request: AppRequest): Promise<object> {
+    switch (name) {
+      case "list_sessions":
+        return this.#runFor(name, listSessions, request);
+      case "revoke_session":
+        return this.#runFor(name, revokeSession, request);
+      case "revoke_all_sessions":
+        return this.#runFor(name, revokeAllSessions, request);
       case "create_wallet":
-        return createWallet(request, parseParams(name, envelope), services);
+        return this.#runFor(name, createWallet, request);
       case "list_wallets":
-        return listWallets(request, parseParams(name, envelope), services);
+        return this.#runFor(name, listWallets, request);
       case "sign_transaction":
-        return signTransaction(request, parseParams(name, envelope), services);
+        return this.#runFor(name, signTransaction, request);
       case "sign_message":
-        return signMessage(request, parseParams(name, envelope), services);
+        return this.#runFor(name, signMessage, request);
+      case "register_passkey":
+        return this.#runFor(name, registerPasskey, request);
+      case "list_passkeys":
+        return this.#runFor(name, listPasskeys, request);
+      case "remove_passkey":
+        return this.#runFor(name, removePasskey, request);
+      case "enrol_totp":
+        return this.#runFor(name, enrolTotp, sealedOnly(request));
+      case "confirm_totp":
+        return this.#runFor(name, confirmTotp, sealedOnly(request));
+      case "disable_totp":
+        return this.#runFor(name, disableTotp, request);
+      case "require_totp":
+        return this.#runFor(name, requireTotp, request);
+      case "totp_status":
+        return this.#runFor(name, totpStatus, request);
+      case "regenerate_recovery_codes":
+        return this.#runFor(name, regenerateRecoveryCodes, sealedOnly(request));
+      case "link_identity":
+        return this.#runFor(name, linkIdentity, request);
+      case "list_identities":
+        return this.#runFor(name, listIdentities, request);
+      case "unlink_identity":
+        return this.#runFor(name, unlinkIdentity, request);
+      case "list_events":
+        return this.#runFor(name, listEvents, request);
     }
   }
 
-  #verifyStamps({ body, stamps }: ReceivedRequest): readonly [Stamp, ...Stamp[]] {
-    const [first, ...others] = stamps.map((header) => {
-      const stamp = decodeStampHeader(header);
-      if (!this.#options.stamps.verify(stamp, body)) {
-        throw new RequestError("STAMP_INVALID", "the stamp's signature is not its key's over this body");
-      }
-      return stamp;
-    });
-    if (first === undefined) throw new RequestError("STAMP_MISSING", "no X-Stamp header");
-    return [first, ...others];
+  /** No handler inside an app is reached but through here, and by nobody whom the table of access does not name. */
+  async #runFor<Name extends AppOperation>(
+    name: Name,
+    handler: AppHandler<Name>,
+    request: AppRequest,
+  ): Promise<Result<Name>> {
+    const { services } = this.#options;
+    const { envelope } = request;
+    const params = parseParams(name, envelope);
+    const actor = await authorise(name, request, params, services);
+    return handler({ ...request, actor }, params, services);
   }
+}
+
+/** What is shown once must not be shown to whoever relays it. */
+function sealedOnly(request: AppRequest): AppRequest {
+  if (request.isSealed) return request;
+  throw new RequestError("SEALING_REQUIRED", "its answer holds a secret: ask for it in a sealed request");
+}
+
+function isSealed({ sealedFor }: ReceivedRequest): boolean {
+  return sealedFor !== undefined;
 }
 
 function decodeEnvelope(body: Uint8Array): RequestEnvelope {
@@ -143,15 +258,6 @@ function parseParams<Name extends OperationName>(name: Name, { params }: Request
   const parsed = OPERATIONS[name].params.safeParse(params);
   if (!parsed.success) throw new RequestError("INVALID_PARAMS", describeIssues(parsed.error), { cause: parsed.error });
   return parsed.data as Params<Name>;
-}
-
-function decodeStampHeader(header: string): Stamp {
-  try {
-    return decodeStamp(header);
-  } catch (error) {
-    if (!(error instanceof ProtocolError)) throw error;
-    throw new RequestError("STAMP_MALFORMED", error.message, { cause: error });
-  }
 }
 
 /** What is not a refusal is a fault of ours, and its words stay inside. */

@@ -2,6 +2,8 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+  ADMINISTRATORS_WINDOW_MS,
+  type AttestedKeys,
   type AttestedPurpose,
   type EnclaveAnswer,
   type EnclaveCall,
@@ -18,14 +20,19 @@ import {
 import { serveCalls, type Vsock } from "../vsock/index.ts";
 import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts";
 import { Apps } from "./apps/apps.ts";
+import { Identities } from "./auth/identities.ts";
 import { JwksCache } from "./auth/jwks-cache.ts";
+import { Passkeys } from "./auth/passkeys.ts";
 import { ReplayGuard } from "./auth/replay-guard.ts";
+import { SecondFactors } from "./auth/second-factors.ts";
 import { Sessions } from "./auth/sessions.ts";
 import { StampVerifier } from "./auth/verify-stamp.ts";
 import { Egress } from "./egress/egress.ts";
 import { EgressAgent } from "./egress/egress-agent.ts";
 import { getJson } from "./egress/get-json.ts";
 import { StartError } from "./errors.ts";
+import { eventKeyOf } from "./events/event-key.ts";
+import { Events } from "./events/events.ts";
 import { AttestedKms } from "./kms/attested-kms.ts";
 import { ParentCredentials } from "./kms/credentials.ts";
 import { RecipientKeys } from "./kms/recipient-keys.ts";
@@ -36,8 +43,10 @@ import { Nsm, type NsmDevice } from "./nsm/nsm.ts";
 import { Randomness } from "./nsm/randomness.ts";
 import type { Phase } from "./phase.ts";
 import { RequestHandler } from "./request-handler.ts";
+import { SealedRequests } from "./sealed/sealed-requests.ts";
 import { randomizeContext } from "./signing/secp256k1.ts";
 import { TrustedClock } from "./trusted-clock.ts";
+import { Users } from "./users/users.ts";
 import { openVault } from "./vault/open-vault.ts";
 import { RecordStore } from "./vault/record-store.ts";
 import { VaultRotation } from "./vault/vault-rotation.ts";
@@ -70,6 +79,8 @@ const MAX_RETRY_MS = 10_000;
 /** 50 ppm of drift make 3 ms in this time: far less than any window here. */
 const CLOCK_CHECK_MS = 60_000;
 const MAX_ATTESTING = 64;
+/** Remembered for an hour; a quarter of them at most, since administrators are one asker. */
+const MAX_ADMINISTRATORS_REQUESTS = 40_000;
 /** Of one key set: a few keys are a few kilobytes. */
 const JWKS_LIMITS = { maxBytes: 256 * 1024, timeoutMs: 10_000 } as const;
 
@@ -208,16 +219,28 @@ class RunningEnclave implements Enclave {
     try {
       const vault = await openVault({ store, kms, manifest, randomness });
       const { records, ids } = vault;
+      const users = new Users({ records, ids, randomness, nowMs });
+      const sessions = new Sessions({ records, ids, users, nowMs });
+      const events = new Events({ records, key: eventKeyOf(ids), deployment: manifest.deployment, nowMs });
       this.#log.info(vault.isNew ? "vault-made" : "vault-opened");
       const handler = new RequestHandler({
         answerKey: this.#answerKeys.privateKey,
         stamps: new StampVerifier(),
+        sealedRequests: await SealedRequests.create(this.#rawKeys(), this.#sealingKeys, randomness),
         services: {
           manifest,
           egress,
           replays: new ReplayGuard({ nowMs, sleep }, bootedAtMs),
+          administratorsReplays: new ReplayGuard(
+            ...([{ nowMs, sleep }, bootedAtMs, MAX_ADMINISTRATORS_REQUESTS, ADMINISTRATORS_WINDOW_MS] as const),
+          ),
           apps: new Apps({ records, ids }),
-          sessions: new Sessions({ records, ids, nowMs }),
+          users,
+          sessions,
+          passkeys: new Passkeys({ records, ids, users, events, sessions, nowMs }),
+          secondFactors: new SecondFactors({ users, events, randomness, nowMs }),
+          identities: new Identities({ records, users, events, sessions, nowMs }),
+          events,
           wallets: new Wallets({ records, ids, randomness, nowMs }),
           jwks: new JwksCache({ fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS), nowMs }),
           rotation: new VaultRotation({
@@ -249,6 +272,10 @@ class RunningEnclave implements Enclave {
     switch (call.kind) {
       case "operation":
         return this.#phase.name === "ready" ? await this.#phase.handler.handle(call) : this.#answerNotReady(call);
+      case "sealed":
+        return this.#phase.name === "ready"
+          ? await this.#phase.handler.handleSealed(call.body)
+          : this.#answerNotReady({ body: call.body, stamps: [] });
       case "attestation":
         return await this.#answerAttestation(call.nonce);
       case "status":
@@ -291,10 +318,14 @@ class RunningEnclave implements Enclave {
   }
 
   #attestedKeys(): Uint8Array {
-    return encodeAttestedKeys({
+    return encodeAttestedKeys(this.#rawKeys());
+  }
+
+  #rawKeys(): AttestedKeys {
+    return {
       answerKey: rawPublicKey(this.#answerKeys.publicKey),
       sealingKey: rawPublicKey(this.#sealingKeys.publicKey),
-    });
+    };
   }
 
   #status(): EnclaveStatus {

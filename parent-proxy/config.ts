@@ -97,12 +97,20 @@ export type ParentConfig = z.output<typeof config>;
 /** @throws {@link StartError} `CONFIG_INVALID`, naming the wrong fields and never their content. */
 export async function readConfig(file: string): Promise<ParentConfig> {
   try {
-    const bytes = await readFile(file);
+    return parseConfig(await readFile(file));
+  } catch (cause) {
+    throw new StartError("CONFIG_INVALID", `${file}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** @throws {@link StartError} `CONFIG_INVALID`, as {@link readConfig}. */
+export function parseConfig(bytes: Uint8Array): ParentConfig {
+  try {
     if (bytes.length > MAX_CONFIG_BYTES) throw new Error(`over ${MAX_CONFIG_BYTES} bytes`);
     const parsed = config.safeParse(parseStrictJson(bytes));
     if (parsed.success) return parsed.data;
     throw new Error(describeIssues(parsed.error));
   } catch (cause) {
-    throw new StartError("CONFIG_INVALID", `${file}: ${(cause as Error).message}`, { cause });
+    throw new StartError("CONFIG_INVALID", (cause as Error).message, { cause });
   }
 }

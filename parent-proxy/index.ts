@@ -1,3 +1,4 @@
+export { type ParentConfig, parseConfig } from "./config.ts";
 export { type AwsCredentials, defaultAwsCredentials } from "./credentials/aws-credentials.ts";
 export type { EgressOptions } from "./egress/destination.ts";
 export { ParentError, StartError, type StartErrorCode } from "./errors.ts";

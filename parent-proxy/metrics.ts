@@ -95,5 +95,5 @@ export function createMetrics(): Metrics {
 
 /** The path of a request is anybody's to choose. */
 export function operationLabel(name: string): string {
-  return isOperationName(name) || name === "attestation" ? name : "other";
+  return isOperationName(name) || name === "attestation" || name === "sealed" ? name : "other";
 }

@@ -3,8 +3,8 @@ import { decode, encode } from "cborg";
 import { ProtocolError } from "./errors.ts";
 import type { z } from "./zod.ts";
 
-/** Messages and records nest four deep at most: an app, its issuers, one of them, its audiences. */
-const MAX_DEPTH = 4;
+/** Messages and records nest five deep at most: a user, its sessions, one of them, its scope, the wallets in it. */
+const MAX_DEPTH = 5;
 
 /** Encodes one message. Keys keep the order in which they are written: wire fixtures are fixed bytes. */
 export function encodeCbor(message: unknown): Uint8Array<ArrayBuffer> {

@@ -11,6 +11,11 @@ export const ERROR_CODES = {
   BODY_TOO_LARGE: { status: 413, retry: false },
   WRONG_AUDIENCE: { status: 403, retry: false },
 
+  // Sealing.
+  SEALED_MALFORMED: { status: 400, retry: false },
+  SEALED_NOT_OPENED: { status: 400, retry: false },
+  SEALED_FOR_ANOTHER_BOOT: { status: 409, retry: false },
+
   // Who asks.
   STAMP_MISSING: { status: 401, retry: false },
   STAMP_MALFORMED: { status: 400, retry: false },
@@ -19,6 +24,8 @@ export const ERROR_CODES = {
   NOT_ENOUGH_ADMINISTRATORS: { status: 403, retry: false },
   SESSION_UNKNOWN: { status: 401, retry: false },
   SESSION_EXPIRED: { status: 401, retry: false },
+  CALLER_NOT_ALLOWED: { status: 403, retry: false },
+  OUT_OF_SCOPE: { status: 403, retry: false },
 
   // When it was asked.
   REQUEST_STALE: { status: 409, retry: false },
@@ -35,11 +42,46 @@ export const ERROR_CODES = {
   JWT_CLAIM_INVALID: { status: 401, retry: false },
   JWT_EXPIRED: { status: 401, retry: false },
   JWT_NOT_YET_VALID: { status: 401, retry: false },
+  JWT_REVOKED: { status: 401, retry: false },
   JWT_NONCE_MISMATCH: { status: 401, retry: false },
   JWKS_UNAVAILABLE: { status: 503, retry: true },
 
+  // Passkeys.
+  PASSKEYS_NOT_ALLOWED: { status: 403, retry: false },
+  PASSKEY_UNKNOWN: { status: 401, retry: false },
+  PASSKEY_MALFORMED: { status: 400, retry: false },
+  PASSKEY_TYPE_MISMATCH: { status: 401, retry: false },
+  PASSKEY_CHALLENGE_MISMATCH: { status: 401, retry: false },
+  PASSKEY_ORIGIN_NOT_ALLOWED: { status: 401, retry: false },
+  PASSKEY_RP_MISMATCH: { status: 401, retry: false },
+  PASSKEY_USER_NOT_VERIFIED: { status: 401, retry: false },
+  PASSKEY_ALGORITHM_NOT_ALLOWED: { status: 400, retry: false },
+  PASSKEY_ATTESTATION_UNSUPPORTED: { status: 400, retry: false },
+  PASSKEY_SIGNATURE_INVALID: { status: 401, retry: false },
+  PASSKEY_COUNTER_REGRESSED: { status: 401, retry: false },
+  PASSKEY_TAKEN: { status: 409, retry: false },
+  PASSKEY_NOT_FOUND: { status: 404, retry: false },
+  TOO_MANY_PASSKEYS: { status: 409, retry: false },
+
+  // One-time passwords.
+  SEALING_REQUIRED: { status: 400, retry: false },
+  SECOND_FACTOR_REQUIRED: { status: 401, retry: false },
+  SECOND_FACTOR_INVALID: { status: 401, retry: false },
+  SECOND_FACTOR_LOCKED: { status: 429, retry: false },
+  SECOND_FACTOR_NOT_ENROLLED: { status: 403, retry: false },
+  TOTP_ENROLLED: { status: 409, retry: false },
+  TOTP_NOT_ENROLLED: { status: 409, retry: false },
+
+  // Identities.
+  IDENTITY_TAKEN: { status: 409, retry: false },
+  IDENTITY_NOT_FOUND: { status: 404, retry: false },
+  LAST_IDENTITY: { status: 409, retry: false },
+  TOO_MANY_IDENTITIES: { status: 409, retry: false },
+
   // What it names.
   APP_NOT_FOUND: { status: 404, retry: false },
+  APP_VERSION_CONFLICT: { status: 409, retry: false },
+  APP_KEY_NOT_FOUND: { status: 404, retry: false },
   WALLET_NOT_FOUND: { status: 404, retry: false },
 
   // What is to be signed.
@@ -99,6 +141,9 @@ export type ProtocolErrorCode =
   | "MALFORMED_MESSAGE"
   | "MALFORMED_STAMP"
   | "MALFORMED_ATTESTED_KEYS"
+  | "MALFORMED_SEALED"
+  | "SEALED_REQUEST_INVALID"
+  | "SEALED_ANSWER_INVALID"
   | "FRAME_TOO_LARGE"
   | "FRAME_EMPTY"
   | "FRAME_TRUNCATED";

@@ -1,14 +1,39 @@
+export * from "./access.ts";
 export * from "./answer.ts";
+export {
+  type ApiKey,
+  type AppConfig,
+  appConfig,
+  DEFAULT_SESSION_LIFETIME_S,
+  type IssuerConfig,
+  JWT_ALGORITHMS,
+  type NewApp,
+  type SigningPolicy,
+  withDefaults,
+} from "./app-config.ts";
 export * from "./attested-keys.ts";
 export * from "./cbor.ts";
 export * from "./encoding.ts";
 export * from "./errors.ts";
+export * from "./events.ts";
 export * from "./frame.ts";
 export * from "./limits.ts";
 export * from "./messages.ts";
 export * from "./operations.ts";
+export * from "./passkeys.ts";
 export * from "./ports.ts";
 export * from "./request.ts";
+export { type Permissions, type Scope, scope, WHOLE_SCOPE } from "./scope.ts";
+export {
+  decodeSealed,
+  keyIdOf,
+  openRequest,
+  type SealedAnswerParts,
+  type SealedHead,
+  type SealedRequestParts,
+  sealRequest,
+} from "./sealed.ts";
 export * from "./stamp.ts";
 export { type JsonValue, parseStrictJson } from "./strict-json.ts";
+export * from "./webauthn-stamp.ts";
 export { bytesOf, bytesUpTo, z } from "./zod.ts";

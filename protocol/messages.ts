@@ -5,12 +5,17 @@ import {
   MAX_RECORD_CHANGES,
   MAX_RECORD_NAME_LENGTH,
   MAX_RECORDS_PER_PAGE,
-  MAX_STAMP_BYTES,
+  MAX_SEALED_BYTES,
   MAX_STAMPS,
+  MAX_WEBAUTHN_STAMP_BYTES,
 } from "./limits.ts";
 import { bytesUpTo as bytes, z } from "./zod.ts";
 
 const id = z.int().check(z.nonnegative());
+/** Passkeys' stamps are the longer ones. */
+export const stampHeaders = z
+  .array(z.string().check(z.maxLength(MAX_WEBAUTHN_STAMP_BYTES)))
+  .check(z.maxLength(MAX_STAMPS));
 
 // Port 5000: the parent calls, the enclave answers.
 
@@ -18,9 +23,11 @@ export const enclaveCall = z.discriminatedUnion("kind", [
   z.strictObject({
     id,
     kind: z.literal("operation"),
-    stamps: z.array(z.string().check(z.maxLength(MAX_STAMP_BYTES))).check(z.maxLength(MAX_STAMPS)),
+    stamps: stampHeaders,
     body: bytes(MAX_BODY_BYTES),
   }),
+  /** A request that only the enclave can open, its stamps inside. */
+  z.strictObject({ id, kind: z.literal("sealed"), body: bytes(MAX_SEALED_BYTES) }),
   z.strictObject({ id, kind: z.literal("attestation"), nonce: bytes(1024) }),
   z.strictObject({ id, kind: z.literal("status") }),
 ]);
@@ -30,9 +37,9 @@ export const enclaveAnswer = z.strictObject({
   id,
   /** An HTTP status. */
   status: z.int().check(z.minimum(100), z.maximum(599)),
-  /** JSON, or the attestation document. */
+  /** JSON, the attestation document, or a sealed answer. */
   body: bytes(1024 * 1024),
-  /** Ed25519, 64 bytes; null for what is signed otherwise (an attestation document) or not at all (status). */
+  /** Ed25519, 64 bytes; null for what is signed otherwise (an attestation document, inside a sealed answer) or not at all (status). */
   signature: z.nullable(bytes(64)),
 });
 export type EnclaveAnswer = z.output<typeof enclaveAnswer>;

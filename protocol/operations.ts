@@ -1,46 +1,15 @@
 /** Every operation: what it takes and what it gives. The enclave parses params with these, the client checks results. */
+import type { OperationName } from "./access.ts";
+import { apiKeyName, apiPublicKey, appConfig, lifetimeS, newApp, stampScheme } from "./app-config.ts";
+import { decimal } from "./decimal.ts";
+import { listedEvent } from "./events.ts";
+import { newPasskey, passkey, passkeyId } from "./passkeys.ts";
+import { guardable, operations, scope, walletId } from "./scope.ts";
 import { z } from "./zod.ts";
 
-const MAX_UINT256 = 2n ** 256n - 1n;
-
-/** An integer that may pass 2^53: decimal, no sign, no leading zero. */
-const decimal = z.string().check(
-  z.regex(/^(?:0|[1-9][0-9]{0,77})$/, "expected a decimal string"),
-  z.refine((text) => BigInt(text) <= MAX_UINT256, "over 2^256 - 1"),
-);
 /** Lower case, so that one value has one spelling. */
 const hexBytes = (maxBytes: number) =>
   z.string().check(z.regex(/^0x(?:[0-9a-f]{2})*$/, "expected 0x and lower-case hex"), z.maxLength(2 + 2 * maxBytes));
-const httpsUrl = z.string().check(
-  z.maxLength(512),
-  z.refine((text) => {
-    const url = URL.parse(text);
-    return url !== null && url.protocol === "https:" && url.username === "" && url.password === "" && url.hash === "";
-  }, "expected an https URL without credentials or fragment"),
-);
-
-/** RFC 7518; symmetric algorithms and `none` are not among them. */
-export const JWT_ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"] as const;
-
-const issuer = z.strictObject({
-  /** Compared with `iss` byte for byte. */
-  issuer: z.string().check(z.minLength(1), z.maxLength(512)),
-  /** `aud` must name one of these. */
-  audiences: z.array(z.string().check(z.minLength(1), z.maxLength(128))).check(z.minLength(1), z.maxLength(8)),
-  /** RFC 7517 key set; its host must stand in the manifest too. */
-  jwksUri: httpsUrl,
-  algorithms: z.array(z.enum(JWT_ALGORITHMS)).check(z.minLength(1), z.maxLength(JWT_ALGORITHMS.length)),
-});
-
-/** What an app's wallets may sign. What is not named is denied. */
-const signingPolicy = z.strictObject({
-  /** EIP-155 chain ids. Empty: no transaction is signed. */
-  evmChainIds: z.array(decimal).check(z.maxLength(64)),
-  /** EIP-191 messages. */
-  messages: z.enum(["allow", "deny"]),
-});
-
-const walletId = z.string().check(z.regex(/^wal_[0-9a-f]{32}$/, "expected wal_ and 32 hex digits"));
 const address = z.string().check(z.regex(/^0x[0-9a-fA-F]{40}$/));
 const wallet = z.strictObject({
   walletId,
@@ -55,6 +24,21 @@ const wallet = z.strictObject({
   createdAtMs: z.int(),
 });
 
+const appId = z.string().check(z.regex(/^app_[0-9a-f]{32}$/, "expected app_ and 32 hex digits"));
+const jwt = z.string().check(z.minLength(1), z.maxLength(16_384));
+const sessionId = z.string().check(z.regex(/^ses_[0-9a-f]{32}$/, "expected ses_ and 32 hex digits"));
+const registered = z.strictObject({ sessionId, userId: z.string(), expiresAtMs: z.int() });
+const nothing = z.strictObject({});
+
+const linkedIdentity = z.strictObject({
+  identityId: z.string().check(z.regex(/^idn_[0-9a-f]{32}$/)),
+  issuer: z.string(),
+  subject: z.string(),
+  linkedAtMs: z.int(),
+});
+/** Ten, each good for one use; they are never shown again. */
+const recoveryCodes = z.strictObject({ recoveryCodes: z.array(z.string()) });
+
 const vaultStatus = z.strictObject({
   /** What new records are sealed under. */
   generation: z.int(),
@@ -64,41 +48,104 @@ const vaultStatus = z.strictObject({
   resealed: z.int(),
 });
 
-/** Who may ask: `administrators` by m-of-n stamps, `session-key` by the key being registered, `session` by a registered one. */
-export type Caller = "administrators" | "session-key" | "session";
-
 export const OPERATIONS = {
   create_app: {
-    caller: "administrators",
+    params: newApp,
+    result: z.strictObject({ appId }),
+  },
+  /** Puts a whole configuration in the place of the one that stands. */
+  update_app: {
     params: z.strictObject({
-      name: z.string().check(z.minLength(1), z.maxLength(128)),
-      /** At their greatest they still fit into one record. */
-      issuers: z.array(issuer).check(
-        z.minLength(1),
-        z.maxLength(8),
-        z.refine((issuers) => new Set(issuers.map((each) => each.issuer)).size === issuers.length, "an issuer twice"),
-      ),
-      /** Seconds; 900 is customary. */
-      sessionLifetimeS: z.int().check(z.minimum(1), z.maximum(86_400)),
-      signingPolicy,
+      appId,
+      /** The version that this change was made from: whoever changed the app meanwhile is not overwritten. */
+      expectedVersion: z.int(),
+      app: newApp,
     }),
-    result: z.strictObject({ appId: z.string() }),
+    result: z.strictObject({ appId, version: z.int() }),
+  },
+  list_apps: {
+    params: z.strictObject({
+      /** The last app of the page before, or null for the first page. */
+      after: z.nullable(appId),
+    }),
+    result: z.strictObject({
+      apps: z.array(z.strictObject({ appId, name: z.string(), version: z.int() })),
+      more: z.boolean(),
+    }),
+  },
+  get_app: {
+    params: z.strictObject({ appId }),
+    result: z.strictObject({ appId, version: z.int(), app: appConfig }),
+  },
+  /** Gives an API key's name and permissions to another key. */
+  rotate_app_key: {
+    params: z.strictObject({
+      appId,
+      expectedVersion: z.int(),
+      name: apiKeyName,
+      scheme: stampScheme,
+      publicKey: apiPublicKey,
+      /** How long the key of before still works; 0 to end it at once. */
+      overlapS: z.int().check(z.minimum(0), z.maximum(7 * 86_400)),
+    }),
+    result: z.strictObject({ appId, version: z.int() }),
   },
   /** Begins a new generation of the vault, or tells of one that is under way. */
-  rotate_vault: { caller: "administrators", params: z.strictObject({}), result: vaultStatus },
-  vault_status: { caller: "administrators", params: z.strictObject({}), result: vaultStatus },
+  rotate_vault: { params: z.strictObject({}), result: vaultStatus },
+  vault_status: { params: z.strictObject({}), result: vaultStatus },
   register_session: {
-    caller: "session-key",
-    params: z.strictObject({ jwt: z.string().check(z.minLength(1), z.maxLength(16_384)) }),
-    result: z.strictObject({ sessionId: z.string(), userId: z.string(), expiresAtMs: z.int() }),
+    params: z.strictObject({
+      jwt,
+      /** Everything unless given. */
+      scope: z.exactOptional(scope),
+      /** The app's `sessionLifetimeS` unless given; cut to the app's maximum and the token's own end. */
+      lifetimeS: z.exactOptional(lifetimeS),
+    }),
+    result: registered,
   },
+  /** Stamped by the key that is to get the session, and by the passkey. */
+  register_session_with_passkey: {
+    params: z.strictObject({
+      /** The key that stamps beside the passkey: named here, so that none can be put in its place. */
+      publicKey: z.string().check(z.regex(/^(?:[0-9a-f]{2}){32,33}$/, "expected a public key in lower-case hex")),
+      scope: z.exactOptional(scope),
+      lifetimeS: z.exactOptional(lifetimeS),
+    }),
+    result: registered,
+  },
+  /** Puts another key in the place of a live session's, under a token for it. The scope stays. */
+  refresh_session: {
+    params: z.strictObject({ jwt, sessionId, lifetimeS: z.exactOptional(lifetimeS) }),
+    result: registered,
+  },
+  list_sessions: {
+    params: z.strictObject({}),
+    result: z.strictObject({
+      /** Live ones, the oldest first. */
+      sessions: z.array(
+        z.strictObject({
+          sessionId,
+          createdAtMs: z.int(),
+          expiresAtMs: z.int(),
+          scope,
+          /** That of the key which asks. */
+          isCurrent: z.boolean(),
+        }),
+      ),
+    }),
+  },
+  /** Ends one of the user's sessions, or tells that there is none of this id. */
+  revoke_session: {
+    params: z.strictObject({ sessionId }),
+    result: z.strictObject({ isRevoked: z.boolean() }),
+  },
+  /** Ends all of them, this one too; tokens that were issued before log nobody in any more. */
+  revoke_all_sessions: { params: z.strictObject({}), result: z.strictObject({ revoked: z.int() }) },
   create_wallet: {
-    caller: "session",
     params: z.strictObject({ kind: z.enum(["hd", "single-key"]) }),
     result: wallet,
   },
   list_wallets: {
-    caller: "session",
     params: z.strictObject({
       /** The last wallet of the page before, or null for the first page. */
       after: z.nullable(walletId),
@@ -106,7 +153,6 @@ export const OPERATIONS = {
     result: z.strictObject({ wallets: z.array(wallet), more: z.boolean() }),
   },
   sign_transaction: {
-    caller: "session",
     params: z.strictObject({
       walletId,
       /** EIP-155 chain id; must be the transaction's own. */
@@ -122,7 +168,6 @@ export const OPERATIONS = {
     }),
   },
   sign_message: {
-    caller: "session",
     params: z.strictObject({
       walletId,
       /** The bytes to sign under EIP-191 version 0x45 (`personal_sign`), before the prefix. */
@@ -133,19 +178,62 @@ export const OPERATIONS = {
       signature: hexBytes(65),
     }),
   },
-} as const satisfies Record<string, { caller: Caller; params: z.ZodMiniType; result: z.ZodMiniType }>;
+  /** Stamped by the session's key, and by the passkey that is to be registered. */
+  register_passkey: { params: newPasskey, result: passkey },
+  list_passkeys: { params: nothing, result: z.strictObject({ passkeys: z.array(passkey) }) },
+  remove_passkey: { params: z.strictObject({ passkeyId }), result: nothing },
+  /** A new secret, which guards nothing until `confirm_totp`. Only sealed. */
+  enrol_totp: {
+    params: z.strictObject({
+      /** What the authenticator app shows beside the app's name, such as the user's address. */
+      account: z.string().check(z.minLength(1), z.maxLength(64)),
+    }),
+    result: z.strictObject({
+      /** Base32, for typing. */
+      secret: z.string(),
+      /** `otpauth://`, for a QR code. */
+      uri: z.string(),
+    }),
+  },
+  /** With a code of the new secret as `secondFactor`. Only sealed. */
+  confirm_totp: { params: nothing, result: recoveryCodes },
+  disable_totp: { params: nothing, result: nothing },
+  /** What this user wants guarded beyond what the app guards. */
+  require_totp: { params: z.strictObject({ operations: guardable }), result: nothing },
+  totp_status: {
+    params: nothing,
+    result: z.strictObject({
+      /** Null while no secret is confirmed. */
+      confirmedAtMs: z.nullable(z.int()),
+      recoveryCodesLeft: z.int(),
+      /** The app's, this user's own, and what always is. */
+      requiredFor: operations,
+    }),
+  },
+  /** The old ones end. Only sealed. */
+  regenerate_recovery_codes: { params: nothing, result: recoveryCodes },
+  /** A login of the other identity, bound to the session's key like any login. */
+  link_identity: { params: z.strictObject({ jwt }), result: linkedIdentity },
+  list_identities: { params: nothing, result: z.strictObject({ identities: z.array(linkedIdentity) }) },
+  unlink_identity: { params: z.strictObject({ identityId: linkedIdentity.shape.identityId }), result: nothing },
+  list_events: {
+    params: z.strictObject({
+      /** The last event of the page before, or 0 for the first page. */
+      after: z.int().check(z.nonnegative()),
+    }),
+    result: z.strictObject({
+      events: z.array(listedEvent),
+      more: z.boolean(),
+      /** Ed25519, hex; of this vault, so it stays the same across boots. */
+      publicKey: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
+    }),
+  },
+} as const satisfies Record<OperationName, { params: z.ZodMiniType; result: z.ZodMiniType }>;
 
-export type OperationName = keyof typeof OPERATIONS;
 export type Params<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]["params"]>;
 export type Result<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]["result"]>;
-export type IssuerConfig = z.output<typeof issuer>;
-export type SigningPolicy = z.output<typeof signingPolicy>;
 export type Wallet = z.output<typeof wallet>;
 export type VaultStatus = z.output<typeof vaultStatus>;
-
-export function isOperationName(name: string): name is OperationName {
-  return Object.hasOwn(OPERATIONS, name);
-}
 
 /** The audience of an administrators' request, or of one inside an app. */
 export function audienceOf(deployment: string, appId: string | null): string {

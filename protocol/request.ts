@@ -14,6 +14,8 @@ const envelope = z.strictObject({
   /** Milliseconds since 1970, by the caller's estimate of the enclave's clock. */
   issuedAtMs: z.int().check(z.nonnegative()),
   params: z.custom<JsonValue>(() => true),
+  /** A one-time password, or a recovery code, for what is guarded by one. Only in sealed requests. */
+  secondFactor: z.exactOptional(z.string().check(z.minLength(1), z.maxLength(32))),
 });
 
 export type RequestEnvelope = z.output<typeof envelope>;
@@ -33,8 +35,9 @@ export function decodeRequest(body: Uint8Array): RequestEnvelope {
 
 /** The body's bytes; key order is fixed so that fixtures are. */
 export function encodeRequest(request: RequestEnvelope): Uint8Array<ArrayBuffer> {
-  const { operation, audience, requestId, issuedAtMs, params } = request;
-  return new TextEncoder().encode(JSON.stringify({ operation, audience, requestId, issuedAtMs, params }));
+  // JSON leaves out what is undefined.
+  const { operation, audience, requestId, issuedAtMs, params, secondFactor } = request;
+  return new TextEncoder().encode(JSON.stringify({ operation, audience, requestId, issuedAtMs, params, secondFactor }));
 }
 
 /** Names each wrong field and what was expected there; zod's messages quote no input. */

@@ -36,7 +36,7 @@ async function main(): Promise<void> {
     for (let round = 0; round < rounds; round += 1) {
       openssl = Math.min(openssl, timed("openssl", ["dgst", "-sha384", path]).ms);
       const { out } = timed(process.execPath, [import.meta.filename, "--child", path]);
-      const child = JSON.parse(out) as { ms: number; peakBytes: number };
+      const child = JSON.parse(out) as Child;
       reading = Math.min(reading, child.ms);
       peakBytes = Math.max(peakBytes, child.peakBytes);
       command = Math.min(command, timed(process.execPath, ["bin/cloister.js", "eif", "pcrs", path]).ms);
@@ -46,12 +46,21 @@ async function main(): Promise<void> {
     console.log(`openssl dgst -sha384      ${openssl.toFixed(0).padStart(5)} ms`);
     console.log(`readEif, both walks       ${ratio(reading)}`);
     console.log(`cloister eif pcrs, whole  ${ratio(command)}`);
-    console.log(
-      `peak memory of readEif    ${(peakBytes / MEGABYTE).toFixed(0).padStart(5)} MB, of which Node itself takes most`,
-    );
+    const small = join(folder, "small.eif");
+    await makeImage(small, 20);
+    const { peakBytes: ofSmall } = JSON.parse(
+      timed(process.execPath, [import.meta.filename, "--child", small]).out,
+    ) as Child;
+    const shown = (bytes: number) => (bytes / MEGABYTE).toFixed(0);
+    console.log(`peak memory, whole process ${shown(peakBytes)} MB; with an image of 20 MB ${shown(ofSmall)} MB`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+interface Child {
+  readonly ms: number;
+  readonly peakBytes: number;
 }
 
 async function measureOnce(path: string): Promise<void> {

@@ -35,8 +35,18 @@ export const WARNINGS = [
 const HARDENING = ["-O2", "-D_FORTIFY_SOURCE=3", "-fstack-protector-strong", "-fstack-clash-protection"] as const;
 
 const ARCHITECTURES = {
-  x86_64: { prefix: "x86_64-linux-gnu-", node: "x64", branches: "-fcf-protection=full" },
-  aarch64: { prefix: "aarch64-linux-gnu-", node: "arm64", branches: "-mbranch-protection=standard" },
+  x86_64: {
+    prefix: "x86_64-linux-gnu-",
+    node: "x64",
+    branches: "-fcf-protection=full",
+    cross: "gcc-x86-64-linux-gnu libc6-dev-amd64-cross",
+  },
+  aarch64: {
+    prefix: "aarch64-linux-gnu-",
+    node: "arm64",
+    branches: "-mbranch-protection=standard",
+    cross: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
+  },
 } as const;
 
 /** Nothing that differs from machine to machine: no folders, no build ids, no symbols. */
@@ -96,13 +106,13 @@ const SANITIZERS = ["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=address,
 
 /** `CC` if it is set, gcc by its full name, and plain gcc where that is for the same machine. */
 export function findCompiler(architecture: NativeArchitecture): string {
-  const { prefix, node } = ARCHITECTURES[architecture];
+  const { prefix, node, cross } = ARCHITECTURES[architecture];
   const isHost = process.arch === node;
   const candidates = [isHost ? process.env["CC"] : undefined, `${prefix}gcc`, isHost ? "gcc" : undefined];
   for (const candidate of candidates) {
     if (candidate !== undefined && spawnSync(candidate, ["--version"]).status === 0) return candidate;
   }
-  const packages = isHost ? "gcc libc6-dev" : "gcc-aarch64-linux-gnu libc6-dev-arm64-cross";
+  const packages = isHost ? "gcc libc6-dev" : cross;
   throw new Error(`no C compiler for ${architecture}: on Debian \`apt-get install ${packages}\` installs one`);
 }
 

@@ -17,7 +17,7 @@ const ANY = ["*"] as const;
 
 const ZONES: Readonly<Record<string, Zone>> = {
   attestation: { folders: [], packages: [], node: false },
-  protocol: { folders: [], packages: ["zod/mini", "cborg"], node: false },
+  protocol: { folders: [], packages: ["zod/mini", "cborg", "hpke"], node: false },
   "kms-policy": { folders: [], packages: [], node: false },
   vsock: { folders: ["protocol"], packages: [], node: true },
   enclave: {
@@ -48,6 +48,9 @@ const ZONES: Readonly<Record<string, Zone>> = {
   },
   client: { folders: ["attestation", "protocol"], packages: [], node: false },
   eif: { folders: ["attestation"], packages: [], node: true },
+  // Beside the parent on EC2. Judges from other zones are handed in by cli/, so that it needs few of them.
+  host: { folders: ["protocol", "kms-policy"], packages: ["@aws-sdk/client-kms"], node: true },
+  "client-node": { folders: ["protocol", "client"], packages: [], node: true },
   simulator: {
     folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client", "eif"],
     packages: ["cborg", "jose", "yaml"],
@@ -55,15 +58,8 @@ const ZONES: Readonly<Record<string, Zone>> = {
   },
   cli: {
     folders: [
-      "attestation",
-      "protocol",
-      "kms-policy",
-      "vsock",
-      "enclave",
-      "parent-proxy",
-      "client",
-      "eif",
-      "simulator",
+      ...["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy"],
+      ...["client", "client-node", "eif", "simulator", "host"],
     ],
     // To sign images: `eif/` itself knows no AWS.
     packages: ["@aws-sdk/client-kms"],

@@ -6,7 +6,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Client, connect, type ExpectedEnclave, type StampKey } from "../client/index.ts";
+import { type Client, type ConnectOptions, connect, type ExpectedEnclave, type StampKey } from "../client/index.ts";
 import { beside, Child, type ProcessEvent } from "./child-process.ts";
 import { enclaveProcess } from "./enclave-as-process.ts";
 import type { EnclaveSource, RunningEnclave } from "./enclave-source.ts";
@@ -35,6 +35,10 @@ export interface SimulatorOptions {
   /** Puts a parent that lies between the enclave and the honest one. */
   readonly hostileParent?: HostileHooks;
   readonly kmsFaults?: KmsFaults;
+  /** Further destinations of the parent's, `host:port` to `ip:port`: the manifest names none of them. */
+  readonly alsoConnectTo?: Readonly<Record<string, string>>;
+  /** Administrators beside the simulator's own, and how many must stamp: of a state folder that has no manifest yet. */
+  readonly administrators?: { readonly threshold: number; readonly alsoPublicKeys: readonly string[] };
   /** What KMS demands, in place of the policy that admits this very image. */
   readonly keyPolicy?: (pcr0: Uint8Array, roleArn: string) => KeyPolicyInput;
 }
@@ -66,7 +70,7 @@ export interface Simulator extends AsyncDisposable {
    */
   advanceClock(ms: number): Promise<void>;
   /** A client that verifies this enclave. */
-  connect(): Promise<Client>;
+  connect(options?: Pick<ConnectOptions, "attempts">): Promise<Client>;
   /** How the enclave's start ended: `ready`, or `failed` with its code and message. */
   enclaveOutcome(): Promise<ProcessEvent>;
   /** Kills the enclave where it stands (SIGKILL). */
@@ -138,6 +142,7 @@ class RunningSimulator implements Simulator {
       stateFolder: stateFolder ?? join(this.#runFolder, "state"),
       runFolder: this.#runFolder,
       nowMs: () => this.nowMs(),
+      administrators: this.#options.administrators ?? { threshold: 1, alsoPublicKeys: [] },
       log: this.#log,
       imdsTrouble: imdsTrouble ?? { kind: "none" },
       kmsFaults: kmsFaults ?? {},
@@ -179,7 +184,8 @@ class RunningSimulator implements Simulator {
   }
 
   async startParent(): Promise<void> {
-    const { state, imds, connectTo } = this.#started;
+    const { state, imds, connectTo: ofWorld } = this.#started;
+    const connectTo = { ...ofWorld, ...this.#options.alsoConnectTo };
     const configFile = join(this.#runFolder, "parent.json");
     const config = {
       vsock: { kind: "unix-socket", path: this.#hostPath },
@@ -256,8 +262,9 @@ class RunningSimulator implements Simulator {
     await this.connect();
   }
 
-  connect(): Promise<Client> {
-    return connect({ url: this.url, deployment: this.deployment, expected: this.expected, nowMs: () => this.nowMs() });
+  connect(options: Pick<ConnectOptions, "attempts"> = {}): Promise<Client> {
+    const { url, deployment, expected } = this;
+    return connect({ url, deployment, expected, nowMs: () => this.nowMs(), ...options });
   }
 
   enclaveOutcome(): Promise<ProcessEvent> {

@@ -50,15 +50,18 @@ export function manifestFields(options: {
   readonly region: string;
   readonly kmsKeyArn: string;
   readonly administratorKey: StampKey;
+  /** That one alone unless given. */
+  readonly administrators?: { readonly threshold: number; readonly alsoPublicKeys: readonly string[] };
   readonly egress: readonly string[];
 }): object {
   const { deployment, region, kmsKeyArn, administratorKey, egress } = options;
+  const { threshold, alsoPublicKeys } = options.administrators ?? { threshold: 1, alsoPublicKeys: [] };
   return {
     version: 1,
     deployment,
     region,
     kmsKeyArn,
-    administrators: { threshold: 1, publicKeys: [encodeHex(administratorKey.publicKey)] },
+    administrators: { threshold, publicKeys: [encodeHex(administratorKey.publicKey), ...alsoPublicKeys] },
     egress: [...egress],
   };
 }

@@ -38,6 +38,7 @@ export interface WorldOptions {
   /** For sockets and for what enclave and parent are told; it goes with the simulator. */
   readonly runFolder: string;
   readonly nowMs: () => number;
+  readonly administrators: { readonly threshold: number; readonly alsoPublicKeys: readonly string[] };
   readonly log: (line: string) => void;
   readonly imdsTrouble: ImdsTrouble;
   readonly kmsFaults: KmsFaults;
@@ -97,7 +98,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   });
   cleanup.defer(() => issuer.close());
 
-  const manifestBytes = await manifestFor(state, kms);
+  const manifestBytes = await manifestFor(state, kms, options.administrators);
   const enclave = await options.enclave.prepare({
     ...{ runFolder, nowMs, nsmPki, cleanup, log: options.log },
     ...{ manifest: manifestBytes, tlsRootPem: tls.rootPem },
@@ -124,13 +125,17 @@ export async function startWorld(options: WorldOptions): Promise<World> {
 }
 
 /** The folder's own manifest, or a new one with a new key, which nobody may use before its image is known. */
-async function manifestFor(state: State, kms: SimulatedKms): Promise<Uint8Array> {
+async function manifestFor(
+  state: State,
+  kms: SimulatedKms,
+  administrators: WorldOptions["administrators"],
+): Promise<Uint8Array> {
   const kmsKeyArn = kms.keyArns()[0] ?? kms.createKey({ policy: keyPolicyFor(new Uint8Array(48), ROLE_ARN) });
   if (state.manifest === null) {
     const { administratorKey } = state;
     const egress = [`${ISSUER_HOST}:443`];
     return state.writeManifest(
-      manifestFields({ deployment: DEPLOYMENT, region: REGION, kmsKeyArn, administratorKey, egress }),
+      manifestFields({ deployment: DEPLOYMENT, region: REGION, kmsKeyArn, administratorKey, administrators, egress }),
     );
   }
   const named = parseManifest(state.manifest).kmsKeyArn;

@@ -34,7 +34,8 @@ describe("docs/threat-model.md", () => {
 
   test("has rows, each with a test", () => {
     expect(rows.length).toBeGreaterThan(20);
-    const withTests = readFileSync("docs/threat-model.md", "utf8").match(/^\|.*`[a-z-]+\/[a-z-]+[`:].*\|$/gm) ?? [];
+    const withTests =
+      readFileSync("docs/threat-model.md", "utf8").match(/^\|.*`[a-z-]+(?:\/[a-z-]+)+[`:].*\|$/gm) ?? [];
     expect(rows.map(([row]) => row)).toEqual(withTests);
   });
 

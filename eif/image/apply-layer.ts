@@ -12,7 +12,8 @@ const OPAQUE = ".wh..wh..opq";
 
 interface Layer {
   readonly entries: Map<string, Node | HardLink>;
-  readonly whiteouts: Set<string>;
+  /** By folder: the names in it that are hidden. */
+  readonly whiteouts: Map<string, Set<string>>;
   readonly opaque: Set<string>;
 }
 
@@ -28,11 +29,13 @@ export interface LayerNotes {
 
 /** @throws {@link ImageError} with the codes of names, links and whiteouts. */
 export async function applyLayer(tree: FileTree, entries: AsyncIterable<TarEntry>, notes: LayerNotes): Promise<void> {
-  const layer: Layer = { entries: new Map(), whiteouts: new Set(), opaque: new Set() };
+  const layer: Layer = { entries: new Map(), whiteouts: new Map(), opaque: new Set() };
   for await (const entry of entries) take(layer, entry, notes);
   for (const name of layer.opaque) whiteOut(tree, layer, name, (directory) => directory.children.clear());
-  for (const name of layer.whiteouts) {
-    whiteOut(tree, layer, parentOf(name), (directory) => directory.children.delete(baseOf(name)));
+  for (const [name, hidden] of layer.whiteouts) {
+    whiteOut(tree, layer, name, (directory) => {
+      for (const base of hidden) directory.children.delete(base);
+    });
   }
   const names = [...layer.entries.keys()].sort();
   for (const name of names) {
@@ -41,14 +44,15 @@ export async function applyLayer(tree: FileTree, entries: AsyncIterable<TarEntry
     // A link's place is taken now, so that what stood there is gone and its parents are checked as everyone's.
     tree.place(name, entry.kind === "hard-link" ? placeholder(entry) : entry);
   }
+  const links = new HardLinks(tree, layer.entries);
   for (const name of names) {
-    if (layer.entries.get(name)?.kind === "hard-link") tree.place(name, linked(tree, layer, name));
+    if (layer.entries.get(name)?.kind === "hard-link") tree.place(name, links.resolve(name));
   }
 }
 
 function take(layer: Layer, entry: TarEntry, notes: LayerNotes): void {
   const name = normaliseName(entry.name);
-  for (const xattr of entry.xattrs) notes.xattrs.set(xattr, (notes.xattrs.get(xattr) ?? 0) + 1);
+  for (const xattr of entry.xattrs) noteXattr(notes, xattr);
   if (name === "") {
     // "./" is in most layers. The root's own mode and owner are the kernel's.
     if (entry.kind !== "directory") throw new ImageError("NAME_INVALID", `the root is a ${entry.kind}`);
@@ -62,6 +66,16 @@ function take(layer: Layer, entry: TarEntry, notes: LayerNotes): void {
     throw new ImageError("NAME_DUPLICATE", `${shown(name)} stands twice in one layer`);
   }
   layer.entries.set(name, node);
+}
+
+/** Notes are for people: a header can hold fifty thousand names of attributes, and a layer as many headers. */
+const MAX_XATTR_NAMES = 32;
+const MAX_XATTR_NAME_BYTES = 255;
+
+function noteXattr({ xattrs }: LayerNotes, xattr: string): void {
+  const name = xattr.slice(0, MAX_XATTR_NAME_BYTES);
+  const key = xattrs.has(name) || xattrs.size < MAX_XATTR_NAMES ? name : "(others)";
+  xattrs.set(key, (xattrs.get(key) ?? 0) + 1);
 }
 
 function takeWhiteout(layer: Layer, name: string): boolean {
@@ -80,7 +94,8 @@ function takeWhiteout(layer: Layer, name: string): boolean {
   if (hidden === "" || hidden === "." || hidden === ".." || hidden.startsWith(WHITEOUT)) {
     throw new ImageError("WHITEOUT_INVALID", `the whiteout ${shown(name)} names nothing that it could hide`);
   }
-  layer.whiteouts.add(parent === "" ? hidden : `${parent}/${hidden}`);
+  const others = layer.whiteouts.get(parent) ?? new Set();
+  layer.whiteouts.set(parent, others.add(hidden));
   return true;
 }
 
@@ -122,21 +137,19 @@ function isSameDirectory(a: Node | HardLink, b: Node | HardLink): boolean {
 
 /** Takes away from what lower layers left at `name`, if that is a directory and stays the one it was. */
 function whiteOut(tree: FileTree, layer: Layer, name: string, act: (directory: Directory) => void): void {
-  const above = [...directoriesAbove(name)].map(([path]) => path);
-  for (const path of name === "" ? [] : [...above, name]) {
-    const below = tree.find(path);
-    const isReplaced = layer.entries.has(path) && below?.kind !== "directory";
-    if (below === undefined || isReplaced) return;
-    if (below.kind === "symlink") {
+  let directory = tree.root;
+  for (const [path, component] of name === "" ? [] : directoriesAbove(`${name}/`)) {
+    const below = directory.children.get(component);
+    if (below?.kind === "symlink" && !layer.entries.has(path)) {
       throw new ImageError(
         "THROUGH_SYMLINK",
         `a whiteout in ${shown(name)} leads through the symbolic link ${shown(path)}`,
       );
     }
-    if (below.kind !== "directory") return;
+    if (below?.kind !== "directory") return;
+    directory = below;
   }
-  const directory = tree.find(name);
-  if (directory?.kind === "directory") act(directory);
+  act(directory);
 }
 
 /** Stands for a hard link until every other entry has its place; never left in the tree. */
@@ -144,17 +157,39 @@ function placeholder(link: HardLink): Leaf {
   return { kind: "symlink", mode: 0o777, uid: 0, gid: 0, target: link.target };
 }
 
-function linked(tree: FileTree, layer: Layer, name: string): Leaf {
-  const seen = new Set<string>();
-  for (let at = name; ; ) {
-    if (seen.has(at)) throw new ImageError("LINK_TARGET", `the hard link ${shown(name)} leads back to itself`);
-    seen.add(at);
-    const entry = layer.entries.get(at);
-    if (entry?.kind === "hard-link") {
-      at = entry.target;
-      continue;
+class HardLinks {
+  readonly #tree: FileTree;
+  readonly #entries: Layer["entries"];
+  /** A chain of links is walked once, however many of its names are asked for. */
+  readonly #known = new Map<string, Leaf>();
+
+  constructor(tree: FileTree, entries: Layer["entries"]) {
+    this.#tree = tree;
+    this.#entries = entries;
+  }
+
+  /** @throws {@link ImageError} `LINK_TARGET` */
+  resolve(name: string): Leaf {
+    const chain = new Set<string>();
+    let at = name;
+    let found = this.#known.get(at);
+    while (found === undefined) {
+      if (chain.has(at)) throw new ImageError("LINK_TARGET", `the hard link ${shown(name)} leads back to itself`);
+      chain.add(at);
+      const entry = this.#entries.get(at);
+      if (entry?.kind === "hard-link") {
+        at = entry.target;
+        found = this.#known.get(at);
+      } else {
+        found = this.#target(name, at);
+      }
     }
-    const target = tree.find(at);
+    for (const link of chain) this.#known.set(link, found);
+    return found;
+  }
+
+  #target(name: string, at: string): Leaf {
+    const target = this.#tree.find(at);
     if (target === undefined) {
       throw new ImageError("LINK_TARGET", `the hard link ${shown(name)} leads to ${shown(at)}, which is not there`);
     }

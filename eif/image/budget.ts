@@ -20,6 +20,21 @@ export class Budget {
     }
   }
 
+  /**
+   * A sparse file's map, which is kept until the file is read: each segment counts as an entry.
+   *
+   * @throws {@link ImageError} `TOO_MANY_ENTRIES`
+   */
+  takeSegments(count: number): void {
+    this.#entries += count;
+    if (this.#entries > this.limits.maxEntries) {
+      throw new ImageError(
+        "TOO_MANY_ENTRIES",
+        `more than ${this.limits.maxEntries} entries and segments of sparse files`,
+      );
+    }
+  }
+
   /** @throws {@link ImageError} `TOO_MANY_ENTRIES` */
   takeEntry(name: string, linkName: string): void {
     this.#entries += 1;

@@ -44,7 +44,7 @@ interface DockerImage {
 }
 
 /** docker itself names at most one image per tag given to it. */
-const MAX_IMAGES = 1000;
+const MAX_IMAGES = 100;
 
 async function readManifest(files: ImageFiles): Promise<DockerImage[] | undefined> {
   const manifest = await files.find("manifest.json");

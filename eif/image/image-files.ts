@@ -5,7 +5,7 @@ import type { Budget } from "./budget.ts";
 import { normaliseName, parentOf, shown } from "./entry-name.ts";
 import { ImageError } from "./errors.ts";
 import { type FileRange, wholeFile } from "./file-range.ts";
-import { readTar, type TarEntry } from "./read-tar.ts";
+import { readTar, type TarKind } from "./read-tar.ts";
 import { compressionOf, unpack } from "./stage-layer.ts";
 
 export interface ImageFiles {
@@ -46,6 +46,12 @@ function isMissing(error: unknown): boolean {
   return cause?.code === "ENOENT" || cause?.code === "ENOTDIR";
 }
 
+interface Member {
+  readonly kind: TarKind;
+  readonly linkName: string;
+  readonly range: FileRange | undefined;
+}
+
 /** An archive that was compressed as a whole (`docker save | gzip`) is unpacked first; otherwise files are used in place. */
 async function archiveFiles(archive: FileRange, { folder, budget, signal }: Workplace): Promise<ImageFiles> {
   const compression = await compressionOf(archive);
@@ -53,19 +59,19 @@ async function archiveFiles(archive: FileRange, { folder, budget, signal }: Work
   if (compression !== "none") {
     tar = (await unpack(archive, compression, join(folder, "archive.tar"), budget, signal)).range;
   }
-  const entries = new Map<string, TarEntry>();
+  const entries = new Map<string, Member>();
   for await (const entry of readTar(tar, budget)) {
     signal.throwIfAborted();
     const name = normaliseName(entry.name);
     if (entry.kind === "directory") continue;
     if (entries.has(name)) throw new ImageError("NAME_DUPLICATE", `${shown(name)} stands twice in the archive`);
-    entries.set(name, entry);
+    entries.set(name, { kind: entry.kind, linkName: entry.linkName, range: entry.range });
   }
   return { find: async (name) => resolve(entries, normaliseName(name)) };
 }
 
 /** docker's older archives hold a layer that two images share once, and a symbolic link in its other place. */
-function resolve(entries: ReadonlyMap<string, TarEntry>, name: string): FileRange | undefined {
+function resolve(entries: ReadonlyMap<string, Member>, name: string): FileRange | undefined {
   const entry = entries.get(name);
   if (entry?.kind === "symlink") {
     const linked = entries.get(siblingName(parentOf(name), entry.linkName));

@@ -45,6 +45,8 @@ export async function readOciLayout(
 class Layout {
   readonly #files: ImageFiles;
   readonly #signal: AbortSignal;
+  /** Indexes that name each other many times over must not be walked as many times. */
+  readonly #walked = new Set<string>();
 
   constructor(files: ImageFiles, signal: AbortSignal) {
     this.#files = files;
@@ -57,9 +59,11 @@ class Layout {
     for (const item of listOf(field(index, "manifests"), "manifests")) {
       const descriptor = objectOf(item, "a manifest's descriptor");
       const digest = textOf(field(descriptor, "digest"), "digest");
-      if (isAttestation(descriptor) || found.has(digest)) continue;
-      if (found.size >= MAX_MANIFESTS) throw new ImageError("JSON_MALFORMED", `more than ${MAX_MANIFESTS} manifests`);
+      if (isAttestation(descriptor) || found.has(digest) || this.#walked.has(digest)) continue;
+      if (found.size + this.#walked.size >= MAX_MANIFESTS)
+        throw new ImageError("JSON_MALFORMED", `more than ${MAX_MANIFESTS} manifests`);
       if (INDEX_TYPES.has(mediaTypeOf(descriptor))) {
+        this.#walked.add(digest);
         // docker writes an index of all platforms and keeps the blobs of one: an index that is not here holds no image.
         const blob = await this.#find(descriptor);
         if (blob !== undefined) {

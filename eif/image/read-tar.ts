@@ -196,6 +196,7 @@ class TarReader {
     const stored = { ...data, from: data.from + skipped, sizeBytes: data.sizeBytes - skipped };
     checkMap(map, stored.sizeBytes);
     this.#budget.takeBytes(map.sizeBytes);
+    this.#budget.takeSegments(map.segments.length);
     return expandedSource(map, stored);
   }
 
@@ -224,9 +225,9 @@ function idOf(id: number, name: string): number {
 }
 
 function untilNul(bytes: Buffer): string {
-  const text = bytes.toString("latin1");
-  const end = text.indexOf("\0");
-  return end < 0 ? text : text.slice(0, end);
+  const end = bytes.indexOf(0);
+  // Cut before it is decoded: a slice of a string keeps all of the string in memory.
+  return bytes.toString("latin1", 0, end < 0 ? bytes.length : end);
 }
 
 function truncated(): ImageError {

@@ -1,19 +1,16 @@
 import { isDeepStrictEqual } from "node:util";
-import { OPERATIONS, type Params, RequestError, type z } from "../../protocol/index.ts";
+import { type AppConfig, describeIssues, RequestError } from "../../protocol/index.ts";
 import type { Ids } from "../vault/ids.ts";
-import { change, type RecordKind, type Records } from "../vault/records.ts";
+import { change, type ReadRecord, type Records } from "../vault/records.ts";
+import { type App, appRecords } from "./app.ts";
 
-export type App = Params<"create_app">;
-
-const appRecords: RecordKind<App> = { prefix: "app/", schema: OPERATIONS.create_app.params as z.ZodMiniType<App> };
-
-/** Every request inside an app asks for it; an app never changes once it is made. */
+/** Every request inside an app asks for it. */
 const MAX_CACHED = 10_000;
 
 export class Apps {
   readonly #records: Records;
   readonly #ids: Ids;
-  readonly #cache = new Map<string, App>();
+  readonly #cache = new Map<string, ReadRecord<App>>();
 
   constructor(options: { readonly records: Records; readonly ids: Ids }) {
     this.#records = options.records;
@@ -25,8 +22,9 @@ export class Apps {
    *
    * @throws {@link RequestError} `RECORD_CONFLICT` for the same request id with other parameters, and what records throw
    */
-  async create(requestId: string, app: App): Promise<string> {
+  async create(requestId: string, config: AppConfig): Promise<string> {
     const appId = this.#ids.derive("app", [requestId]);
+    const app: App = { ...config, version: 1 };
     if (await this.#records.write([change(appRecords, appId, null, app)])) return appId;
     const existing = await this.#records.read(appRecords, appId);
     if (existing === null || !isDeepStrictEqual(existing.value, app)) {
@@ -37,11 +35,54 @@ export class Apps {
 
   /** @throws {@link RequestError} `APP_NOT_FOUND`, and what reading records throws */
   async get(appId: string): Promise<App> {
-    const cached = this.#cache.get(appId);
-    if (cached !== undefined) return cached;
-    const app = await this.#records.read(appRecords, appId);
-    if (app === null) throw new RequestError("APP_NOT_FOUND", "no such app");
-    if (this.#cache.size < MAX_CACHED) this.#cache.set(appId, app.value);
-    return app.value;
+    return (await this.#read(appId)).value;
   }
+
+  /**
+   * Puts a configuration in the place of another, unless somebody else has done so since `expectedVersion`.
+   *
+   * @returns The new version.
+   * @throws {@link RequestError} `APP_VERSION_CONFLICT`, `APP_NOT_FOUND`, what `decide` throws, and what records throw
+   */
+  async update(appId: string, expectedVersion: number, decide: (app: AppConfig) => AppConfig): Promise<number> {
+    const read = await this.#read(appId);
+    const { version, ...present } = read.value;
+    // Asked for again after the answer was lost: what it asks for stands there.
+    if (version === expectedVersion + 1 && isDeepStrictEqual(decide(present), present)) return version;
+    if (version !== expectedVersion) throw versionConflict(version);
+    const app = decide(present);
+    const next: App = { ...app, version: version + 1 };
+    const isMade = await this.#records.write([change(appRecords, appId, read, checked(next))]);
+    if (!isMade) throw versionConflict(null);
+    return next.version;
+  }
+
+  /** One page, in the order of their ids. */
+  async list(after: string | null): Promise<readonly { appId: string; name: string; version: number }[]> {
+    const page = await this.#records.list(appRecords, "", after);
+    return page.map(({ name, value }) => {
+      return { appId: name.slice(appRecords.prefix.length), name: value.name, version: value.version };
+    });
+  }
+
+  async #read(appId: string): Promise<ReadRecord<App>> {
+    const cached = this.#cache.get(appId);
+    if (cached !== undefined && this.#records.isLatest(cached)) return cached;
+    const read = await this.#records.read(appRecords, appId);
+    if (read === null) throw new RequestError("APP_NOT_FOUND", "no such app");
+    if (this.#cache.size < MAX_CACHED || this.#cache.has(appId)) this.#cache.set(appId, read);
+    return read;
+  }
+}
+
+/** What is not a configuration would be refused by the record as well, but as a fault of ours. */
+function checked(app: App): App {
+  const parsed = appRecords.schema.safeParse(app);
+  if (!parsed.success) throw new RequestError("INVALID_PARAMS", describeIssues(parsed.error));
+  return app;
+}
+
+function versionConflict(version: number | null): RequestError {
+  const now = version === null ? "it was changed just now" : `it has version ${version}`;
+  return new RequestError("APP_VERSION_CONFLICT", `${now}: read the app again, and decide again`);
 }

@@ -1,6 +1,8 @@
 /** Identity providers' keys, fetched over TLS that ends in the enclave. */
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTHeaderParameters } from "jose";
+import { createLocalJWKSet, errors, type JWTHeaderParameters } from "jose";
 import { RequestError } from "../../protocol/index.ts";
+import { fetchKeys, type KeySource, nameOf } from "./key-source.ts";
+import { usableKeys } from "./usable-keys.ts";
 
 /** A key set is fetched again after this. */
 const MAX_AGE_MS = 10 * 60_000;
@@ -20,7 +22,8 @@ interface CachedSet {
   readonly fetchedAtMs: number;
 }
 
-interface Source {
+interface Cached {
+  readonly source: KeySource;
   set: CachedSet | undefined;
   triedAtMs: number;
   fetching: Promise<void> | undefined;
@@ -29,8 +32,8 @@ interface Source {
 export class JwksCache {
   readonly #fetchJson: (url: URL) => Promise<unknown>;
   readonly #nowMs: () => number;
-  /** By URL; only administrators name URLs, so this stays small. */
-  readonly #sources = new Map<string, Source>();
+  /** Only administrators name sources, so this stays small. */
+  readonly #cache = new Map<string, Cached>();
   #waiting = 0;
 
   constructor(options: { readonly fetchJson: (url: URL) => Promise<unknown>; readonly nowMs: () => number }) {
@@ -43,58 +46,59 @@ export class JwksCache {
    *
    * @throws {@link RequestError} `JWT_KEY_UNKNOWN`, `JWKS_UNAVAILABLE`, `BUSY`
    */
-  async find(jwksUri: string, header: JWTHeaderParameters): Promise<VerificationKey> {
-    const source = this.#sourceOf(jwksUri);
-    if (this.#ageOf(source) > MAX_AGE_MS) await this.#fetch(jwksUri, source);
-    if (source.set === undefined || this.#ageOf(source) > MAX_STALE_MS) {
+  async find(source: KeySource, header: JWTHeaderParameters): Promise<VerificationKey> {
+    const cached = this.#cachedOf(source);
+    if (this.#ageOf(cached) > MAX_AGE_MS) await this.#fetch(cached);
+    if (cached.set === undefined || this.#ageOf(cached) > MAX_STALE_MS) {
       throw new RequestError("JWKS_UNAVAILABLE", "the issuer's keys cannot be fetched");
     }
     try {
-      return await findIn(source.set, header);
+      return await findIn(cached.set, header);
     } catch (error) {
       const mayBeNew = error instanceof errors.JWKSNoMatchingKey;
-      if (!mayBeNew || this.#nowMs() - source.triedAtMs < REFETCH_INTERVAL_MS) throw unknownKey(error);
+      if (!mayBeNew || this.#nowMs() - cached.triedAtMs < REFETCH_INTERVAL_MS) throw unknownKey(error);
     }
-    await this.#fetch(jwksUri, source);
-    return findIn(source.set, header).catch((error: unknown) => {
+    await this.#fetch(cached);
+    return findIn(cached.set, header).catch((error: unknown) => {
       throw unknownKey(error);
     });
   }
 
-  #sourceOf(jwksUri: string): Source {
-    let source = this.#sources.get(jwksUri);
-    if (source === undefined) {
-      source = { set: undefined, triedAtMs: Number.NEGATIVE_INFINITY, fetching: undefined };
-      this.#sources.set(jwksUri, source);
+  #cachedOf(source: KeySource): Cached {
+    const name = nameOf(source);
+    let cached = this.#cache.get(name);
+    if (cached === undefined) {
+      cached = { source, set: undefined, triedAtMs: Number.NEGATIVE_INFINITY, fetching: undefined };
+      this.#cache.set(name, cached);
     }
-    return source;
+    return cached;
   }
 
-  #ageOf({ set }: Source): number {
+  #ageOf({ set }: Cached): number {
     return set === undefined ? Number.POSITIVE_INFINITY : this.#nowMs() - set.fetchedAtMs;
   }
 
   /** However many wait for it, one fetch runs. A failed one leaves the old set, if there is one, in its place. */
-  async #fetch(jwksUri: string, source: Source): Promise<void> {
-    const interval = source.set === undefined ? RETRY_INTERVAL_MS : REFETCH_INTERVAL_MS;
-    if (source.fetching === undefined && this.#nowMs() - source.triedAtMs < interval) return;
-    source.fetching ??= this.#fetchOnce(jwksUri, source).finally(() => {
-      source.fetching = undefined;
+  async #fetch(cached: Cached): Promise<void> {
+    const interval = cached.set === undefined ? RETRY_INTERVAL_MS : REFETCH_INTERVAL_MS;
+    if (cached.fetching === undefined && this.#nowMs() - cached.triedAtMs < interval) return;
+    cached.fetching ??= this.#fetchOnce(cached).finally(() => {
+      cached.fetching = undefined;
     });
     if (this.#waiting >= MAX_WAITING) throw new RequestError("BUSY", "too many logins wait for issuers' keys");
     this.#waiting += 1;
     try {
-      await source.fetching;
+      await cached.fetching;
     } finally {
       this.#waiting -= 1;
     }
   }
 
-  async #fetchOnce(jwksUri: string, source: Source): Promise<void> {
-    source.triedAtMs = this.#nowMs();
+  async #fetchOnce(cached: Cached): Promise<void> {
+    cached.triedAtMs = this.#nowMs();
     try {
-      const json = await this.#fetchJson(new URL(jwksUri));
-      source.set = { find: createLocalJWKSet(json as JSONWebKeySet), fetchedAtMs: this.#nowMs() };
+      const keys = usableKeys(await fetchKeys(cached.source, this.#fetchJson));
+      cached.set = { find: createLocalJWKSet(keys), fetchedAtMs: this.#nowMs() };
     } catch {
       // Told by the set's age: find() refuses when it is too old or was never there.
     }

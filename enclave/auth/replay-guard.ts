@@ -23,17 +23,27 @@ export class ReplayGuard {
   readonly #time: Freshness;
   readonly #bootedAtMs: number;
   readonly #maxRemembered: number;
+  readonly #windowMs: number;
   /** When each request was issued, by who asked and its id; in order of arrival. */
   readonly #seen = new Map<string, { readonly asker: string; readonly issuedAtMs: number }>();
   readonly #countByAsker = new Map<string, number>();
   readonly #waitingByAsker = new Map<string, number>();
   #waiting = 0;
 
-  /** @param bootedAtMs - When this enclave first knew the time. */
-  constructor(time: Freshness, bootedAtMs: number, maxRemembered: number = MAX_REMEMBERED) {
+  /**
+   * @param bootedAtMs - When this enclave first knew the time.
+   * @param windowMs - How old a request may be, and so how long it is remembered.
+   */
+  constructor(
+    time: Freshness,
+    bootedAtMs: number,
+    maxRemembered: number = MAX_REMEMBERED,
+    windowMs: number = REQUEST_WINDOW_MS,
+  ) {
     this.#time = time;
     this.#bootedAtMs = bootedAtMs;
     this.#maxRemembered = maxRemembered;
+    this.#windowMs = windowMs;
   }
 
   /**
@@ -43,8 +53,8 @@ export class ReplayGuard {
    */
   checkTime(issuedAtMs: number): void {
     const now = this.#time.nowMs();
-    if (issuedAtMs < now - REQUEST_WINDOW_MS) {
-      throw new RequestError("REQUEST_STALE", `issued ${now - issuedAtMs} ms ago, limit ${REQUEST_WINDOW_MS}`);
+    if (issuedAtMs < now - this.#windowMs) {
+      throw new RequestError("REQUEST_STALE", `issued ${now - issuedAtMs} ms ago, limit ${this.#windowMs}`);
     }
     if (issuedAtMs <= this.#bootedAtMs) {
       throw new RequestError("REQUEST_STALE", "issued before this enclave booted: stamp it again");
@@ -105,7 +115,7 @@ export class ReplayGuard {
 
   /** Drops, from the oldest arrival on, what is refused by its age. */
   #forget(): void {
-    const oldest = this.#time.nowMs() - REQUEST_WINDOW_MS;
+    const oldest = this.#time.nowMs() - this.#windowMs;
     for (const [key, { asker, issuedAtMs }] of this.#seen) {
       if (issuedAtMs >= oldest) return;
       this.#drop(key, asker);

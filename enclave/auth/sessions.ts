@@ -1,29 +1,28 @@
-/** Sessions: which key may act for which user, and until when. */
-import { encodeHex, RequestError, type Stamp, z } from "../../protocol/index.ts";
+/** Sessions: which key may act for which user, how far, and until when. The user's record says so; here is the way to it. */
+import { encodeHex, RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
+import type { User, UserSession } from "../users/user.ts";
+import type { UserDecision, Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type RecordKind, type Records } from "../vault/records.ts";
 import type { VerifiedLogin } from "./verify-jwt.ts";
 
 /** The oldest goes first. */
 const MAX_SESSIONS_PER_USER = 10;
-const MAX_ATTEMPTS = 5;
-/** Kept in memory so that a request needs no record to be authenticated. */
 const MAX_CACHED = 100_000;
 
-const sessionSchema = z.strictObject({ userId: z.string(), expiresAtMs: z.int() });
-const userSchema = z.strictObject({
-  issuer: z.string(),
-  subject: z.string(),
-  sessions: z.array(z.strictObject({ sessionId: z.string(), expiresAtMs: z.int() })),
-});
+const pointerSchema = z.strictObject({ userId: z.string() });
+type Pointer = z.output<typeof pointerSchema>;
 
-type SessionValue = z.output<typeof sessionSchema>;
-type UserValue = z.output<typeof userSchema>;
+/** `session/<appId>/<sessionId>`: whose list has this session. Whether it is there is that list's to say. */
+const sessionRecords: RecordKind<Pointer> = { prefix: "session/", schema: pointerSchema };
 
-const sessionRecords: RecordKind<SessionValue> = { prefix: "session/", schema: sessionSchema };
-const userRecords: RecordKind<UserValue> = { prefix: "user/", schema: userSchema };
+export interface LiveSession {
+  readonly userId: string;
+  readonly user: User;
+  readonly session: UserSession;
+}
 
-export interface Session {
+export interface RegisteredSession {
   readonly sessionId: string;
   readonly userId: string;
   readonly expiresAtMs: number;
@@ -32,12 +31,19 @@ export interface Session {
 export class Sessions {
   readonly #records: Records;
   readonly #ids: Ids;
+  readonly #users: Users;
   readonly #nowMs: () => number;
-  readonly #cache = new Map<string, SessionValue>();
+  readonly #pointers = new Map<string, string>();
 
-  constructor(options: { readonly records: Records; readonly ids: Ids; readonly nowMs: () => number }) {
+  constructor(options: {
+    readonly records: Records;
+    readonly ids: Ids;
+    readonly users: Users;
+    readonly nowMs: () => number;
+  }) {
     this.#records = options.records;
     this.#ids = options.ids;
+    this.#users = options.users;
     this.#nowMs = options.nowMs;
   }
 
@@ -46,94 +52,204 @@ export class Sessions {
    *
    * @throws {@link RequestError} `SESSION_UNKNOWN`, `SESSION_EXPIRED`, and what reading records throws
    */
-  async find(appId: string, stamp: Stamp): Promise<Session> {
-    const sessionId = this.#idOf(appId, stamp);
+  async find(appId: string, stamp: Stamp): Promise<LiveSession> {
+    const sessionId = this.idOf(appId, stamp);
     const name = `${appId}/${sessionId}`;
-    let value = this.#cache.get(name);
-    if (value === undefined) {
-      value = (await this.#records.read(sessionRecords, name))?.value;
-      if (value === undefined) throw new RequestError("SESSION_UNKNOWN", "this key has no session in this app");
-    }
-    this.#remember(name, value);
-    if (value.expiresAtMs <= this.#nowMs()) {
-      throw new RequestError("SESSION_EXPIRED", "the session has expired: log in again");
-    }
-    return { sessionId, ...value };
+    const remembered = this.#pointers.get(name);
+    const found = remembered === undefined ? null : await this.#findIn(appId, remembered, sessionId);
+    // Not where it was: the key may have logged in as somebody else since.
+    const { userId, user, session } = found ?? (await this.#findAnew(appId, sessionId));
+    this.#remember(name, userId);
+    this.#checkExpiry(session);
+    return { userId, user, session };
   }
 
   /**
-   * Gives a session to the key that stamped the login. User and session are written together.
+   * Gives a session to the key that stamped the login; user, identity and session are written together.
    *
-   * @param lifetimeMs - The app's; the token's own end comes first if it is earlier.
-   * @throws {@link RequestError} `RECORD_CONFLICT`, and what records throw
+   * @param asked.lifetimeMs - The token's own end comes first if it is earlier.
+   * @throws {@link RequestError} `JWT_REVOKED`, `RECORD_CONFLICT`, and what records throw
    */
-  async register(appId: string, stamp: Stamp, login: VerifiedLogin, lifetimeMs: number): Promise<Session> {
-    const { issuer, subject } = login;
-    const userId = this.#ids.derive("usr", [appId, issuer, subject]);
-    const sessionId = this.#idOf(appId, stamp);
-    const expiresAtMs = Math.min(this.#nowMs() + lifetimeMs, login.expiresAtMs);
-    const session: SessionValue = { userId, expiresAtMs };
-    const sessionName = `${appId}/${sessionId}`;
-    const userName = `${appId}/${userId}`;
-
-    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-      const user = await this.#records.read(userRecords, userName);
-      const earlier = await this.#records.read(sessionRecords, sessionName);
-      const others = (user?.value.sessions ?? []).filter((other) => other.sessionId !== sessionId);
-      const sessions = [...others, { sessionId, expiresAtMs }].slice(-MAX_SESSIONS_PER_USER);
-      const kept = new Set(sessions.map((each) => each.sessionId));
-      const evicted = others.filter((other) => !kept.has(other.sessionId));
-      const changes: Change[] = [
-        change(userRecords, userName, user, { issuer, subject, sessions }),
-        change(sessionRecords, sessionName, earlier, session),
-        ...(await this.#deletions(appId, userId, evicted)),
-      ];
-      if (await this.#write(changes)) {
-        this.#remember(sessionName, session);
-        return { sessionId, ...session };
-      }
-    }
-    throw new RequestError("RECORD_CONFLICT", "the user's sessions keep changing: try again");
-  }
-
-  /** Whatever comes of the write, memory must not speak for these keys any more; nor what was read while it ran. */
-  async #write(changes: readonly Change[]): Promise<boolean> {
-    const forget = () => {
-      for (const { name } of changes) this.#cache.delete(name);
-    };
-    forget();
-    try {
-      return await this.#records.write(changes);
-    } finally {
-      forget();
-    }
-  }
-
-  async #deletions(
+  async register(
     appId: string,
-    userId: string,
-    evicted: readonly { readonly sessionId: string }[],
-  ): Promise<Change[]> {
-    const names = evicted.map(({ sessionId }) => `${appId}/${sessionId}`);
+    stamp: Stamp,
+    login: VerifiedLogin,
+    asked: { readonly lifetimeMs: number; readonly scope: Scope },
+  ): Promise<RegisteredSession> {
+    return this.#put(appId, stamp, login, asked.lifetimeMs, () => ({ scope: asked.scope, replaced: null }));
+  }
+
+  /**
+   * Gives what a live session may do to another key of the same user's, and ends that session.
+   *
+   * @param replaced - Its id.
+   * @throws {@link RequestError} `SESSION_UNKNOWN`, `SESSION_EXPIRED`; and as {@link register}
+   */
+  async refresh(
+    appId: string,
+    stamp: Stamp,
+    login: VerifiedLogin,
+    asked: { readonly lifetimeMs: number; readonly replaced: string },
+  ): Promise<RegisteredSession> {
+    return this.#put(appId, stamp, login, asked.lifetimeMs, (user) => {
+      const replaced = user.sessions.find((each) => each.sessionId === asked.replaced);
+      const made = user.sessions.find((each) => each.sessionId === this.idOf(appId, stamp));
+      // Asked for again after the answer was lost: the new key has the session already.
+      if (made?.replaces === asked.replaced) return { scope: made.scope, replaced: made };
+      if (replaced === undefined) throw new RequestError("SESSION_UNKNOWN", "this user has no such session");
+      this.#checkExpiry(replaced);
+      return { scope: replaced.scope, replaced };
+    });
+  }
+
+  /**
+   * As {@link register}, for whoever logged in with a passkey.
+   *
+   * @throws {@link RequestError} `PASSKEY_UNKNOWN`, `RECORD_CONFLICT`, and what records throw
+   */
+  async registerByPasskey(
+    appId: string,
+    stamp: Stamp,
+    { userId, passkeyId }: { readonly userId: string; readonly passkeyId: string },
+    { lifetimeMs, scope }: { readonly lifetimeMs: number; readonly scope: Scope },
+  ): Promise<RegisteredSession> {
+    const now = this.#nowMs();
+    const begun = { identityId: passkeyId, createdAtMs: now, expiresAtMs: now + lifetimeMs, scope };
+    this.#pointers.delete(`${appId}/${this.idOf(appId, stamp)}`);
+    return this.#users.change(appId, userId, (user) => {
+      // Removed since it was verified.
+      if (user.passkeys.every((each) => each.passkeyId !== passkeyId)) {
+        throw new RequestError("PASSKEY_UNKNOWN", "this passkey is nobody's in this app");
+      }
+      return this.#begin(appId, stamp, begun, { user, userId, replaced: null });
+    });
+  }
+
+  /**
+   * Ends a user's sessions, from the next request on.
+   *
+   * @param which - All, or one by its id. With all of them go the logins of before: see {@link User}.
+   * @returns How many there were.
+   * @throws {@link RequestError} `RECORD_CONFLICT`, `RECORDS_UNAVAILABLE` (whether they have ended is unknown: ask again)
+   */
+  async revoke(appId: string, userId: string, which: "all" | { readonly sessionId: string }): Promise<number> {
+    const now = this.#nowMs();
+    return this.#users.change(appId, userId, async (user) => {
+      const ended =
+        which === "all" ? user.sessions : user.sessions.filter((each) => each.sessionId === which.sessionId);
+      if (ended.length === 0 && which !== "all") return { kind: "leave", result: 0 };
+      return {
+        kind: "write",
+        user: {
+          ...user,
+          sessions: user.sessions.filter((each) => !ended.includes(each)),
+          loginsAfterMs: which === "all" ? now : user.loginsAfterMs,
+        },
+        also: await this.forget(appId, userId, ended),
+        result: ended.filter((each) => each.expiresAtMs > now).length,
+      };
+    });
+  }
+
+  /** Those of a user's that are live, the oldest first. */
+  liveOf(user: User): readonly UserSession[] {
+    const now = this.#nowMs();
+    return user.sessions.filter((each) => each.expiresAtMs > now);
+  }
+
+  async #put(
+    appId: string,
+    stamp: Stamp,
+    login: VerifiedLogin,
+    lifetimeMs: number,
+    decideScope: (user: User) => { readonly scope: Scope; readonly replaced: UserSession | null },
+  ): Promise<RegisteredSession> {
+    const now = this.#nowMs();
+    const expiresAtMs = Math.min(now + lifetimeMs, login.expiresAtMs);
+    const identityId = this.#users.identityIdOf(appId, login);
+    const decide = (user: User, userId: string) => {
+      if (login.issuedAtMs <= user.loginsAfterMs) {
+        throw new RequestError("JWT_REVOKED", "issued before the user ended all sessions: log in at the issuer again");
+      }
+      const { scope, replaced } = decideScope(user);
+      const begun = { identityId, createdAtMs: now, expiresAtMs, scope };
+      return this.#begin(appId, stamp, begun, { user, userId, replaced });
+    };
+    this.#pointers.delete(`${appId}/${this.idOf(appId, stamp)}`);
+    return this.#users.changeByIdentity(appId, login, decide);
+  }
+
+  /** What the user becomes with one session more: the oldest one and the replaced one end. */
+  async #begin(
+    appId: string,
+    stamp: Stamp,
+    begun: Omit<UserSession, "sessionId" | "replaces">,
+    of: { readonly user: User; readonly userId: string; readonly replaced: UserSession | null },
+  ): Promise<UserDecision<RegisteredSession>> {
+    const { user, userId, replaced } = of;
+    const sessionId = this.idOf(appId, stamp);
+    const name = `${appId}/${sessionId}`;
+    const replaces = (replaced?.sessionId === sessionId ? replaced.replaces : replaced?.sessionId) ?? null;
+    const session: UserSession = { sessionId, ...begun, replaces };
+    const { createdAtMs: now, expiresAtMs } = begun;
+    const others = user.sessions.filter((other) => other.sessionId !== sessionId);
+    const live = others.filter((other) => other !== replaced && other.expiresAtMs > now);
+    const kept = live.slice(1 - MAX_SESSIONS_PER_USER);
+    const dropped = others.filter((other) => !kept.includes(other));
+    const earlier = await this.#records.read(sessionRecords, name);
+    const isLed = earlier?.value.userId === userId;
+    return {
+      kind: "write",
+      user: { ...user, sessions: [...kept, session] },
+      also: [
+        ...(isLed ? [] : [change(sessionRecords, name, earlier, { userId })]),
+        ...(await this.forget(appId, userId, dropped)),
+      ],
+      result: { sessionId, userId, expiresAtMs },
+    };
+  }
+
+  #checkExpiry({ expiresAtMs }: UserSession): void {
+    if (expiresAtMs <= this.#nowMs()) {
+      throw new RequestError("SESSION_EXPIRED", "the session has expired: log in again");
+    }
+  }
+
+  idOf(appId: string, { scheme, publicKey }: Stamp): string {
+    return this.#ids.derive("ses", [appId, scheme, encodeHex(publicKey)]);
+  }
+
+  async #findAnew(appId: string, sessionId: string): Promise<LiveSession> {
+    const pointer = await this.#records.read(sessionRecords, `${appId}/${sessionId}`);
+    const found = pointer === null ? null : await this.#findIn(appId, pointer.value.userId, sessionId);
+    if (found === null) throw new RequestError("SESSION_UNKNOWN", "this key has no session in this app");
+    return found;
+  }
+
+  async #findIn(appId: string, userId: string, sessionId: string): Promise<LiveSession | null> {
+    const user = await this.#users.get(appId, userId);
+    const session = user?.sessions.find((each) => each.sessionId === sessionId);
+    return user === null || session === undefined ? null : { userId, user, session };
+  }
+
+  /** The records of sessions that end. Nothing depends on these records' being gone: they only take room. */
+  async forget(appId: string, userId: string, sessions: readonly UserSession[]): Promise<Change[]> {
+    const names = sessions.map(({ sessionId }) => `${appId}/${sessionId}`);
     const read = await Promise.all(names.map((name) => this.#records.read(sessionRecords, name)));
     return names.flatMap((name, at) => {
       const record = read[at] ?? null;
-      // A key that has since logged in as somebody else is no longer this user's to put out.
+      // A key that has since logged in as somebody else leads there.
       return record === null || record.value.userId !== userId ? [] : [change(sessionRecords, name, record, undefined)];
     });
   }
 
-  #idOf(appId: string, { scheme, publicKey }: Stamp): string {
-    return this.#ids.derive("ses", [appId, scheme, encodeHex(publicKey)]);
-  }
-
   /** Puts it at the end: the first in order is the one not used for longest. */
-  #remember(name: string, value: SessionValue): void {
-    this.#cache.delete(name);
-    if (this.#cache.size >= MAX_CACHED) {
-      const [oldest] = this.#cache.keys();
-      if (oldest !== undefined) this.#cache.delete(oldest);
+  #remember(name: string, userId: string): void {
+    this.#pointers.delete(name);
+    if (this.#pointers.size >= MAX_CACHED) {
+      const [oldest] = this.#pointers.keys();
+      if (oldest !== undefined) this.#pointers.delete(oldest);
     }
-    this.#cache.set(name, value);
+    this.#pointers.set(name, userId);
   }
 }

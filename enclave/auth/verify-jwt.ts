@@ -3,26 +3,35 @@ import { createHash } from "node:crypto";
 import { decodeJwt, decodeProtectedHeader, errors, type JWTPayload, jwtVerify } from "jose";
 import { type ErrorCode, type IssuerConfig, RequestError } from "../../protocol/index.ts";
 import type { JwksCache } from "./jwks-cache.ts";
+import { keySourceOf } from "./key-source.ts";
 
 /** Issuers' clocks and the NSM's differ a little. */
 const CLOCK_TOLERANCE_S = 5;
 
+/** OpenID Connect Core 1.0, 2. A user's record holds several. */
+const MAX_SUBJECT_LENGTH = 255;
+
 export interface VerifiedLogin {
   readonly issuer: string;
   readonly subject: string;
+  readonly issuedAtMs: number;
   readonly expiresAtMs: number;
 }
 
+/** A nonce that has this form binds its token to a key, whatever else it may have been meant for. */
+const BINDING_NONCE = /^[0-9a-fA-F]{64}$/;
+
 /**
- * Verifies a token and that it was asked for by whoever holds the session key: its `nonce` is the hex SHA-256 of the
- * key's hex, so that a relay that copies the token can do nothing with it.
+ * Verifies a token, and that whoever relayed it can do nothing with it: either it is bound to the session key (its
+ * `nonce` is the hex SHA-256 of the key's hex), or nobody could read it on its way. A token that is bound to one key is
+ * refused for another however it comes: it may have travelled in the open before.
  *
- * @param sessionKeyHex - Lower case, as the stamp spells it.
+ * @param sessionKey.hex - Lower case, as the stamp spells it.
  * @throws {@link RequestError} `JWT_…`, `JWKS_UNAVAILABLE`
  */
 export async function verifyJwt(
   jwt: string,
-  sessionKeyHex: string,
+  sessionKey: { readonly hex: string; readonly isSealed: boolean },
   issuers: readonly IssuerConfig[],
   { jwks, nowMs }: { readonly jwks: JwksCache; readonly nowMs: () => number },
 ): Promise<VerifiedLogin> {
@@ -33,29 +42,42 @@ export async function verifyJwt(
     throw new RequestError("JWT_ALGORITHM_NOT_ALLOWED", `expected one of ${issuer.algorithms.join(", ")}`);
   }
   const payload = await verifyClaims(jwt, issuer, jwks, nowMs());
-  const nonce = createHash("sha256").update(sessionKeyHex).digest("hex");
-  if (payload["nonce"] !== nonce) {
-    throw new RequestError("JWT_NONCE_MISMATCH", "nonce is not the hex SHA-256 of the session key's hex");
+  checkBinding(payload["nonce"], sessionKey);
+  const { sub, exp, iat, azp } = payload;
+  if (typeof sub !== "string" || sub === "" || sub.length > MAX_SUBJECT_LENGTH) {
+    throw new RequestError("JWT_CLAIM_INVALID", `sub: expected text of at most ${MAX_SUBJECT_LENGTH} characters`);
   }
-  const { sub, exp, azp } = payload;
-  if (typeof sub !== "string" || sub === "") throw new RequestError("JWT_CLAIM_INVALID", "sub: expected text");
   // RFC 7519, NumericDate: it may have a fraction.
   if (typeof exp !== "number" || !Number.isSafeInteger(Math.floor(exp * 1000)))
     throw new RequestError("JWT_CLAIM_INVALID", "exp: expected a number");
+  if (typeof iat !== "number" || !Number.isSafeInteger(Math.floor(iat * 1000)))
+    throw new RequestError("JWT_CLAIM_INVALID", "iat: expected a number");
+  if (iat > nowMs() / 1000 + CLOCK_TOLERANCE_S) throw new RequestError("JWT_NOT_YET_VALID", "iat is yet to come");
   // OpenID Connect Core 3.1.3.7, steps 4 and 5: a token made for another client of the same issuer.
   if (azp !== undefined && !(typeof azp === "string" && issuer.audiences.includes(azp))) {
     throw new RequestError("JWT_AUDIENCE_MISMATCH", "azp is not one of the app's audiences");
   }
-  return { issuer: issuer.issuer, subject: sub, expiresAtMs: Math.floor(exp * 1000) };
+  return {
+    issuer: issuer.issuer,
+    subject: sub,
+    issuedAtMs: Math.floor(iat * 1000),
+    expiresAtMs: Math.floor(exp * 1000),
+  };
+}
+
+function checkBinding(nonce: unknown, { hex, isSealed }: { readonly hex: string; readonly isSealed: boolean }): void {
+  if (nonce === createHash("sha256").update(hex).digest("hex")) return;
+  if (isSealed && !(typeof nonce === "string" && BINDING_NONCE.test(nonce))) return;
+  throw new RequestError("JWT_NONCE_MISMATCH", "nonce is not the hex SHA-256 of the session key's hex");
 }
 
 async function verifyClaims(jwt: string, issuer: IssuerConfig, jwks: JwksCache, nowMs: number): Promise<JWTPayload> {
   try {
-    const { payload } = await jwtVerify(jwt, (header) => jwks.find(issuer.jwksUri, header), {
+    const { payload } = await jwtVerify(jwt, (header) => jwks.find(keySourceOf(issuer), header), {
       issuer: issuer.issuer,
       audience: [...issuer.audiences],
       algorithms: [...issuer.algorithms],
-      requiredClaims: ["iss", "sub", "aud", "exp"],
+      requiredClaims: ["iss", "sub", "aud", "exp", "iat"],
       clockTolerance: CLOCK_TOLERANCE_S,
       currentDate: new Date(nowMs),
     });

@@ -12,5 +12,5 @@ const ADMINISTRATORS = "administrators";
 export async function authenticateAdministrators(request: StampedRequest, services: Services): Promise<void> {
   const { envelope, stamps } = request;
   checkAdministrators(stamps, services.manifest);
-  await services.replays.claim(ADMINISTRATORS, envelope.requestId, envelope.issuedAtMs);
+  await services.administratorsReplays.claim(ADMINISTRATORS, envelope.requestId, envelope.issuedAtMs);
 }

@@ -1,10 +1,26 @@
-import type { OperationName, Params, RequestEnvelope, Result, Stamp } from "../../protocol/index.ts";
+import type {
+  AdministratorsOperation,
+  AppOperation,
+  LoginOperation,
+  Params,
+  RequestEnvelope,
+  Result,
+  Stamp,
+  WebauthnStamp,
+} from "../../protocol/index.ts";
 import type { Apps } from "../apps/apps.ts";
+import type { ActorOf } from "../auth/actor.ts";
+import type { AppRequest } from "../auth/authorise.ts";
+import type { Identities } from "../auth/identities.ts";
 import type { JwksCache } from "../auth/jwks-cache.ts";
+import type { Passkeys } from "../auth/passkeys.ts";
 import type { ReplayGuard } from "../auth/replay-guard.ts";
+import type { SecondFactors } from "../auth/second-factors.ts";
 import type { Sessions } from "../auth/sessions.ts";
 import type { Egress } from "../egress/egress.ts";
+import type { Events } from "../events/events.ts";
 import type { Manifest } from "../manifest.ts";
+import type { Users } from "../users/users.ts";
 import type { VaultRotation } from "../vault/vault-rotation.ts";
 import type { Wallets } from "../wallets/wallets.ts";
 
@@ -12,8 +28,15 @@ import type { Wallets } from "../wallets/wallets.ts";
 export interface Services {
   readonly manifest: Manifest;
   readonly replays: ReplayGuard;
+  /** With the longer window that several people need. */
+  readonly administratorsReplays: ReplayGuard;
   readonly apps: Apps;
+  readonly users: Users;
   readonly sessions: Sessions;
+  readonly passkeys: Passkeys;
+  readonly secondFactors: SecondFactors;
+  readonly identities: Identities;
+  readonly events: Events;
   readonly wallets: Wallets;
   readonly jwks: JwksCache;
   readonly egress: Egress;
@@ -27,27 +50,44 @@ export interface StampedRequest {
   readonly stamps: readonly [Stamp, ...Stamp[]];
 }
 
-/** A request inside an app, with the one stamp that it may have. */
-export interface AppRequest {
-  readonly envelope: RequestEnvelope;
-  readonly stamp: Stamp;
-  readonly appId: string;
-}
-
 /**
- * Carries out one operation. It authorises first, takes note of the request with the replay guard next, and acts last.
+ * Carries out one operation of the administrators'. It authorises first, takes note of the request with the replay guard
+ * next, and acts last.
  *
  * @throws {@link RequestError}
  */
-export type AdministratorsHandler<Name extends OperationName> = (
+export type AdministratorsHandler<Name extends AdministratorsOperation> = (
   request: StampedRequest,
   params: Params<Name>,
   services: Services,
 ) => Promise<Result<Name>>;
 
-/** As {@link AdministratorsHandler}, inside an app. */
-export type AppHandler<Name extends OperationName> = (
-  request: AppRequest,
+/** A request of whoever has no session yet. */
+export interface LoginRequest {
+  readonly envelope: RequestEnvelope;
+  readonly appId: string;
+  readonly body: Uint8Array;
+  readonly isSealed: boolean;
+  /** Of the key that is to get the session; verified. */
+  readonly stamp: Stamp;
+  /** Of the passkey that logs in; not verified yet. Null where something else does. */
+  readonly passkey: WebauthnStamp | null;
+}
+
+/** As {@link AdministratorsHandler}, for whoever has no session yet. */
+export type LoginHandler<Name extends LoginOperation> = (
+  request: LoginRequest,
+  params: Params<Name>,
+  services: Services,
+) => Promise<Result<Name>>;
+
+/**
+ * Carries out one operation inside an app, for somebody who was authorised.
+ *
+ * @throws {@link RequestError}
+ */
+export type AppHandler<Name extends AppOperation> = (
+  request: AppRequest & { readonly actor: ActorOf<Name> },
   params: Params<Name>,
   services: Services,
 ) => Promise<Result<Name>>;

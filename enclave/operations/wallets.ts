@@ -1,13 +1,11 @@
-import { authenticateSession } from "./authenticate-session.ts";
+import { ownerOf } from "../auth/owner.ts";
 import type { AppHandler } from "./handler.ts";
 
-export const createWallet: AppHandler<"create_wallet"> = async (request, { kind }, services) => {
-  const owner = await authenticateSession(request, services);
-  return await services.wallets.create(owner, request.envelope.requestId, kind);
+export const createWallet: AppHandler<"create_wallet"> = async ({ actor, envelope }, { kind }, { wallets }) => {
+  return await wallets.create(ownerOf(actor), envelope.requestId, kind);
 };
 
-export const listWallets: AppHandler<"list_wallets"> = async (request, { after }, services) => {
-  const owner = await authenticateSession(request, services);
-  const { wallets, more } = await services.wallets.list(owner, after);
+export const listWallets: AppHandler<"list_wallets"> = async ({ actor }, { after }, services) => {
+  const { wallets, more } = await services.wallets.list(ownerOf(actor), after);
   return { wallets: [...wallets], more };
 };

@@ -1,5 +1,6 @@
 /** What an app's wallets may sign. Nothing is allowed that a policy does not name. */
-import { RequestError, type SigningPolicy } from "../../protocol/index.ts";
+import { RequestError, type Scope, type SigningPolicy } from "../../protocol/index.ts";
+import { checkChain } from "../auth/scope.ts";
 
 /** What is to be signed, as far as a policy looks at it. */
 export type SigningSubject =
@@ -22,8 +23,13 @@ export function decide(subject: SigningSubject, policy: SigningPolicy): Decision
   }
 }
 
-/** @throws {@link RequestError} `POLICY_DENIED`, with the reason. */
-export function checkPolicy(subject: SigningSubject, policy: SigningPolicy): void {
+/**
+ * @param scope - The caller's: what an app allows, not every session of it may do.
+ * @throws {@link RequestError} `POLICY_DENIED`, with the reason; `OUT_OF_SCOPE`
+ */
+export function checkPolicy(subject: SigningSubject, policy: SigningPolicy, scope: Scope): void {
+  // Of a chainless subject the operation's entry in the table of access has been judged already.
+  if (subject.kind === "evm-transaction") checkChain(scope, `eip155:${subject.chainId}`);
   const decision = decide(subject, policy);
   if (decision.kind === "allow") return;
   switch (decision.reason) {

@@ -22,8 +22,13 @@ export class Ids {
     return createHmac("sha256", this.#key).update(VAULT_ID_LABEL).digest().subarray(0, ID_BYTES);
   }
 
+  /** 32 bytes for a key of another purpose, which lives as long as the vault. @param label - Of that purpose alone. */
+  keyMaterial(label: `cloister/${string}`): Buffer {
+    return createHmac("sha256", this.#key).update(label).digest();
+  }
+
   /** @param kind - Three letters that begin the id and keep one kind from meeting another. */
-  derive(kind: "app" | "usr" | "ses" | "wal", parts: readonly string[]): string {
+  derive(kind: "app" | "usr" | "idn" | "ses" | "wal" | "psk", parts: readonly string[]): string {
     const hmac = createHmac("sha256", this.#key);
     for (const part of [kind, ...parts]) {
       const bytes = Buffer.from(part, "utf8");

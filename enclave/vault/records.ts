@@ -169,6 +169,18 @@ export class Records {
     return true;
   }
 
+  /**
+   * True while nothing newer is known to stand in this record's place: what is kept of it may still be used. To ask is to
+   * use it, so that what is in use is not forgotten.
+   */
+  isLatest({ name, version }: ReadRecord<unknown>): boolean {
+    const seen = this.#seen.get(name);
+    if (seen === undefined || seen.tag === null || seen.mayBeDeletedAt !== undefined) return false;
+    this.#seen.delete(name);
+    this.#seen.set(name, seen);
+    return seen.version === version;
+  }
+
   #isOvertaken({ name, version, value }: StoredChange): boolean {
     const seen = this.#seen.get(name);
     if (seen === undefined || seen.version < version) return false;

@@ -4,7 +4,7 @@
  * only with keys that it holds. `*` also keeps browsers from ever sending credentials along.
  */
 import type { FastifyInstance } from "fastify";
-import { ANSWER_SIGNATURE_HEADER, STAMP_HEADER } from "../../protocol/index.ts";
+import { ANSWER_SIGNATURE_HEADER, STAMP_HEADER, WEBAUTHN_STAMP_HEADER } from "../../protocol/index.ts";
 
 /** Chromium keeps a preflight's answer for two hours at most. */
 const PREFLIGHT_MAX_AGE_S = 7200;
@@ -18,7 +18,7 @@ export function allowAnyOrigin(server: FastifyInstance): void {
     reply
       .status(204)
       .header("access-control-allow-methods", "GET, POST")
-      .header("access-control-allow-headers", `content-type, ${STAMP_HEADER}`)
+      .header("access-control-allow-headers", `content-type, ${STAMP_HEADER}, ${WEBAUTHN_STAMP_HEADER}`)
       .header("access-control-max-age", PREFLIGHT_MAX_AGE_S)
       .send(),
   );

@@ -8,6 +8,7 @@ import {
   encodeBase64url,
   MAX_ATTESTATION_NONCE_BYTES,
   MAX_BODY_BYTES,
+  MAX_SEALED_BYTES,
   MIN_ATTESTATION_NONCE_BYTES,
 } from "../../protocol/index.ts";
 import type { EnclaveConnection, Readiness } from "../enclave-connection.ts";
@@ -111,6 +112,13 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     return sendAnswer(reply, answer, "application/json");
   });
 
+  // Whatever it holds: operation and stamps are inside, and out of the parent's sight.
+  server.post("/v1/sealed", { bodyLimit: MAX_SEALED_BYTES }, async (request, reply) => {
+    const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
+    const answer = await relay("sealed", reply, { kind: "sealed", body });
+    return sendAnswer(reply, answer, answer.signature === null ? "application/octet-stream" : "application/json");
+  });
+
   server.get<{ Querystring: { nonce?: unknown } }>("/v1/attestation", async (request, reply) => {
     const nonce = nonceOf(request.query.nonce);
     const answer = await relay("attestation", reply, { kind: "attestation", nonce });
@@ -119,7 +127,9 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
 
   server.addHook("onResponse", async (request, reply) => {
     if (!isRelayed(request)) return;
-    const { operation = "attestation" } = request.params as { operation?: string };
+    const { operation = request.method === "POST" ? "sealed" : "attestation" } = request.params as {
+      operation?: string;
+    };
     metrics.requests.inc({ operation: operationLabel(operation), status: reply.statusCode });
   });
 

@@ -40,6 +40,8 @@ const ALWAYS_THERE: ReadonlyMap<string, RegExp> = new Map([
   ["kms:encryptionalgorithm", ENCRYPTION_OPERATION],
   ["kms:datakeypairspec", /^generatedatakeypair(withoutplaintext)?$/i],
   ["kms:keyagreementalgorithm", /^derivesharedsecret$/i],
+  ["kms:signingalgorithm", /^sign$/i],
+  ["kms:messagetype", /^sign$/i],
   ["kms:reencryptonsamekey", /^reencrypt(from|to)$/i],
   ["kms:grantoperations", /^creategrant$/i],
   ["kms:granteeprincipal", /^creategrant$/i],

@@ -21,6 +21,7 @@ export const GRANT_OPERATIONS = [
   "GenerateDataKeyPairWithoutPlaintext",
   "GetPublicKey",
   "DeriveSharedSecret",
+  "Sign",
 ] as const;
 
 /** Those that have an encryption context, and so heed constraints. */

@@ -3,7 +3,15 @@ import { type KeyObject, randomBytes, randomUUID } from "node:crypto";
 import { existsSync } from "node:fs";
 import { KmsError } from "./errors.ts";
 import { type KeyPolicyInput, parseKeyPolicy } from "./policy-document.ts";
-import { freshSecret, type KeySpec, materialOf, rotateIfDue, type SimulatedKey } from "./simulated-key.ts";
+import {
+  defaultUsageOf,
+  freshSecret,
+  type KeySpec,
+  type KeyUsage,
+  materialOf,
+  rotateIfDue,
+  type SimulatedKey,
+} from "./simulated-key.ts";
 import { type Alias, isKeyId, readStoreFile, type StoreOwner, type StoreState, writeStoreFile } from "./store-file.ts";
 
 export interface NewKey {
@@ -13,6 +21,8 @@ export interface NewKey {
   readonly nowMs: number;
   /** `SYMMETRIC_DEFAULT` unless given. */
   readonly spec?: KeySpec;
+  /** What a key of that spec is for most, unless given. */
+  readonly usage?: KeyUsage;
   readonly multiRegion?: boolean;
   readonly description?: string;
   readonly tags?: ReadonlyMap<string, string>;
@@ -68,6 +78,7 @@ export class KeyStore {
       createdMs: nowMs,
       description: options.description ?? "",
       spec,
+      usage: options.usage ?? defaultUsageOf(spec),
       policy: parseKeyPolicy(options.policy),
       state: { name: "Enabled" },
       materials: [materialOf(options.secret ?? freshSecret(spec), { createdMs: nowMs, origin: "FIRST" })],

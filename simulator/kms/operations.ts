@@ -7,6 +7,7 @@ import * as keyPairs from "./operations/key-pairs.ts";
 import * as keys from "./operations/keys.ts";
 import * as policies from "./operations/policies.ts";
 import * as rotation from "./operations/rotation.ts";
+import * as signing from "./operations/signing.ts";
 import * as tags from "./operations/tags.ts";
 
 export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operation>([
@@ -44,6 +45,7 @@ export const OPERATIONS: ReadonlyMap<string, Operation> = new Map<string, Operat
   ["RevokeGrant", grants.revokeGrant],
   ["RotateKeyOnDemand", rotation.rotateKeyOnDemand],
   ["ScheduleKeyDeletion", keys.scheduleKeyDeletion],
+  ["Sign", signing.sign],
   ["TagResource", tags.tagResource],
   ["UntagResource", tags.untagResource],
   ["UpdateAlias", aliases.updateAlias],

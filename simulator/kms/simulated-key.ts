@@ -11,8 +11,11 @@ const MAX_ON_DEMAND_ROTATIONS = 25;
 const CURVES = { ECC_NIST_P256: "P-256", ECC_NIST_P384: "P-384", ECC_NIST_P521: "P-521" } as const;
 
 export const KEY_SPECS = ["SYMMETRIC_DEFAULT", "ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521"] as const;
-/** `SYMMETRIC_DEFAULT` for ENCRYPT_DECRYPT, the curves for KEY_AGREEMENT; other uses are not simulated. */
+/** `SYMMETRIC_DEFAULT` for ENCRYPT_DECRYPT, the curves for KEY_AGREEMENT or SIGN_VERIFY; other uses are not simulated. */
 export type KeySpec = (typeof KEY_SPECS)[number];
+
+export const KEY_USAGES = ["ENCRYPT_DECRYPT", "KEY_AGREEMENT", "SIGN_VERIFY"] as const;
+export type KeyUsage = (typeof KEY_USAGES)[number];
 
 export type KeyState =
   | { readonly name: "Enabled" }
@@ -40,6 +43,7 @@ export interface SimulatedKey {
   readonly createdMs: number;
   readonly description: string;
   readonly spec: KeySpec;
+  readonly usage: KeyUsage;
   readonly policy: KeyPolicy;
   readonly state: KeyState;
   /** Oldest first. New ciphertexts are made with the last; all of them open what they sealed. */
@@ -54,8 +58,34 @@ export function isMultiRegion({ keyId }: { readonly keyId: string }): boolean {
   return keyId.startsWith("mrk-");
 }
 
-export function usageOf({ spec }: SimulatedKey): "ENCRYPT_DECRYPT" | "KEY_AGREEMENT" {
+export function usageOf({ usage }: SimulatedKey): KeyUsage {
+  return usage;
+}
+
+/** What a key is for where nobody said: the simulator's own stores from before there were signing keys do not. */
+export function defaultUsageOf(spec: KeySpec): KeyUsage {
   return spec === "SYMMETRIC_DEFAULT" ? "ENCRYPT_DECRYPT" : "KEY_AGREEMENT";
+}
+
+/** As DescribeKey and GetPublicKey list them for a key on a curve. */
+export function algorithmsOf({ spec, usage }: SimulatedKey): Readonly<Record<string, readonly string[]>> {
+  const signing = signingAlgorithmOf(spec);
+  if (usage === "SIGN_VERIFY" && signing !== null) return { SigningAlgorithms: [signing] };
+  return { KeyAgreementAlgorithms: ["ECDH"] };
+}
+
+/** KMS Developer Guide, "Key spec reference": a curve has one algorithm. */
+export function signingAlgorithmOf(spec: KeySpec): "ECDSA_SHA_256" | "ECDSA_SHA_384" | "ECDSA_SHA_512" | null {
+  switch (spec) {
+    case "SYMMETRIC_DEFAULT":
+      return null;
+    case "ECC_NIST_P256":
+      return "ECDSA_SHA_256";
+    case "ECC_NIST_P384":
+      return "ECDSA_SHA_384";
+    case "ECC_NIST_P521":
+      return "ECDSA_SHA_512";
+  }
 }
 
 export function materialOf(

@@ -6,7 +6,15 @@ import { decodeHex, type JsonValue, parseStrictJson } from "../../protocol/index
 import { KmsStoreError } from "./errors.ts";
 import type { Grant } from "./grant.ts";
 import { parseKeyPolicy } from "./policy-document.ts";
-import { KEY_SPECS, type KeyMaterial, type KeyState, materialOf, type SimulatedKey } from "./simulated-key.ts";
+import {
+  defaultUsageOf,
+  KEY_SPECS,
+  KEY_USAGES,
+  type KeyMaterial,
+  type KeyState,
+  materialOf,
+  type SimulatedKey,
+} from "./simulated-key.ts";
 
 const FORMAT_V1 = "cloister simulator KMS store v1: holds keys in the clear";
 const FORMAT = "cloister simulator KMS store v2: holds keys in the clear";
@@ -137,6 +145,7 @@ function parseKeyV1(fields: Fields, owner: StoreOwner): SimulatedKey {
     createdMs,
     description: "",
     spec: "SYMMETRIC_DEFAULT",
+    usage: "ENCRYPT_DECRYPT",
     policy: parseKeyPolicy(fields.text("policy")),
     state: { name: "Enabled" },
     materials: [materialOf(parseSecret(fields.text("backingKey"), true), { createdMs, origin: "FIRST" })],
@@ -158,6 +167,7 @@ function parseKey(fields: Fields, owner: StoreOwner): SimulatedKey {
     createdMs: fields.number("createdMs"),
     description: fields.text("description"),
     spec,
+    usage: fields.has("usage") ? fields.word("usage", KEY_USAGES) : defaultUsageOf(spec),
     policy: parseKeyPolicy(fields.text("policy")),
     state: parseState(fields.fields("state")),
     materials: [first, ...later],

@@ -23,7 +23,8 @@ const SYMMETRIC_OPERATION =
 /** @param pairSpec - What a GenerateDataKeyPair asks for: each kind of pair has a quota of its own. */
 export function quotaGroupOf(operation: string, pairSpec: string | null): string {
   if (SYMMETRIC_OPERATION.test(operation)) return "symmetric";
-  if (operation === "DeriveSharedSecret") return "agreement";
+  // Operations with keys on curves share one quota.
+  if (operation === "DeriveSharedSecret" || operation === "Sign") return "agreement";
   return operation.startsWith("GenerateDataKeyPair") && pairSpec !== null ? pairSpec : operation;
 }
 

@@ -54,6 +54,10 @@ export interface SimulatedIssuer {
   rotateKey(): void;
   /** SPKI of the key that signs now. */
   signingKeyPublicPem(algorithm?: IssuerAlgorithm): Promise<string>;
+  /** Path of each HTTPS request so far: tests count what a client fetches. */
+  readonly fetched: readonly string[];
+  /** Answers in the issuer's place while it is there: an issuer that is ill, or has fallen into other hands. */
+  trouble: ((path: string, response: ServerResponse) => void) | null;
   close(): Promise<void>;
 }
 
@@ -63,6 +67,7 @@ export async function startSimulatedIssuer(options: SimulatedIssuerOptions): Pro
   const basePath = basePathOf(issuer);
   const jwksUri = `${issuer}/.well-known/jwks.json`;
   const keys = new SigningKeys();
+  const fetched: string[] = [];
 
   async function mint(asked: MintOptions): Promise<string> {
     const { subject, audience, nonce, lifetimeS = DEFAULT_LIFETIME_S, claims, algorithm = DEFAULT_ALGORITHM } = asked;
@@ -74,6 +79,7 @@ export async function startSimulatedIssuer(options: SimulatedIssuerOptions): Pro
   async function publish(request: IncomingMessage): Promise<object> {
     const { method = "", url = "" } = request;
     options.log?.({ method, path: url });
+    fetched.push(url);
     const documents: ReadonlyMap<string, () => object | Promise<object>> = new Map([
       [`${basePath}/.well-known/openid-configuration`, () => discoveryDocument(issuer, jwksUri)],
       [`${basePath}/.well-known/jwks.json`, () => keys.jwks()],
@@ -92,7 +98,12 @@ export async function startSimulatedIssuer(options: SimulatedIssuerOptions): Pro
 
   const { keyPem: key, certPem: cert } = options.tls;
   const timeouts = { requestTimeout: REQUEST_TIMEOUT_MS };
-  const httpsServer = createHttpsServer({ key, cert, minVersion: "TLSv1.2", ...timeouts }, serveWith(publish));
+  const servePublished = serveWith(publish);
+  const httpsServer = createHttpsServer({ key, cert, minVersion: "TLSv1.2", ...timeouts }, (request, response) => {
+    if (running.trouble === null) return servePublished(request, response);
+    fetched.push(request.url ?? "");
+    running.trouble(request.url ?? "", response);
+  });
   const tokenServer = createHttpServer(timeouts, serveWith(issueToken));
   const port = await listen(httpsServer, options.port ?? 0, options.host ?? "127.0.0.1");
   let tokenPort: number;
@@ -103,7 +114,9 @@ export async function startSimulatedIssuer(options: SimulatedIssuerOptions): Pro
     throw error;
   }
 
-  return {
+  const running: SimulatedIssuer = {
+    fetched,
+    trouble: null,
     port,
     tokenPort,
     issuer,
@@ -115,6 +128,7 @@ export async function startSimulatedIssuer(options: SimulatedIssuerOptions): Pro
       await Promise.all([closeServer(httpsServer), closeServer(tokenServer)]);
     },
   };
+  return running;
 }
 
 /** OpenID Connect Discovery 1.0, section 3, as far as it is simulated. */

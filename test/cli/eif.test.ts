@@ -325,6 +325,21 @@ describe("sign and verify-signature", () => {
     expect(unsigned.err).toContain("NOT_SIGNED");
   });
 
+  test("a folder that is not there is told in one line", async () => {
+    const out = at("nowhere/x.eif");
+    const { status, err } = await sign([
+      at("a.eif"),
+      "--certificate",
+      at("certificate.pem"),
+      "--private-key",
+      at("key.pem"),
+      "--out",
+      out,
+    ]);
+    expect(status).toBe(1);
+    expect(err).toMatch(/^cloister eif sign: ENOENT: .*\n$/);
+  });
+
   test("an expired certificate is refused before anything is written", async () => {
     writeFileSync(at("late.eif"), image(PIECES));
     const before = readFileSync(at("late.eif"));

@@ -1,4 +1,5 @@
 /** Bytes written by hand from the description of the format (nitro.md 1.1 to 1.6), for reader and writer alike. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -205,6 +206,13 @@ describe("the writer", () => {
 
   test.each([["nowhere"], ["."]])("a source that is no file: %s", async (path) => {
     await expect(fileSource(join(folder, path))).rejects.toMatchObject({ code: "FILE_UNREADABLE" });
+  });
+
+  test.skipIf(process.platform === "win32")("a pipe is no file, and nobody waits for its writer", async () => {
+    const path = join(folder, "pipe");
+    execFileSync("mkfifo", [path]);
+    await expect(inspectEif(path)).rejects.toMatchObject({ code: "FILE_UNREADABLE" });
+    rmSync(path);
   });
 
   test("a source that is changed between two readings is refused", async () => {

@@ -1,6 +1,15 @@
 /** The signature section: AWS's bytes, OpenSSL's verdict, and everything that must not verify. */
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { decode as cborgDecode } from "cborg";
@@ -226,6 +235,13 @@ describe("signing", () => {
     writeFileSync(path, broken);
     await expect(signEif(path, path, signerOf(key))).rejects.toMatchObject({ code: "TRAILING_BYTES" });
     expect(readFileSync(path).equals(broken)).toBe(true);
+  });
+
+  test("in place keeps the mode of the file", async () => {
+    const path = await signed();
+    chmodSync(path, 0o600);
+    await signEif(path, path, signerOf(key));
+    expect(statSync(path).mode & 0o777).toBe(0o600);
   });
 
   test("refuses version 2, which had no signature", async () => {

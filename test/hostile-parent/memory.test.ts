@@ -41,7 +41,9 @@ function readRegion(memory: number, start: bigint, size: number): Buffer[] {
   }
 }
 
-test("few keys of wallets are left in memory once they have been used: they are wiped, as far as V8 lets us", async () => {
+test("few keys of wallets are left in memory once they have been used: they are wiped, as far as V8 lets us", {
+  timeout: 120_000,
+}, async () => {
   const stateFolder = await mkdtemp(join(tmpdir(), "cloister-test-"));
   try {
     const simulator = await startSimulator({ stateFolder });

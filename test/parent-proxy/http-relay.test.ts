@@ -1,7 +1,15 @@
 import { request } from "node:http";
 import { createConnection } from "node:net";
 import { expect, test } from "vitest";
-import { ERROR_CODES, MAX_BODY_BYTES, MAX_STAMP_BYTES, MAX_STAMPS, REQUEST_PORT } from "../../protocol/index.ts";
+import {
+  ERROR_CODES,
+  MAX_BODY_BYTES,
+  MAX_SEALED_BYTES,
+  MAX_STAMP_BYTES,
+  MAX_STAMPS,
+  MAX_WEBAUTHN_STAMP_BYTES,
+  REQUEST_PORT,
+} from "../../protocol/index.ts";
 import { type Handle, json, startFakeEnclave, startParent, until } from "./fixture.ts";
 
 const echo: Handle = async (call) => ({
@@ -85,6 +93,28 @@ test("hands every stamp on, apart or joined, and none as none", async () => {
   const stamps = calls.map((call) => call.kind === "operation" && call.stamps);
   expect(stamps.slice(0, 4)).toEqual([[], ["one", "two"], ["one", "two", "three"], ["one", "two", "three"]]);
   expect(stamps[4]).toHaveLength(MAX_STAMPS);
+});
+
+test("relays a passkey's stamp, which is JSON, after the others and as it is", async () => {
+  const { url, guest } = await startParent();
+  const { calls } = await startFakeEnclave(guest, echo);
+  const ofPasskey = '{"authenticatorData":"AA","clientDataJson":"AA","credentialId":"AA","signature":"AA"}';
+  const post = (headers: [string, string][]) => fetch(`${url}/v1/create_app`, { method: "POST", body: "{}", headers });
+  await post([["x-stamp-webauthn", ofPasskey]]);
+  await post([
+    ["x-stamp-webauthn", ofPasskey],
+    ["x-stamp", "one, two"],
+  ]);
+  expect(calls.map((call) => call.kind === "operation" && call.stamps)).toEqual([
+    [ofPasskey],
+    ["one", "two", ofPasskey],
+  ]);
+  const refused = await post([["x-stamp-webauthn", `{${"x".repeat(MAX_WEBAUTHN_STAMP_BYTES)}`]]);
+  expect(await refused.json()).toMatchObject({ error: { code: "PARENT_INVALID_REQUEST" } });
+  const full: [string, string][] = [["x-stamp", Array(MAX_STAMPS).fill("s").join(",")]];
+  const tooMany = await post([...full, ["x-stamp-webauthn", ofPasskey]]);
+  expect(await tooMany.json()).toMatchObject({ error: { code: "PARENT_INVALID_REQUEST" } });
+  expect(calls.length).toBe(2);
 });
 
 test("refuses stamps that would break the wire's limits, before they reach the enclave", async () => {
@@ -227,7 +257,7 @@ test("lets pages of any origin call and read the signature", async () => {
   expect(Object.fromEntries(preflight.headers)).toMatchObject({
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, POST",
-    "access-control-allow-headers": "content-type, x-stamp",
+    "access-control-allow-headers": "content-type, x-stamp, x-stamp-webauthn",
   });
   expect(calls).toEqual([]);
   // Errors too: a page must be able to read why.
@@ -275,4 +305,26 @@ test("takes no more connections than it may", async () => {
   expect((await fetch(`${url}/healthz`)).status).toBe(200);
   // The first one is kept alive by the client.
   expect(await sendAndWait(proxy.httpPort, "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")).toBe("");
+});
+
+test("relays a sealed request as bytes under its own name, and its answer as bytes", async () => {
+  const { url, guest } = await startParent();
+  const { calls } = await startFakeEnclave(guest, async (call) => ({
+    status: 200,
+    body: call.kind === "sealed" ? call.body.toReversed() : json({}),
+    signature: null,
+  }));
+  // More than a body in the open may have: padded to a power of two.
+  const body = new Uint8Array(MAX_SEALED_BYTES).map((_, at) => at % 251);
+  const headers = { "content-type": "application/octet-stream", "x-stamp": "ignored" };
+  const response = await fetch(`${url}/v1/sealed`, { method: "POST", body, headers });
+  expect(response.headers.get("content-type")).toBe("application/octet-stream");
+  expect(response.headers.get("x-enclave-signature")).toBeNull();
+  expect(Buffer.compare(new Uint8Array(await response.arrayBuffer()), body.toReversed())).toBe(0);
+  expect(calls.map(({ kind }) => kind)).toEqual(["sealed"]);
+  const counted = async () => (await (await fetch(`${url}/metrics`)).text()).match(/^cloister_requests_total.*$/gm);
+  await until(async () => (await counted())?.length === 1);
+  expect(await counted()).toEqual(['cloister_requests_total{operation="sealed",status="200"} 1']);
+  const over = await fetch(`${url}/v1/sealed`, { method: "POST", body: new Uint8Array(MAX_SEALED_BYTES + 1) });
+  expect(await errorOf(over)).toBe("PARENT_BODY_TOO_LARGE");
 });

@@ -21,6 +21,12 @@ export const GOLDEN_MESSAGES = [
     { id: 2, kind: "attestation", nonce: Uint8Array.of(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) },
     "a362696402646b696e646b6174746573746174696f6e656e6f6e636550000102030405060708090a0b0c0d0e0f",
   ],
+  [
+    "enclaveCall",
+    "sealed request",
+    { id: 3, kind: "sealed", body: Uint8Array.of(1, 2, 3) },
+    "a362696403646b696e64667365616c656464626f647943010203",
+  ],
   ["enclaveCall", "status", { id: 0, kind: "status" }, "a262696400646b696e6466737461747573"],
   [
     "enclaveAnswer",

@@ -16,8 +16,8 @@ import {
   MAX_RECORD_CHANGES,
   MAX_RECORD_NAME_LENGTH,
   MAX_RECORDS_PER_PAGE,
-  MAX_STAMP_BYTES,
   MAX_STAMPS,
+  MAX_WEBAUTHN_STAMP_BYTES,
   recordsAnswer,
   recordsCall,
   type z,
@@ -90,8 +90,8 @@ describe("limits: each passes at its greatest and is refused one over", () => {
     [
       "a stamp",
       "enclaveCall",
-      { ...operation, stamps: ["s".repeat(MAX_STAMP_BYTES)] },
-      { ...operation, stamps: ["s".repeat(MAX_STAMP_BYTES + 1)] },
+      { ...operation, stamps: ["s".repeat(MAX_WEBAUTHN_STAMP_BYTES)] },
+      { ...operation, stamps: ["s".repeat(MAX_WEBAUTHN_STAMP_BYTES + 1)] },
     ],
     ["id", "enclaveCall", { ...operation, id: Number.MAX_SAFE_INTEGER }, { ...operation, id: -1 }],
     [
@@ -140,7 +140,7 @@ describe("limits: each passes at its greatest and is refused one over", () => {
   test("the greatest of every kind fits into a frame", () => {
     const greatestOperation = {
       ...operation,
-      stamps: Array(MAX_STAMPS).fill("s".repeat(MAX_STAMP_BYTES)),
+      stamps: Array(MAX_STAMPS).fill("s".repeat(MAX_WEBAUTHN_STAMP_BYTES)),
       body: new Uint8Array(MAX_BODY_BYTES),
     };
     const record = {

@@ -21,6 +21,14 @@ test("has fixed bytes, whatever the order of the fields given", () => {
   expect(decodeRequest(utf8(GOLDEN))).toEqual(REQUEST);
 });
 
+test("a one-time password stands last, from 1 to 32 characters, and nowhere unless it is given", () => {
+  const withFactor = { ...REQUEST, secondFactor: "123456" };
+  expect(new TextDecoder().decode(encodeRequest(withFactor))).toBe(`${GOLDEN.slice(0, -1)},"secondFactor":"123456"}`);
+  expect(decodeRequest(encodeRequest(withFactor))).toEqual(withFactor);
+  expect(decode({ secondFactor: "A".repeat(32) }).secondFactor).toHaveLength(32);
+  for (const secondFactor of ["", "A".repeat(33), 123_456, null]) expect(() => decode({ secondFactor })).toThrow();
+});
+
 test("takes the fields in any order and leaves params to their operation", () => {
   const { params, ...rest } = REQUEST;
   expect(decodeRequest(utf8(JSON.stringify({ params, ...rest })))).toEqual(REQUEST);

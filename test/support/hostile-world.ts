@@ -17,7 +17,8 @@ export async function startHostileWorld(): Promise<HostileWorld> {
   const simulator = await startSimulator({ hostileParent: {} });
   const { hostileParent: hostile } = simulator;
   if (hostile === null) throw new Error("no hostile parent");
-  const client = await simulator.connect();
+  // No second tries: what a lie leads to is for the test to see.
+  const client = await simulator.connect({ attempts: 1 });
   const appId = await createApp(simulator, client);
   const alice = await logIn(simulator, client, appId, "alice");
   const wallet = await alice.session.createWallet({ kind: "single-key" });

@@ -4,9 +4,11 @@ import type { StampKey } from "../../client/index.ts";
 import {
   encodeRequest,
   encodeStamp,
+  isWebauthnStamp,
   type JsonValue,
   type RequestEnvelope,
   STAMP_HEADER,
+  WEBAUTHN_STAMP_HEADER,
 } from "../../protocol/index.ts";
 import type { AnySimulator } from "./app.ts";
 
@@ -43,7 +45,7 @@ export async function post(
   stamps: readonly string[],
 ): Promise<RawAnswer> {
   const headers = new Headers({ "content-type": "application/json" });
-  for (const stamp of stamps) headers.append(STAMP_HEADER, stamp);
+  for (const stamp of stamps) headers.append(isWebauthnStamp(stamp) ? WEBAUTHN_STAMP_HEADER : STAMP_HEADER, stamp);
   const response = await fetch(`${simulator.url}/v1/request`, { method: "POST", body, headers });
   const json = (await response.json()) as { requestId: string | null; result?: unknown; error?: { code: string } };
   return { status: response.status, requestId: json.requestId, code: json.error?.code ?? null, result: json.result };

@@ -4,7 +4,7 @@ import { readRecipient } from "../access.ts";
 import { type EncryptionContext, keyIdOfBlob, openBlob, sealBlob } from "../ciphertext-blob.ts";
 import { KmsError } from "../errors.ts";
 import { type KmsInput, mustHave, validation } from "../input.ts";
-import { currentMaterial, requireEnabled, type SimulatedKey } from "../simulated-key.ts";
+import { currentMaterial, requireEnabled, type SimulatedKey, usageOf } from "../simulated-key.ts";
 import {
   admit,
   base64,
@@ -147,7 +147,7 @@ export function readCommon(call: OperationCall) {
 export function requireSymmetricKey(key: SimulatedKey): void {
   requireEnabled(key);
   if (key.spec !== SYMMETRIC) {
-    throw new KmsError("InvalidKeyUsageException", `${key.arn} key usage is KEY_AGREEMENT which is not valid here.`);
+    throw new KmsError("InvalidKeyUsageException", `${key.arn} key usage is ${usageOf(key)} which is not valid here.`);
   }
 }
 

@@ -5,7 +5,7 @@ import { readRecipient } from "../access.ts";
 import { sealBlob } from "../ciphertext-blob.ts";
 import { KmsError } from "../errors.ts";
 import { mustHave, validation } from "../input.ts";
-import { currentMaterial, requireEnabled, type SimulatedKey, usageOf } from "../simulated-key.ts";
+import { algorithmsOf, currentMaterial, requireEnabled, type SimulatedKey, usageOf } from "../simulated-key.ts";
 import {
   admit,
   base64,
@@ -110,7 +110,7 @@ export async function deriveSharedSecret(call: OperationCall): Promise<KmsAnswer
   const recipient = await admit(call, "DeriveSharedSecret", { key, grantTokens, recipientDocument, more });
   requireEnabled(key.key);
   if (usageOf(key.key) !== "KEY_AGREEMENT") {
-    const words = `${key.key.arn} key usage is ENCRYPT_DECRYPT which is not valid for DeriveSharedSecret.`;
+    const words = `${key.key.arn} key usage is ${usageOf(key.key)} which is not valid for DeriveSharedSecret.`;
     throw new KmsError("InvalidKeyUsageException", words);
   }
   const privateKey = currentMaterial(key.key).secret;
@@ -142,7 +142,7 @@ export async function getPublicKey(call: OperationCall): Promise<KmsAnswer> {
   const key = findKey(call, mustReadKeyId(call.input));
   await admit(call, "GetPublicKey", { key, grantTokens: readGrantTokens(call) });
   requireEnabled(key.key);
-  if (usageOf(key.key) !== "KEY_AGREEMENT") {
+  if (usageOf(key.key) === "ENCRYPT_DECRYPT") {
     throw new KmsError("UnsupportedOperationException", `${key.key.arn} is symmetric and has no public key.`);
   }
   const publicKey = createPublicKey(currentMaterial(key.key).secret);
@@ -150,8 +150,8 @@ export async function getPublicKey(call: OperationCall): Promise<KmsAnswer> {
     KeyId: key.key.arn,
     KeySpec: key.key.spec,
     CustomerMasterKeySpec: key.key.spec,
-    KeyUsage: "KEY_AGREEMENT",
-    KeyAgreementAlgorithms: ["ECDH"],
+    KeyUsage: usageOf(key.key),
+    ...algorithmsOf(key.key),
     PublicKey: base64(publicKey.export({ type: "spki", format: "der" })),
   };
 }

@@ -2,10 +2,13 @@
 import { KmsError } from "../errors.ts";
 import { type KmsInput, mustHave, validation } from "../input.ts";
 import {
+  algorithmsOf,
   currentMaterial,
   isMultiRegion,
   KEY_SPECS,
+  KEY_USAGES,
   type KeySpec,
+  type KeyUsage,
   requireNotPendingDeletion,
   type SimulatedKey,
   usageOf,
@@ -31,7 +34,7 @@ export async function createKey(call: OperationCall): Promise<KmsAnswer> {
   const { input, keys, nowMs, accountId } = call;
   const policy = input.string("Policy", { min: 1, max: MAX_POLICY_LENGTH }) ?? defaultKeyPolicy(accountId);
   const description = input.string("Description", { min: 0, max: MAX_DESCRIPTION_LENGTH }) ?? "";
-  const spec = readSpec(input);
+  const { spec, usage } = readSpec(input);
   const origin = input.string("Origin", { min: 1, max: 64 }) ?? "AWS_KMS";
   if (origin !== "AWS_KMS" || input.has("CustomKeyStoreId") || input.has("XksKeyId")) {
     throw new KmsError("UnsupportedOperationException", "the simulated KMS has keys of Origin AWS_KMS only");
@@ -41,7 +44,7 @@ export async function createKey(call: OperationCall): Promise<KmsAnswer> {
   const tags = readTags(input);
   const more = [
     ["kms:KeySpec", spec],
-    ["kms:KeyUsage", spec === "SYMMETRIC_DEFAULT" ? "ENCRYPT_DECRYPT" : "KEY_AGREEMENT"],
+    ["kms:KeyUsage", usage],
     ["kms:KeyOrigin", origin],
     ["kms:MultiRegion", String(multiRegion)],
     ...(multiRegion ? [["kms:MultiRegionKeyType", "PRIMARY"] as const] : []),
@@ -52,22 +55,24 @@ export async function createKey(call: OperationCall): Promise<KmsAnswer> {
   if (tags.size > 0) await admit(call, "TagResource", { key: null, more });
   checkTags(tags);
   if (!bypass) refuseLockout(call, { policy, key: null });
-  const key = keys.create({ policy, nowMs, spec, multiRegion, description, tags });
+  const key = keys.create({ policy, nowMs, spec, usage, multiRegion, description, tags });
   call.onKey(key.arn);
   return { KeyMetadata: metadataOf(call, key) };
 }
 
-function readSpec(input: KmsInput): KeySpec {
+function readSpec(input: KmsInput): { readonly spec: KeySpec; readonly usage: KeyUsage } {
   const older = input.string("CustomerMasterKeySpec", { min: 1, max: 64 });
   const name = input.string("KeySpec", { min: 1, max: 64 }) ?? older ?? "SYMMETRIC_DEFAULT";
   const spec = KEY_SPECS.find((one) => one === name);
-  const usage = input.string("KeyUsage", { min: 1, max: 64 }) ?? "ENCRYPT_DECRYPT";
-  const fits = usage === (spec === "SYMMETRIC_DEFAULT" ? "ENCRYPT_DECRYPT" : "KEY_AGREEMENT");
-  if (spec === undefined || !fits) {
-    const words = "expected KeySpec SYMMETRIC_DEFAULT, or ECC_NIST_P256, P384 or P521 with KeyUsage KEY_AGREEMENT";
+  const asked = input.string("KeyUsage", { min: 1, max: 64 }) ?? "ENCRYPT_DECRYPT";
+  const usage = KEY_USAGES.find((one) => one === asked);
+  const fits = (spec === "SYMMETRIC_DEFAULT") === (usage === "ENCRYPT_DECRYPT");
+  if (spec === undefined || usage === undefined || !fits) {
+    const words =
+      "expected KeySpec SYMMETRIC_DEFAULT, or ECC_NIST_P256, P384 or P521 with KeyUsage KEY_AGREEMENT or SIGN_VERIFY";
     throw new KmsError("UnsupportedOperationException", `the simulated KMS has no such keys: ${words}`);
   }
-  return spec;
+  return { spec, usage };
 }
 
 export async function describeKey(call: OperationCall): Promise<KmsAnswer> {
@@ -155,7 +160,7 @@ function metadataOf({ accountId, keys }: OperationCall, key: SimulatedKey): KmsA
     KeyUsage: usageOf(key),
     KeySpec: spec,
     CustomerMasterKeySpec: spec,
-    ...(symmetric ? { EncryptionAlgorithms: [spec] } : { KeyAgreementAlgorithms: ["ECDH"] }),
+    ...(symmetric ? { EncryptionAlgorithms: [spec] } : algorithmsOf(key)),
     ...(symmetric ? { CurrentKeyMaterialId: currentMaterial(key).id } : {}),
     KeyManager: "CUSTOMER",
     Origin: "AWS_KMS",

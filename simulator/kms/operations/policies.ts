@@ -56,6 +56,7 @@ function futureKey({ keys, accountId, nowMs }: OperationCall): SimulatedKey {
     createdMs: nowMs,
     description: "",
     spec,
+    usage: "ENCRYPT_DECRYPT",
     policy: parseKeyPolicy(defaultKeyPolicy(accountId)),
     state: { name: "Enabled" },
     materials: [materialOf(freshSecret(spec), { createdMs: nowMs, origin: "FIRST" })],

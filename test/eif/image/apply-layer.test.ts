@@ -166,6 +166,22 @@ describe("hard links", () => {
   });
 });
 
+describe("what would take for ever, if each step were taken anew", () => {
+  test("a chain of 20,000 hard links", async () => {
+    const links = Array.from({ length: 20_000 }, (_, at) => link(`l${at}`, `l${at + 1}`));
+    const tree = await apply([...links, file("l20000", "end")]);
+    expect(tree.find("l0")).toBe(tree.find("l20000"));
+  });
+
+  test("2,000 whiteouts, 2,000 folders deep", async () => {
+    const deep = "d/".repeat(2000);
+    const whiteouts = Array.from({ length: 2000 }, (_, at) => [pax([["path", `${deep}.wh.${at}`]]), entry({})]).flat();
+    const tree = await apply([pax([["path", `${deep}7`]]), entry({})], whiteouts);
+    expect(tree.find(`${deep}7`)).toBeUndefined();
+    expect(tree.find(deep.slice(0, -1))?.kind).toBe("directory");
+  });
+});
+
 describe("hostile images", () => {
   const long = (bytes: number): string => `${"d".repeat(99)}/`.repeat(bytes / 100);
   const cases: readonly [string, string, readonly (readonly Buffer[])[]][] = [
@@ -236,6 +252,17 @@ test("extended attributes are counted by name", async () => {
   const layer = await fileOf(archive(pax(records), file("a"), pax(records), file("b"), file("c")));
   await applyLayer(new FileTree(), readTar(layer, budgetOf()), notes);
   expect([...notes.xattrs]).toEqual([["security.capability", 2]]);
+});
+
+test("extended attributes without end are counted together", async () => {
+  const notes = { xattrs: new Map<string, number>() };
+  const records = Array.from({ length: 100 }, (_, at) => [`SCHILY.xattr.user.${at}`, "x"] as const);
+  const long = [`SCHILY.xattr.${"n".repeat(1000)}`, "x"] as const;
+  const layer = await fileOf(archive(pax([long, ...records]), file("a"), pax(records), file("b")));
+  await applyLayer(new FileTree(), readTar(layer, budgetOf()), notes);
+  expect(notes.xattrs.size).toBe(33);
+  expect(notes.xattrs.get("(others)")).toBe(2 * 100 + 1 - 31 * 2 - 1);
+  expect([...notes.xattrs.keys()].every((name) => name.length <= 255)).toBe(true);
 });
 
 test("the order of entries in a layer does not matter", async () => {

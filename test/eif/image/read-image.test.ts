@@ -91,6 +91,16 @@ describe("forms", () => {
     expect((await readImage(asFolder(files), "aarch64", arm)).config.platform).toBe("linux/arm64");
   });
 
+  test("indexes that name each other ten thousand times are walked once", async () => {
+    const files: Files = new Map();
+    let inner: object = addImage(files);
+    for (let depth = 0; depth < 4; depth++) {
+      inner = addBlob(files, INDEX_TYPE, addIndex(files, Array(10_000).fill(inner), `unused-${depth}`));
+    }
+    addIndex(files, Array(10_000).fill(inner));
+    await expectRead(asFolder(files));
+  });
+
   test("one image under two tags", async () => {
     const files: Files = new Map();
     const image = addImage(files);
@@ -209,6 +219,16 @@ describe("refusals", () => {
     ],
     [
       "COMPRESSED_DATA_MALFORMED",
+      "zstd cut between a frame and the next",
+      () => imageWithLayer(Buffer.concat([zstdCompressSync(LAYER), Buffer.from("28b5", "hex")])),
+    ],
+    [
+      "COMPRESSED_DATA_MALFORMED",
+      "zstd cut in a second frame",
+      () => imageWithLayer(Buffer.concat([zstdCompressSync(LAYER), zstdCompressSync(LAYER).subarray(0, 40)])),
+    ],
+    [
+      "COMPRESSED_DATA_MALFORMED",
       "zstd and then something else",
       () => imageWithLayer(Buffer.concat([zstdCompressSync(LAYER), Buffer.from("more")])),
     ],
@@ -321,6 +341,48 @@ describe("refusals", () => {
     mkdirSync(join(folder, "index.json"));
     writeFileSync(join(folder, "oci-layout"), "{}");
     await expect(read(folder)).rejects.toMatchObject(refusal("UNREADABLE"));
+  });
+});
+
+describe("each digest by itself: everything else is as it should be", () => {
+  const gzip = gzipSync(LAYER);
+  const layerType = "application/vnd.oci.image.layer.v1.tar+gzip";
+
+  /** The layer's blob stands under the digest of other bytes. */
+  function misnamed(stored: Uint8Array, named: Uint8Array): string {
+    const files: Files = new Map();
+    const descriptor = { ...addBlob(files, layerType, named), size: stored.length };
+    addIndex(files, [addImage(files, { manifest: { layers: [descriptor] } })]);
+    files.set(`blobs/sha256/${descriptor.digest.slice(7)}`, stored);
+    return asFolder(files);
+  }
+
+  test("a layer as it is stored, compressed: another time in gzip's header", async () => {
+    const other = Buffer.from(gzip);
+    other.writeUInt32LE(1, 4);
+    await expect(read(misnamed(other, gzip))).rejects.toMatchObject(refusal("DIGEST_MISMATCH"));
+    await expect(read(misnamed(gzip, gzip))).resolves.toBeDefined();
+  });
+
+  test("a layer as it is stored, not compressed", async () => {
+    await expect(read(misnamed(LAYER, gzip))).rejects.toMatchObject(refusal("DIGEST_MISMATCH"));
+  });
+
+  test("a size that is not the blob's", async () => {
+    const files: Files = new Map();
+    const image = addImage(files);
+    addIndex(files, [{ ...image, size: image.size + 1 }]);
+    await expect(read(asFolder(files))).rejects.toMatchObject(refusal("DIGEST_MISMATCH"));
+  });
+
+  test("the name of a docker archive's configuration", async () => {
+    for (const name of [`${"a".repeat(64)}.json`, `blobs/sha256/${"a".repeat(64)}`]) {
+      const files = dockerFiles({ manifest: { Config: name } });
+      files.set(name, configOf({}));
+      await expect(read(asFolder(files))).rejects.toMatchObject(refusal("DIGEST_MISMATCH"));
+    }
+    const named = dockerFiles({ manifest: { Config: "config.json" } }).set("config.json", configOf({}));
+    await expect(read(asFolder(named))).resolves.toBeDefined();
   });
 });
 

@@ -355,6 +355,12 @@ describe("sparse files", () => {
     expect((await readAll(hole, { maxBytes: 2 ** 41 }))[0]?.content.sizeBytes).toBe(2 ** 40);
   });
 
+  test("segments count as entries: they are kept", async () => {
+    const many = sparse(Array.from({ length: 10 }, (_, at) => `${at * 2},0`).join(","), "4096", "");
+    await expect(readAll(many, { maxEntries: 11 })).resolves.toHaveLength(1);
+    await expect(readAll(many, { maxEntries: 10 })).rejects.toMatchObject({ code: "TOO_MANY_ENTRIES" });
+  });
+
   test("a map cut off", async () => {
     const cut = header({ type: "S", dialect: "gnu", over: [[482, "\x01"]] });
     await expect(readAll(cut)).rejects.toMatchObject({ code: "TAR_TRUNCATED" });

@@ -32,7 +32,7 @@ class Issuer {
   });
 
   async codeOf(kid: string): Promise<string> {
-    return this.cache.find(URI, { alg: "ES256", kid }).then(
+    return this.cache.find({ kind: "jwks", uri: URI }, { alg: "ES256", kid }).then(
       () => "found",
       (error: { code: string }) => error.code,
     );

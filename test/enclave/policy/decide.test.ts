@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { checkPolicy, decide, type SigningSubject } from "../../../enclave/policy/decide.ts";
-import type { SigningPolicy } from "../../../protocol/index.ts";
+import { type SigningPolicy, WHOLE_SCOPE } from "../../../protocol/index.ts";
 
 const chainId = fc.oneof(fc.bigInt(0n, 20n), fc.bigInt(0n, 2n ** 256n - 1n));
 const policy = fc.record({
@@ -59,7 +59,17 @@ test("a chain is named whole: no prefix of it, no number near it", () => {
 
 describe("checkPolicy", () => {
   test("passes what is allowed", () => {
-    expect(() => checkPolicy({ kind: "evm-message" }, { evmChainIds: [], messages: "allow" })).not.toThrow();
+    expect(() =>
+      checkPolicy({ kind: "evm-message" }, { evmChainIds: [], messages: "allow" }, WHOLE_SCOPE),
+    ).not.toThrow();
+  });
+
+  test("refuses a chain that the caller's scope does not name, whatever the app allows", () => {
+    const scope = { ...WHOLE_SCOPE, chains: ["eip155:10"] };
+    const policy: SigningPolicy = { evmChainIds: ["1", "10"], messages: "deny" };
+    expect(() => checkPolicy({ kind: "evm-transaction", chainId: 10n }, policy, scope)).not.toThrow();
+    const denied = expect.objectContaining({ code: "OUT_OF_SCOPE" });
+    expect(() => checkPolicy({ kind: "evm-transaction", chainId: 1n }, policy, scope)).toThrow(denied);
   });
 
   test.each<[SigningSubject, RegExp]>([
@@ -67,6 +77,6 @@ describe("checkPolicy", () => {
     [{ kind: "evm-message" }, /messages/],
   ])("throws POLICY_DENIED with the reason", (each, why) => {
     const denied = expect.objectContaining({ code: "POLICY_DENIED", message: expect.stringMatching(why) });
-    expect(() => checkPolicy(each, NOTHING)).toThrow(denied);
+    expect(() => checkPolicy(each, NOTHING, WHOLE_SCOPE)).toThrow(denied);
   });
 });

@@ -410,3 +410,23 @@ test("of more records than it has room for, it forgets the one not touched for l
   // As after a restart, which the threat model says.
   expect(await textOf(records, "a/2")).toBe("one");
 });
+
+test("what is kept of a record may be used until a newer one is known, and its use keeps it from being forgotten", async () => {
+  const parent = new MemoryParent();
+  const cipher = new RecordCipher(SECRET, { deployment: "test", generation: 1 });
+  const records = new Records(new RecordStore(parent.vsock), cipher, 2);
+  await put(records, "a/1", "one");
+  const read = await records.read(notes, "a/1");
+  if (read === null) throw new Error("no such record");
+  const old = stored(parent, "a/1");
+  await put(records, "a/2", "one");
+  expect(records.isLatest(read)).toBe(true);
+  // Without that look it would be the one to go.
+  await put(records, "a/3", "one");
+  expect(records.isLatest(read)).toBe(true);
+  await put(records, "a/1", "two");
+  expect(records.isLatest(read)).toBe(false);
+  parent.records.set(old.name, old);
+  await expect(records.read(notes, "a/1")).rejects.toMatchObject({ code: "RECORD_ROLLED_BACK" });
+  expect(records.isLatest({ ...read, name: "note/a/2" })).toBe(false);
+});

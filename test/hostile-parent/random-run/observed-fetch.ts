@@ -32,6 +32,8 @@ export class ObservedFetch {
   };
 }
 
+/** None of a sealed request: from outside it cannot be told, and that is the point of it. */
 function requestIdOf(body: Uint8Array): string | undefined {
+  if (body[0] !== "{".charCodeAt(0)) return undefined;
   return (JSON.parse(Buffer.from(body).toString()) as { requestId?: string }).requestId;
 }

@@ -11,7 +11,14 @@ import {
   RefusedError,
   type StampKey,
 } from "../../../client/index.ts";
-import { encodeHex, type OperationName, type Params, type Result, type Wallet } from "../../../protocol/index.ts";
+import {
+  ACCESS,
+  encodeHex,
+  type OperationName,
+  type Params,
+  type Result,
+  type Wallet,
+} from "../../../protocol/index.ts";
 import type { Random } from "../../../simulator/hostile-parent/random.ts";
 import type { Simulator } from "../../../simulator/index.ts";
 import { type Asked, Ledger } from "./ledger.ts";
@@ -252,6 +259,8 @@ export class Workload {
 
   #accept(requestId: string): void {
     const entry = this.ledger.entries.get(requestId);
+    // What came back sealed nobody outside can compare with what the enclave gave; sealed.test.ts looks at it.
+    if (entry !== undefined && ACCESS[entry.operation].bearer) return;
     const answer = this.observed.lastOf.get(requestId);
     if (entry === undefined || answer === undefined || answer.signature === null) {
       throw new Error(`the client took something for an answer that never came: ${requestId}`);
@@ -262,7 +271,7 @@ export class Workload {
   #connect(): Promise<Client> {
     const { url, deployment, expected } = this.#simulator;
     const { fetch } = this.observed;
-    return connect({ url, deployment, expected, fetch, nowMs: () => this.#simulator.nowMs() });
+    return connect({ url, deployment, expected, fetch, nowMs: () => this.#simulator.nowMs(), attempts: 1 });
   }
 }
 

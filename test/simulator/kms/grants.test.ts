@@ -248,7 +248,7 @@ describe("its administration", () => {
       { GranteePrincipal: "somebody" },
       { GranteePrincipal: "*" },
       { Operations: [] },
-      { Operations: ["Sign" as const] },
+      { Operations: ["Verify" as const] },
       { Constraints: { EncryptionContextEquals: { a: "" }, EncryptionContextSubset: { a: "" } } },
     ]) {
       await expect(grant(wrong)).rejects.toMatchObject(refused("ValidationException"));

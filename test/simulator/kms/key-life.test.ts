@@ -144,7 +144,8 @@ describe("CreateKey", () => {
 
   test.each<[name: string, asked: CreateKeyCommandInput]>([
     ["UnsupportedOperationException", { KeySpec: "RSA_2048", KeyUsage: "SIGN_VERIFY" }],
-    ["UnsupportedOperationException", { KeySpec: "ECC_NIST_P256", KeyUsage: "SIGN_VERIFY" }],
+    ["UnsupportedOperationException", { KeySpec: "ECC_SECG_P256K1", KeyUsage: "SIGN_VERIFY" }],
+    ["UnsupportedOperationException", { KeySpec: "SYMMETRIC_DEFAULT", KeyUsage: "SIGN_VERIFY" }],
     ["UnsupportedOperationException", { KeySpec: "ECC_NIST_P256" }],
     ["UnsupportedOperationException", { Origin: "EXTERNAL" }],
     ["UnsupportedOperationException", { CustomKeyStoreId: "cks-1" }],

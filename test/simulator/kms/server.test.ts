@@ -7,7 +7,7 @@ import {
   EncryptCommand,
   GenerateRandomCommand,
   type KMSClient,
-  SignCommand,
+  VerifyMacCommand,
 } from "@aws-sdk/client-kms";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { startSimulatedKms } from "../../../simulator/kms/index.ts";
@@ -128,8 +128,13 @@ describe("who asks, by AWS's own signer", () => {
 
 describe("what is asked", () => {
   test("UnknownOperationException: what KMS has and the simulator has not", async () => {
-    const sign = new SignCommand({ KeyId: "k", Message: new Uint8Array(1), SigningAlgorithm: "ECDSA_SHA_256" });
-    await expect(harness.client().send(sign)).rejects.toMatchObject(refused("UnknownOperationException"));
+    const verify = new VerifyMacCommand({
+      KeyId: "k",
+      Message: Uint8Array.of(1),
+      Mac: Uint8Array.of(1),
+      MacAlgorithm: "HMAC_SHA_256",
+    });
+    await expect(harness.client().send(verify)).rejects.toMatchObject(refused("UnknownOperationException"));
   });
 
   /** A body of our own, signed by AWS's client: it replaces what the client wrote before it is signed. */

@@ -1,0 +1,19 @@
+import { createKeyFile, publicKeyOfFile } from "../client-node/index.ts";
+import { onePositional, parseOptions } from "./admin-options.ts";
+import type { CommandIo } from "./command-io.ts";
+import { PASSPHRASE_OPTIONS, readPassphrase } from "./passphrase.ts";
+
+export async function initCommand(args: readonly string[], io: CommandIo): Promise<void> {
+  const { values, positionals } = parseOptions({
+    ...{ args: [...args], allowPositionals: true },
+    options: PASSPHRASE_OPTIONS,
+  });
+  const file = onePositional(positionals, "FILE");
+  const passphrase = await readPassphrase(file, values, io, "new");
+  io.out(`${await createKeyFile(file, passphrase)}\n`);
+}
+
+export async function publicKeyCommand(args: readonly string[], io: CommandIo): Promise<void> {
+  const { positionals } = parseOptions({ args: [...args], allowPositionals: true, options: {} });
+  io.out(`${await publicKeyOfFile(onePositional(positionals, "FILE"))}\n`);
+}

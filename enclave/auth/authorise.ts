@@ -1,0 +1,114 @@
+/** The one place that says who asks inside an app, and whether they may. */
+import {
+  ACCESS,
+  type AppAccess,
+  type AppOperation,
+  encodeHex,
+  type RequestEnvelope,
+  RequestError,
+  type Stamp,
+  type WebauthnStamp,
+  WHOLE_SCOPE,
+} from "../../protocol/index.ts";
+import type { Apps } from "../apps/apps.ts";
+import { type Actor, type ActorOf, userRequestOf } from "./actor.ts";
+import type { FoundPasskey, Passkeys } from "./passkeys.ts";
+import type { ReplayGuard } from "./replay-guard.ts";
+import { checkScope } from "./scope.ts";
+import type { SecondFactors } from "./second-factors.ts";
+import type { Sessions } from "./sessions.ts";
+
+/** A request inside an app. It has the stamps that its operation asks for, and no others. */
+export interface AppRequest {
+  readonly envelope: RequestEnvelope;
+  readonly appId: string;
+  /** The bytes that the stamps are for. */
+  readonly body: Uint8Array;
+  /** Nobody who relayed it could read it. */
+  readonly isSealed: boolean;
+  readonly asker: Asker;
+  /** Not verified yet: of a passkey that the request brings along. */
+  readonly newPasskey: WebauthnStamp | null;
+}
+
+/** A key's stamp has been verified. A passkey's can only be where the passkey is known. */
+export type Asker =
+  | { readonly kind: "key"; readonly stamp: Stamp }
+  | { readonly kind: "passkey"; readonly stamp: WebauthnStamp };
+
+export interface AuthoriseServices {
+  readonly apps: Apps;
+  readonly sessions: Sessions;
+  readonly passkeys: Passkeys;
+  readonly secondFactors: SecondFactors;
+  readonly replays: ReplayGuard;
+  readonly nowMs: () => number;
+}
+
+/**
+ * Says who asks, that they may, and that the request was not acted on before.
+ *
+ * @throws {@link RequestError} `APP_NOT_FOUND`, `SESSION_UNKNOWN`, `SESSION_EXPIRED`, `PASSKEY_…`, `CALLER_NOT_ALLOWED`,
+ *   `OUT_OF_SCOPE`, `REQUEST_REPLAYED`, `REQUEST_STALE`, `BUSY`, `SECOND_FACTOR_…`, and what records throw
+ */
+export async function authorise<Name extends AppOperation>(
+  operation: Name,
+  request: AppRequest,
+  params: object,
+  services: AuthoriseServices,
+): Promise<ActorOf<Name>> {
+  const { envelope, appId } = request;
+  const { actor, passkey } = await identify(request, services);
+  const { callers }: AppAccess = ACCESS[operation];
+  if (!callers.includes(actor.kind)) {
+    throw new RequestError("CALLER_NOT_ALLOWED", `${operation} is for ${callers.join(" and ")}, not for ${actor.kind}`);
+  }
+  checkScope(actor.scope, operation, params);
+  await services.replays.claim(askerOf(actor), envelope.requestId, envelope.issuedAtMs);
+  // After the claim: a copy of a request neither counts a passkey up nor tries a code.
+  if (passkey !== null) await services.passkeys.use(appId, passkey);
+  if (actor.kind !== "api-key") {
+    const { totp } = await services.apps.get(appId);
+    await services.secondFactors.check(userRequestOf(actor), operation, envelope.secondFactor, totp);
+  }
+  return actor as ActorOf<Name>;
+}
+
+interface Identified {
+  readonly actor: Actor;
+  /** Of a passkey's stamp: its counter is still to be judged. */
+  readonly passkey: FoundPasskey | null;
+}
+
+async function identify(
+  { appId, asker, body }: AppRequest,
+  { apps, sessions, passkeys, nowMs }: AuthoriseServices,
+): Promise<Identified> {
+  const app = await apps.get(appId);
+  if (asker.kind === "passkey") {
+    const found = await passkeys.verify(appId, asker.stamp, body, app.passkeys);
+    const { userId, user, passkey } = found;
+    const scope = { ...WHOLE_SCOPE, operations: app.passkeys?.operations ?? null };
+    return { actor: { kind: "passkey", appId, userId, user, passkey, scope }, passkey: found };
+  }
+  const { stamp } = asker;
+  const publicKey = encodeHex(stamp.publicKey);
+  const apiKey = app.apiKeys.find((each) => each.publicKey === publicKey && each.scheme === stamp.scheme);
+  if (apiKey !== undefined && (apiKey.expiresAtMs === null || apiKey.expiresAtMs > nowMs())) {
+    return { actor: { kind: "api-key", appId, keyId: publicKey, scope: apiKey.permissions }, passkey: null };
+  }
+  const { userId, user, session } = await sessions.find(appId, stamp);
+  return { actor: { kind: "session", appId, userId, user, session, scope: session.scope }, passkey: null };
+}
+
+/** Whose request ids these are: nobody can use up another's. */
+function askerOf(actor: Actor): string {
+  switch (actor.kind) {
+    case "session":
+      return actor.session.sessionId;
+    case "passkey":
+      return `${actor.appId}/${actor.passkey.passkeyId}`;
+    case "api-key":
+      return `${actor.appId}/${actor.keyId}`;
+  }
+}

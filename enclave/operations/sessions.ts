@@ -1,0 +1,15 @@
+import type { AppHandler } from "./handler.ts";
+
+export const listSessions: AppHandler<"list_sessions"> = async ({ actor }, _params, { sessions }) => ({
+  sessions: sessions.liveOf(actor.user).map(({ sessionId, createdAtMs, expiresAtMs, scope }) => {
+    return { sessionId, createdAtMs, expiresAtMs, scope, isCurrent: sessionId === actor.session.sessionId };
+  }),
+});
+
+export const revokeSession: AppHandler<"revoke_session"> = async ({ actor }, { sessionId }, { sessions }) => ({
+  isRevoked: (await sessions.revoke(actor.appId, actor.userId, { sessionId })) > 0,
+});
+
+export const revokeAllSessions: AppHandler<"revoke_all_sessions"> = async ({ actor }, _params, { sessions }) => ({
+  revoked: await sessions.revoke(actor.appId, actor.userId, "all"),
+});

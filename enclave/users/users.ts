@@ -1,0 +1,181 @@
+/**
+ * Users, and the one way to change one: read, decide, write, and all over again if another change came between.
+ *
+ * A user's id is random and made at the first login. Were it derived from issuer and subject, an identity that was
+ * unlinked would lead back to the user that it was taken from as soon as a parent had lost the right two records.
+ * What decides is the user's own list: an identity's record only says where to look, and where the two contradict each
+ * other nobody is logged in.
+ */
+import { RequestError } from "../../protocol/index.ts";
+import type { Randomness } from "../nsm/randomness.ts";
+import type { Ids } from "../vault/ids.ts";
+import { type Change, change, type Records } from "../vault/records.ts";
+import { Turns } from "./turns.ts";
+import { type Identity, identityRecords, newUser, type ReadUser, type User, userRecords } from "./user.ts";
+
+const MAX_ATTEMPTS = 5;
+/** Kept in memory so that a request needs no record to be authorised; some kilobyte each. */
+const MAX_CACHED = 50_000;
+const USER_ID_BYTES = 16;
+
+/** What comes of a look at a user. Whoever decides may be asked again, and must then read again what it rests on. */
+export type UserDecision<Result> =
+  | { readonly kind: "leave"; readonly result: Result }
+  | {
+      readonly kind: "write";
+      readonly user: User;
+      /** Further records, written with the user or not at all. */
+      readonly also?: readonly Change[];
+      readonly result: Result;
+    };
+
+export type DecideUser<Result> = (user: User, userId: string) => UserDecision<Result> | Promise<UserDecision<Result>>;
+
+type Attempt<Result> = { readonly done: true; readonly result: Result } | { readonly done: false };
+
+export class Users {
+  readonly #records: Records;
+  readonly #ids: Ids;
+  readonly #randomness: Randomness;
+  readonly #nowMs: () => number;
+  readonly #cache = new Map<string, ReadUser>();
+  readonly #turns = new Turns();
+
+  constructor(options: {
+    readonly records: Records;
+    readonly ids: Ids;
+    readonly randomness: Randomness;
+    readonly nowMs: () => number;
+  }) {
+    this.#records = options.records;
+    this.#ids = options.ids;
+    this.#randomness = options.randomness;
+    this.#nowMs = options.nowMs;
+  }
+
+  /** @throws {@link RequestError} what reading records throws */
+  async get(appId: string, userId: string): Promise<User | null> {
+    return (await this.#read(`${appId}/${userId}`))?.value ?? null;
+  }
+
+  /** The id under which an identity of this app is recorded. */
+  identityIdOf(appId: string, { issuer, subject }: Identity): string {
+    return this.#ids.derive("idn", [appId, issuer, subject]);
+  }
+
+  /**
+   * Changes a user.
+   *
+   * @throws {@link RequestError} `RECORD_CONFLICT`, what `decide` throws, and what records throw
+   */
+  async change<Result>(appId: string, userId: string, decide: DecideUser<Result>): Promise<Result> {
+    return this.#turns.take(`${appId}/${userId}`, async () => {
+      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+        const made = await this.#attempt(appId, userId, decide);
+        if (made.done) return made.result;
+      }
+      throw keepsChanging();
+    });
+  }
+
+  /**
+   * Changes the user whom an identity leads to, and makes one if it leads to nobody.
+   *
+   * @throws {@link RequestError} `RECORD_ROLLED_BACK` where identity and user contradict each other; and as {@link change}
+   */
+  async changeByIdentity<Result>(appId: string, identity: Identity, decide: DecideUser<Result>): Promise<Result> {
+    const identityId = this.identityIdOf(appId, identity);
+    const linkName = `${appId}/${identityId}`;
+    return this.#turns.take(linkName, async () => {
+      let contradict = false;
+      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+        const link = await this.#records.read(identityRecords, linkName);
+        if (link === null) {
+          const made = await this.#make(appId, identityId, identity, decide);
+          if (made.done) return made.result;
+          continue;
+        }
+        const { userId } = link.value;
+        const made = await this.#turns.take(`${appId}/${userId}`, () =>
+          this.#attempt(appId, userId, (user) => {
+            contradict = !user.identities.some((each) => each.identityId === identityId);
+            // Unlinked a moment ago, or a parent that brings an old link back: reading again tells one from the other.
+            return contradict ? null : decide(user, userId);
+          }),
+        );
+        if (made.done) return made.result;
+      }
+      throw contradict
+        ? new RequestError("RECORD_ROLLED_BACK", "the records of this identity and its user contradict each other")
+        : keepsChanging();
+    });
+  }
+
+  async #make<Result>(
+    appId: string,
+    identityId: string,
+    { issuer, subject }: Identity,
+    decide: DecideUser<Result>,
+  ): Promise<Attempt<Result>> {
+    const userId = `usr_${Buffer.from(this.#randomness.bytes(USER_ID_BYTES)).toString("hex")}`;
+    const user = newUser({ identityId, issuer, subject, linkedAtMs: this.#nowMs() });
+    const decision = await decide(user, userId);
+    if (decision.kind === "leave") return { done: true, result: decision.result };
+    const isMade = await this.#records.write([
+      change(userRecords, `${appId}/${userId}`, null, decision.user),
+      change(identityRecords, `${appId}/${identityId}`, null, { userId }),
+      ...(decision.also ?? []),
+    ]);
+    return isMade ? { done: true, result: decision.result } : { done: false };
+  }
+
+  async #attempt<Result>(
+    appId: string,
+    userId: string,
+    decide: (user: User, userId: string) => ReturnType<DecideUser<Result>> | null,
+  ): Promise<Attempt<Result>> {
+    const name = `${appId}/${userId}`;
+    const read = await this.#read(name);
+    if (read === null) throw new RequestError("RECORD_ROLLED_BACK", "a user who was here is gone");
+    const decision = await decide(read.value, userId);
+    if (decision === null) {
+      this.#cache.delete(name);
+      return { done: false };
+    }
+    if (decision.kind === "leave") return { done: true, result: decision.result };
+    // Whatever comes of the write, memory must not speak for this user any more, nor what was read while it ran.
+    this.#cache.delete(name);
+    try {
+      const isMade = await this.#records.write([
+        change(userRecords, name, read, decision.user),
+        ...(decision.also ?? []),
+      ]);
+      return isMade ? { done: true, result: decision.result } : { done: false };
+    } finally {
+      this.#cache.delete(name);
+    }
+  }
+
+  async #read(name: string): Promise<ReadUser | null> {
+    const cached = this.#cache.get(name);
+    // Found at the end again: the first in order is the one not used for longest.
+    this.#cache.delete(name);
+    if (cached !== undefined && this.#records.isLatest(cached)) {
+      this.#cache.set(name, cached);
+      return cached;
+    }
+    const read = await this.#records.read(userRecords, name);
+    // A write may have ended while this was on its way.
+    if (read === null || !this.#records.isLatest(read)) return read;
+    if (this.#cache.size >= MAX_CACHED) {
+      const [oldest] = this.#cache.keys();
+      if (oldest !== undefined) this.#cache.delete(oldest);
+    }
+    this.#cache.set(name, read);
+    return read;
+  }
+}
+
+function keepsChanging(): RequestError {
+  return new RequestError("RECORD_CONFLICT", "the user keeps changing: try again");
+}

@@ -1,0 +1,97 @@
+/**
+ * Who may ask for what. An operation that does not stand here does not compile, and a caller that its entry does not
+ * name is refused: `enclave/auth/authorise.ts` is the one place that judges by this table.
+ */
+
+/** Callers inside an app, by what vouches for them. */
+export type CallerKind = "session" | "passkey" | "api-key";
+
+export type Access =
+  /** By as many administrators' stamps as the manifest asks for. */
+  | (AnyAccess & { readonly kind: "administrators" })
+  /** By the key that is to get a session. What vouches for it is in the params, or a passkey that stamps beside it. */
+  | (AnyAccess & { readonly kind: "login" })
+  | AppAccess;
+
+interface AnyAccess {
+  /** Its params or its answer hold what works for whoever has it, such as a login token: clients seal it unless told otherwise. */
+  readonly bearer: boolean;
+}
+
+export interface AppAccess extends AnyAccess {
+  readonly kind: "app";
+  readonly callers: readonly CallerKind[];
+  /** A passkey stamps beside the caller: the one that the request is to register. */
+  readonly withNewPasskey?: true;
+  /** `named`: the wallet of `params.walletId`. `any`: wallets at large, so no scope that lists wallets covers it. */
+  readonly wallet: "named" | "any" | "none";
+  /**
+   * `signed`: what is signed belongs to a chain, which is checked once it is parsed. `chainless`: what is signed belongs
+   * to none, so no scope that lists chains covers it. `none`: nothing is signed.
+   */
+  readonly chain: "signed" | "chainless" | "none";
+}
+
+const ANY_CALLER = ["session", "passkey", "api-key"] as const;
+const USER = ["session", "passkey"] as const;
+const SESSION = ["session"] as const;
+/** Of a user's account as a whole: a session that is limited to some wallets or chains has no say in it. */
+const ACCOUNT = { kind: "app", wallet: "any", chain: "chainless" } as const;
+
+export const ACCESS = {
+  create_app: { kind: "administrators", bearer: false },
+  update_app: { kind: "administrators", bearer: false },
+  list_apps: { kind: "administrators", bearer: false },
+  get_app: { kind: "administrators", bearer: false },
+  rotate_app_key: { kind: "administrators", bearer: false },
+  rotate_vault: { kind: "administrators", bearer: false },
+  vault_status: { kind: "administrators", bearer: false },
+  register_session: { kind: "login", bearer: true },
+  refresh_session: { kind: "login", bearer: true },
+  register_session_with_passkey: { kind: "login", bearer: false },
+  list_sessions: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },
+  revoke_session: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },
+  revoke_all_sessions: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },
+  create_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  list_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  sign_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
+  sign_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
+  register_passkey: { ...ACCOUNT, bearer: false, callers: SESSION, withNewPasskey: true },
+  list_passkeys: { ...ACCOUNT, bearer: false, callers: USER },
+  remove_passkey: { ...ACCOUNT, bearer: false, callers: USER },
+  enrol_totp: { ...ACCOUNT, bearer: true, callers: USER },
+  confirm_totp: { ...ACCOUNT, bearer: true, callers: USER },
+  disable_totp: { ...ACCOUNT, bearer: false, callers: USER },
+  require_totp: { ...ACCOUNT, bearer: false, callers: USER },
+  totp_status: { ...ACCOUNT, bearer: false, callers: USER },
+  regenerate_recovery_codes: { ...ACCOUNT, bearer: true, callers: USER },
+  link_identity: { ...ACCOUNT, bearer: true, callers: SESSION },
+  list_identities: { ...ACCOUNT, bearer: false, callers: USER },
+  unlink_identity: { ...ACCOUNT, bearer: false, callers: USER },
+  list_events: { ...ACCOUNT, bearer: false, callers: USER },
+} as const satisfies Record<string, Access>;
+
+type Accesses = typeof ACCESS;
+type NamesOf<Kind extends Access["kind"]> = {
+  [Name in keyof Accesses]: Accesses[Name]["kind"] extends Kind ? Name : never;
+}[keyof Accesses];
+
+export type OperationName = keyof Accesses;
+export type AdministratorsOperation = NamesOf<"administrators">;
+export type LoginOperation = NamesOf<"login">;
+export type AppOperation = NamesOf<"app">;
+/** The kinds of caller that an operation can meet. */
+export type CallerOf<Name extends AppOperation> = Accesses[Name]["callers"][number];
+
+export function isOperationName(name: string): name is OperationName {
+  return Object.hasOwn(ACCESS, name);
+}
+
+export function isAppOperation(name: OperationName): name is AppOperation {
+  return ACCESS[name].kind === "app";
+}
+
+/** What scopes and API keys' permissions can name. */
+export const APP_OPERATIONS = Object.keys(ACCESS).filter(
+  (name): name is AppOperation => isOperationName(name) && isAppOperation(name),
+);
