@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { createServer, type Server } from "node:tls";
 import { decode } from "cborg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -17,9 +18,8 @@ import { cannotEmulate, EIF, eventually } from "./fixture.ts";
 import { ECHO_HOST, ECHO_PORT, EGRESS_BYTES, GO_PORT, ROOTS_FILE, SIZES } from "./guest/agreed.ts";
 
 const GUEST_TIMEOUT_MS = 600_000;
-const SCANNED_PORTS = 10_000;
-/** Beyond 16 bits, where vsock's ports go on. */
-const FAR_PORTS = [65_535, 65_536, 100_000, 2 ** 31, 2 ** 32 - 2];
+/** Few: after some thousand refusals vhost-device-vsock refuses everything. The guest asks for the rest itself. */
+const ASKED_PORTS = [1, 22, 80, 443, 1023, 5000, 5001, 5002, 5003, 5004, 9000, 65_536, 2 ** 31, 2 ** 32 - 2];
 
 interface Duties {
   readonly status: Readonly<Record<string, string>>;
@@ -42,6 +42,8 @@ describe.skipIf(cannotEmulate !== null)("inside the guest", { timeout: GUEST_TIM
   let parent: Child;
   const console: string[] = [];
   let heartbeats = 0;
+  /** The guest, which waits until everything has been looked at. */
+  const waiting = Promise.withResolvers<Duplex>();
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "cl-"));
@@ -66,6 +68,7 @@ describe.skipIf(cannotEmulate !== null)("inside the guest", { timeout: GUEST_TIM
     parent = await startParent(folder, emulation.vsockPath, (echo.server.address() as AddressInfo).port);
     host = hostVsock(emulation.vsockPath);
     await host.listen(ECHO_PORT, (stream) => void stream.pipe(stream));
+    await host.listen(GO_PORT, waiting.resolve);
   });
   afterAll(async () => {
     await host?.close();
@@ -168,14 +171,15 @@ describe.skipIf(cannotEmulate !== null)("inside the guest", { timeout: GUEST_TIM
   });
 
   test("nothing listens but the enclave's one vsock port", async () => {
-    const sockets = await probe<Record<string, readonly string[]>>("sockets");
-    expect(sockets).toEqual({ tcp: [], tcp6: [], udp: [], udp6: [], raw: [], raw6: [], packet: [], unix: [] });
-    const ports = [...Array.from({ length: SCANNED_PORTS }, (_, port) => port + 1), ...FAR_PORTS];
-    expect(await openPorts(host, ports)).toEqual([5000]);
+    const { vsock, ...others } = await probe<Record<string, readonly unknown[]>>("sockets");
+    expect(others).toEqual({ tcp: [], tcp6: [], udp: [], udp6: [], raw: [], raw6: [], packet: [], unix: [] });
+    expect(vsock).toEqual([5000]);
+    // And from outside: it answers, reserved ports and those beyond 16 bits do not.
+    expect(await openPorts(host, ASKED_PORTS)).toEqual([5000]);
   });
 
   test("when the enclave's process ends the machine goes off, and the console has its exit code", async () => {
-    await host.listen(GO_PORT, (stream) => stream.destroy());
+    (await waiting.promise).destroy();
     const words = await emulation.enclaveEnded();
     expect(words).toContain("cloister-init: node exited with 7");
     expect(words).toContain("QEMU ended with 0");
@@ -217,15 +221,11 @@ async function startParent(folder: string, vsockPath: string, echoPort: number):
 /** As anybody on the parent's machine would look for them. */
 async function openPorts(host: Vsock, ports: readonly number[]): Promise<number[]> {
   const open: number[] = [];
-  const left = [...ports];
-  const scan = async (): Promise<void> => {
-    for (let port = left.pop(); port !== undefined; port = left.pop()) {
-      const stream = await host.connect(port, { timeoutMs: 20_000 }).catch(() => undefined);
-      if (stream === undefined) continue;
-      open.push(port);
-      stream.destroy();
-    }
-  };
-  await Promise.all(Array.from({ length: 32 }, scan));
+  for (const port of ports) {
+    const stream = await host.connect(port, { timeoutMs: 20_000 }).catch(() => undefined);
+    if (stream === undefined) continue;
+    open.push(port);
+    stream.destroy();
+  }
   return open;
 }

@@ -1,13 +1,26 @@
 /** What init should have prepared, as the enclave's own user finds it. */
-import { accessSync, constants, type Dirent, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  type Dirent,
+  constants as files,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { constants } from "node:os";
 import { join } from "node:path";
 import { openNsmDevice } from "../../../enclave/nsm/nsm-device.ts";
+import { loadNative } from "../../../vsock/index.ts";
+import type { SocketAddon } from "../../../vsock/socket-addon.ts";
 
 /** nitro.md 2.3: Attestation with nothing in it. */
 const ATTESTATION = Buffer.from(
   "a16b4174746573746174696f6ea369757365725f64617461f6656e6f6e6365f66a7075626c69635f6b6579f6",
   "hex",
 );
+/** linux/vm_sockets.h has 1023 as the last reserved one. */
+const FIRST_UNPRIVILEGED_PORT = 1024;
 const WRITE_TO = ["/probe", "/app/main.mjs", "/app/probe", "/etc/cloister/cloister.yaml", "/dev/probe", "/tmp/probe"];
 
 export async function lookAround(): Promise<object> {
@@ -29,7 +42,7 @@ export async function lookAround(): Promise<object> {
   };
 }
 
-/** Everything that listens, in every family that has a table. Vsock has none: the host looks for those. */
+/** Everything that listens, in every family that has a table; vsock, which has none, is asked port by port. */
 export async function readSockets(): Promise<object> {
   const table = (name: string): string[] => {
     try {
@@ -39,7 +52,20 @@ export async function readSockets(): Promise<object> {
     }
   };
   const names = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6", "packet", "unix"];
-  return Object.fromEntries(names.map((name) => [name, table(name)]));
+  return { ...Object.fromEntries(names.map((name) => [name, table(name)])), vsock: boundPorts() };
+}
+
+/** Ports of 16 bits that somebody has. Those below 1024 nobody but root can have, and asking is refused. */
+function boundPorts(): number[] {
+  const addon = loadNative("vsock") as SocketAddon;
+  const bound: number[] = [];
+  for (let port = FIRST_UNPRIVILEGED_PORT; port <= 0xffff; port += 1) {
+    const listener = addon.listen(port, 1);
+    if (typeof listener === "object") addon.close(listener);
+    else if (listener === -constants.errno.EADDRINUSE) bound.push(port);
+    else throw new Error(`port ${port}: ${listener}`);
+  }
+  return bound;
 }
 
 function fieldsOf(path: string, names: readonly string[]): Record<string, string> {
@@ -96,7 +122,7 @@ function entriesOf(folder: string): Dirent[] {
 
 function mayWrite(path: string): boolean {
   try {
-    accessSync(path, constants.W_OK);
+    accessSync(path, files.W_OK);
     return true;
   } catch {
     return false;
