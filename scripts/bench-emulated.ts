@@ -83,8 +83,8 @@ async function printLeastMemory(): Promise<void> {
   console.log(`\nleast memory that boots and answers ${IN_FLIGHT} requests at once:`);
   let [fails, serves] = [MEMORY.leastMiB - MEMORY.stepMiB, MEMORY.mostMiB as number];
   while (serves - fails > MEMORY.stepMiB) {
-    const memoryMiB = Math.ceil((fails + serves) / 2 / MEMORY.stepMiB) * MEMORY.stepMiB;
-    const why = await whyNotIn(memoryMiB === serves ? serves - MEMORY.stepMiB : memoryMiB);
+    const memoryMiB = fails + Math.floor((serves - fails) / MEMORY.stepMiB / 2) * MEMORY.stepMiB;
+    const why = await whyNotIn(memoryMiB);
     console.log(`  ${String(memoryMiB).padStart(4)} MiB: ${why ?? "serves"}`);
     if (why === null) serves = memoryMiB;
     else fails = memoryMiB;
