@@ -75,7 +75,7 @@ describe.skipIf(cannotEmulate !== null)("a boot", () => {
     expect(pcrHex(document, 0)).not.toBe(predicted[0]);
     expect(pcrHex(document, 1)).toBe(predicted[1]);
     expect(pcrHex(document, 2)).not.toBe(predicted[2]);
-    await expect(emulation.connect()).rejects.toMatchObject({ code: "ATTESTATION_INVALID" });
+    await expect(emulation.connect()).rejects.toMatchObject({ code: "PCR_MISMATCH" });
   });
 
   test("in a machine whose NSM nobody signs for fails, and says so: NSM_FAILED", async () => {
