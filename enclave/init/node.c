@@ -21,7 +21,7 @@ enum { MAX_OPEN_FILES = 65536 };
 
 static const char NODE[] = "/app/node";
 
-/* The same as the simulator's (simulator/start-simulator.ts, ENCLAVE_NODE_FLAGS). */
+/* The same as the simulator's (simulator/enclave-as-process.ts, ENCLAVE_NODE_FLAGS). */
 #define NODE_FLAGS "--disable-proto=delete", "--disallow-code-generation-from-strings", "--disable-sigusr1"
 
 static struct heap_limits fitted_heap(void) {

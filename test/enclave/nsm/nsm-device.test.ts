@@ -192,7 +192,7 @@ test("init starts Node with the simulator's flags, in the simulator's order", as
   const flagsIn = (text: string | undefined) => [...(text ?? "").matchAll(/"(--[^"]+)"/g)].map(([, flag]) => flag);
   const inInit = flagsIn(/#define NODE_FLAGS (.*)/.exec(await read("enclave/init/node.c"))?.[1]);
   const inSimulator = flagsIn(
-    /ENCLAVE_NODE_FLAGS = \[([^\]]*)\]/.exec(await read("simulator/start-simulator.ts"))?.[1],
+    /ENCLAVE_NODE_FLAGS = \[([^\]]*)\]/.exec(await read("simulator/enclave-as-process.ts"))?.[1],
   );
   expect(inInit.length).toBeGreaterThan(0);
   expect(inInit).toEqual(inSimulator);
