@@ -45,6 +45,7 @@ export async function waitForHost(parentCid: number): Promise<void> {
   await new Promise((resolve) =>
     stream
       .on("error", () => {})
+      .once("end", resolve)
       .once("close", resolve)
       .resume(),
   );
