@@ -20,7 +20,7 @@ import {
   rmSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { compareTrees, type Difference } from "./image/compare.ts";
 import { cacheFolder, sha256 } from "./image/debian.ts";
@@ -56,12 +56,15 @@ const SURROUNDINGS: readonly Surroundings[] = [
       LANG: "ja_JP.UTF-8",
       USER: "somebody",
       HOSTNAME: "elsewhere",
+      SOURCE_DATE_EPOCH: "315532800",
     },
     uid: 12_345,
     order: (paths) => paths.toReversed(),
     mtimeSeconds: (at) => 1_500_000_000 + 7919 * at,
   },
 ];
+/** Where a copy has the manifest that was asked for, wherever that is. */
+const MANIFEST = "cloister.yaml";
 /** What is compared; all of dist/ but what is only a copy of npm's tarballs. */
 const PRODUCTS = ["cloister.eif", "measurements.json", "kernel", "bundle", "image"];
 
@@ -88,11 +91,14 @@ function build(surroundings: Surroundings): string {
   const source = join(work, surroundings.folder);
   console.log(`reproduce: ${name}: ${source}, umask ${umask}, ${Object.entries(env).join(" ").replaceAll(",", "=")}`);
   copySources(source, surroundings);
-  const manifest = values.manifest === "" ? [] : ["--manifest", values.manifest];
+  const manifest = values.manifest === "" ? [] : ["--manifest", MANIFEST];
+  // The copy's own, if Node is the checkout's: another user may not be let into the folder of this one.
+  const ownNode = relative(".", process.execPath);
+  const node = ownNode.startsWith("..") ? process.execPath : join(source, ownNode);
   const environment = { ...process.env, ...env, ...(values.full ? { XDG_CACHE_HOME: emptyCache(surroundings) } : {}) };
   const run = (only: string, as: { uid?: number; gid?: number }): void => {
     const script = `umask ${umask} && exec "$0" scripts/build-eif.ts --only ${only} "$@"`;
-    const { status } = spawnSync("/bin/sh", ["-c", script, process.execPath, ...manifest], {
+    const { status } = spawnSync("/bin/sh", ["-c", script, node, ...manifest], {
       cwd: source,
       env: environment,
       stdio: "inherit",
@@ -123,7 +129,10 @@ function copySources(target: string, { order, mtimeSeconds, uid }: Surroundings)
     if (isRoot) chownSync(to, uid, uid);
   }
   if (isRoot) for (const path of [target, dirname(target)]) chownSync(path, uid, uid);
-  if (values.manifest !== "") copyFileSync(resolve(values.manifest), join(target, values.manifest));
+  if (values.manifest !== "") {
+    rmSync(join(target, MANIFEST), { force: true });
+    copyFileSync(values.manifest, join(target, MANIFEST));
+  }
   // As `npm ci` made it: its files are the same bytes for the same lock, and the image is not made from them.
   cpSync("node_modules", join(target, "node_modules"), { recursive: true, verbatimSymlinks: true });
 }

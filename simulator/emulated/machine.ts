@@ -70,7 +70,12 @@ export class Machine {
       ]),
       ...{ env, log },
     });
-    await appears(deviceSocket, device);
+    try {
+      await appears(deviceSocket, device);
+    } catch (error) {
+      await device.kill();
+      throw error;
+    }
     const command = dyingWithUs([options.emulator.qemu, ...qemuArguments(options, deviceSocket)]);
     return new Machine(device, new Child({ name: "QEMU", command, env, log, onLine: onConsole }));
   }

@@ -1,8 +1,8 @@
 /** One boot of the image, signed and with the simulated deployment's configuration, and all that can be asked of it. */
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseTransaction, recoverTransactionAddress, type TransactionSerializedEIP1559 } from "viem";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decodeUnverified } from "../../attestation/index.ts";
@@ -117,8 +117,10 @@ describe.skipIf(cannotEmulate !== null)("the image, booted", () => {
   });
 
   test("has the kernel, command line and init that dist/measurements.json promises in PCR1", async () => {
-    const built = await readEif(EIF);
-    expect(emulation.image.measurements.PCR1).toBe(built.measurements?.PCR1);
+    const response = await fetch(`${emulation.url}/v1/attestation?nonce=${randomBytes(32).toString("hex")}`);
+    const { pcrs } = decodeUnverified(new Uint8Array(await response.arrayBuffer()));
+    const { Measurements } = JSON.parse(await readFile(join(dirname(EIF), "measurements.json"), "utf8"));
+    expect(encodeHex(pcrs.get(1) ?? new Uint8Array(0))).toBe(Measurements.PCR1);
   });
 
   test("waits for a KMS that is away when it boots, says so, and becomes ready when it is back", () => {

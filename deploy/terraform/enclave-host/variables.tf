@@ -22,7 +22,7 @@ variable "ami_id" {
 }
 
 variable "architecture" {
-  description = "Of the instance type, the release and the image: x86_64 or arm64."
+  description = "Of the instance type, the release and the image: x86_64 or arm64; there is no image for arm64 yet (docs/build-an-image.md)."
   type        = string
   default     = "x86_64"
 }
