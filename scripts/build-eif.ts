@@ -42,7 +42,19 @@ function writeEif(): void {
   const manifest = values.manifest === "" ? [] : ["--manifest", values.manifest];
   // Fixed, or whatever the caller's environment says of SOURCE_DATE_EPOCH would move every measurement.
   const times = ["--source-date-epoch", "0"];
-  const args = ["bin/cloister.js", "eif", "build", "--image", IMAGE, "--kernel", KERNEL, ...times, ...manifest, "--out", EIF];
+  const args = [
+    "bin/cloister.js",
+    "eif",
+    "build",
+    "--image",
+    IMAGE,
+    "--kernel",
+    KERNEL,
+    ...times,
+    ...manifest,
+    "--out",
+    EIF,
+  ];
   const measurements = runNode(args);
   writeFileSync(MEASUREMENTS, measurements);
   process.stdout.write(measurements);
