@@ -49,6 +49,21 @@ const nativeSecp256k1: Plugin = {
   },
 };
 
+/**
+ * What packages bring along and the enclave never reaches, each a module of its own: error messages of zod in sixty languages,
+ * and the Encryption SDK's hierarchical keyring, which keeps keys in DynamoDB. Left out they are neither parsed at each start
+ * nor attack surface; a use of one would fail in every test that reaches it, since there is nothing there.
+ */
+const UNUSED = /^(?:\.\.\/locales\/index\.js|@aws-crypto\/branch-keystore-node)$/;
+
+const withoutUnused: Plugin = {
+  name: "without-unused",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: UNUSED }, ({ path }) => ({ path, namespace: "unused" }));
+    onLoad({ filter: /.*/, namespace: "unused" }, () => ({ contents: "module.exports = {};", loader: "js" }));
+  },
+};
+
 /** @param options - Another entry, for tests, and the folders from which only that may take something. */
 export async function bundleEnclave(
   outFolder: string,
@@ -63,12 +78,13 @@ export async function bundleEnclave(
     target: "node24",
     conditions: ["cloister-source"],
     banner: { js: BANNER },
-    plugins: [nativeSecp256k1],
+    plugins: [nativeSecp256k1, withoutUnused],
     outfile: join(resolve(outFolder), "main.mjs"),
     sourcemap: "external",
     sourcesContent: false,
     legalComments: "none",
-    charset: "utf8",
+    // One character beyond Latin-1 makes V8 hold, and parse, the whole file in two bytes a character.
+    charset: "ascii",
     metafile: true,
     write: false,
     logLevel: "warning",
@@ -78,16 +94,24 @@ export async function bundleEnclave(
   const strange = parts.find(({ name }) => !name.startsWith("node_modules/") && !folders.includes(name));
   if (strange !== undefined) throw new Error(`the bundle would hold ${strange.name}/, which is not the enclave's`);
   await mkdir(outFolder, { recursive: true });
-  for (const { path, contents } of outputFiles) await writeFile(path, contents);
+  for (const { path, text } of outputFiles) await writeFile(path, path.endsWith(".mjs") ? asciiOf(text) : text);
   await writeFile(join(outFolder, "bundle.json"), `${JSON.stringify(parts, null, 2)}\n`);
   await writeFile(join(outFolder, "NOTICES.txt"), noticesOf(parts));
   return parts;
+}
+
+/** What esbuild leaves beyond ASCII stands in comments: in strings it has been escaped. */
+function asciiOf(text: string): string {
+  return text.replaceAll(/[^\n\x20-\x7e]/g, (character) =>
+    character === "\t" || character === "\r" ? character : "?",
+  );
 }
 
 function partsOf({ outputs }: Metafile): BundlePart[] {
   const bytes = new Map<string, number>();
   for (const { inputs } of Object.values(outputs)) {
     for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
+      if (path.startsWith("unused:")) continue;
       const name = partOf(path);
       bytes.set(name, (bytes.get(name) ?? 0) + bytesInOutput);
     }
