@@ -6,7 +6,15 @@ import { loginNonce } from "./login-nonce.ts";
 import type { SessionStore } from "./session-store.ts";
 import { generateStampPair, type StampKey, stampKeyOf } from "./stamp-key.ts";
 
-export interface LoginOptions {
+/** What a login may ask for. */
+export interface SessionLimits {
+  /** What the session may do; everything unless given. */
+  readonly scope?: Scope;
+  /** The app's default unless given, and its maximum at most. */
+  readonly lifetimeS?: number;
+}
+
+export interface LoginOptions extends SessionLimits {
   readonly appId: string;
   /**
    * Gets a login token from the issuer, asked for with this `nonce`. It may give one without any nonce, since the token
@@ -15,10 +23,6 @@ export interface LoginOptions {
   readonly token: (nonce: string) => Promise<string>;
   /** In memory unless given. */
   readonly store?: SessionStore;
-  /** What the session may do; everything unless given. */
-  readonly scope?: Scope;
-  /** The app's default unless given. */
-  readonly lifetimeS?: number;
 }
 
 /** What a session stamps with, and until when. */
@@ -134,14 +138,14 @@ export class Renewal {
   }
 
   async #ask(pending: Pending): Promise<Result<"register_session"> | null> {
-    const { appId, scope, lifetimeS } = this.#options;
+    const { appId } = this.#options;
     const { key, jwt, replaced } = pending;
-    const asked = { jwt, ...(lifetimeS === undefined ? {} : { lifetimeS }) };
+    const { scope: _kept, ...limits } = limitsOf(this.#options);
     const asKey = { appId, keys: [key] };
     if (replaced !== null) {
       const { sessionId } = replaced;
       try {
-        return await this.#client.call("refresh_session", { ...asked, sessionId }, asKey);
+        return await this.#client.call("refresh_session", { jwt, ...limits, sessionId }, asKey);
       } catch (error) {
         // By the enclave's clock sooner than by ours; or so long ago that it is not listed any more.
         const hasExpired =
@@ -153,12 +157,17 @@ export class Renewal {
       if (this.#isEnded) return null;
       this.#pending = { ...pending, replaced: null };
     }
-    return this.#client.call("register_session", { ...asked, ...(scope === undefined ? {} : { scope }) }, asKey);
+    return this.#client.call("register_session", { jwt, ...limitsOf(this.#options) }, asKey);
   }
 
   #isLive(session: Credential | null): boolean {
     return session !== null && session.expiresAtMs > this.#client.nowMs();
   }
+}
+
+/** As params: what was not given is left out. */
+export function limitsOf({ scope, lifetimeS }: SessionLimits): SessionLimits {
+  return { ...(scope === undefined ? {} : { scope }), ...(lifetimeS === undefined ? {} : { lifetimeS }) };
 }
 
 /** By the enclave itself. */

@@ -3,9 +3,10 @@ import type { Params, Result } from "../protocol/index.ts";
 import { Account } from "./account.ts";
 import type { CallOptions, Client } from "./client.ts";
 import { loginNonce } from "./login-nonce.ts";
-import { type Credential, isRefused, type LoginOptions, Renewal } from "./renewal.ts";
+import type { PasskeyStampKey } from "./passkeys.ts";
+import { type Credential, isRefused, type LoginOptions, Renewal, type SessionLimits } from "./renewal.ts";
 import { memoryStore, type SessionStore } from "./session-store.ts";
-import { type StampKey, stampKeyOf } from "./stamp-key.ts";
+import { generateStampPair, type StampKey, stampKeyOf } from "./stamp-key.ts";
 
 /** A session is renewed when so much of it is left, or a fifth if that is less. */
 const RENEW_BEFORE_MS = 60_000;
@@ -19,7 +20,7 @@ export class Session {
   readonly #renewal: Renewal | null;
   #credential: Credential;
 
-  /** @internal Use {@link Session.login} or {@link Client.login}. */
+  /** @internal Use {@link Session.login}, {@link Session.loginWithPasskey} or {@link Client.login}. */
   constructor(
     client: Client,
     appId: string,
@@ -45,6 +46,34 @@ export class Session {
     const credential = (await storedCredential(client, options.appId, store)) ?? (await renewal.renew(null));
     if (credential === null) throw new TypeError("ended before it began");
     return new Session(client, options.appId, credential, { store, renewal });
+  }
+
+  /**
+   * Goes on with the session that the store still has, or makes a key and logs in with a passkey: the user is asked. Such
+   * a session ends by itself, since nobody but the user can renew it.
+   *
+   * @throws as {@link Client.loginWithPasskey}, and whatever the store throws
+   */
+  static async loginWithPasskey(
+    client: Client,
+    login: SessionLimits & {
+      readonly appId: string;
+      readonly passkey: PasskeyStampKey;
+      /** In memory unless given. */
+      readonly store?: SessionStore;
+    },
+    options: CallOptions = {},
+  ): Promise<Session> {
+    const { appId, store = memoryStore() } = login;
+    const kept = { store, renewal: null };
+    const stored = await storedCredential(client, appId, store);
+    if (stored !== null) return new Session(client, appId, stored, kept);
+    const pair = await generateStampPair(store.extractable);
+    const key = await stampKeyOf(pair);
+    const { sessionId, userId, expiresAtMs } = await client.loginWithPasskey({ ...login, key }, options);
+    const lifetimeMs = Math.max(0, expiresAtMs - client.nowMs());
+    await store.save({ deployment: client.deployment, appId, sessionId, userId, expiresAtMs, lifetimeMs, pair });
+    return new Session(client, appId, { sessionId, userId, expiresAtMs, key }, kept);
   }
 
   get sessionId(): string {

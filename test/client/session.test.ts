@@ -3,10 +3,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Client, connect, memoryStore, Session } from "../../client/index.ts";
+import { type Client, connect, generateStampKey, memoryStore, Session } from "../../client/index.ts";
 import { fileStore } from "../../client-node/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
-import { AUDIENCE, createApp } from "../support/app.ts";
+import { createPasskeyApp, passkeyOf, registerPasskey } from "../support/account.ts";
+import { AUDIENCE, createApp, logIn } from "../support/app.ts";
+import { Authenticator } from "../support/authenticator.ts";
 
 let simulator: Simulator;
 let client: Client;
@@ -360,5 +362,59 @@ describe("a renewal whose answer is lost", () => {
     await session.listWallets();
     expect(asked).toHaveLength(2);
     expect((await store.load())?.sessionId).toBe(session.sessionId);
+  });
+});
+
+describe("logins with a scope and a lifetime", () => {
+  const limits = {
+    scope: { operations: ["list_sessions" as const], wallets: null, chains: null },
+    lifetimeS: 60,
+  };
+
+  async function expectLimited(session: Session): Promise<void> {
+    const { sessions } = await session.listSessions();
+    const own = sessions.find(({ isCurrent }) => isCurrent);
+    expect(own?.scope).toEqual(limits.scope);
+    expect((own?.expiresAtMs ?? 0) - (own?.createdAtMs ?? 0)).toBe(60_000);
+    await expect(session.listWallets()).rejects.toMatchObject({ code: "OUT_OF_SCOPE" });
+  }
+
+  test("get such a session, by a token and by a passkey", async () => {
+    const passkeyApp = await createPasskeyApp(simulator, client);
+    const alice = await logIn(simulator, client, passkeyApp, "alice");
+    const authenticator = new Authenticator("ES256", { counts: true });
+    await registerPasskey({ client, appId: passkeyApp, ...alice }, authenticator);
+    const { jwt, key } = alice;
+    await expectLimited(await client.login({ appId: passkeyApp, jwt, key, ...limits }));
+    const passkey = passkeyOf(authenticator);
+    const later = await generateStampKey();
+    await expectLimited(await client.loginWithPasskey({ appId: passkeyApp, key: later, passkey, ...limits }));
+  });
+
+  test("by a passkey are stored and gone on with, without asking again, until they log out", async () => {
+    const passkeyApp = await createPasskeyApp(simulator, client);
+    const alice = await logIn(simulator, client, passkeyApp, "alice");
+    const authenticator = new Authenticator("ES256", { counts: true });
+    await registerPasskey({ client, appId: passkeyApp, ...alice }, authenticator);
+    const used = passkeyOf(authenticator);
+    let asked = 0;
+    const passkey = {
+      stamp: (body: Uint8Array<ArrayBuffer>) => {
+        asked += 1;
+        return used.stamp(body);
+      },
+    };
+    const store = fileStore(join(folder, "by-passkey"), { passphrase: null });
+    const logInByPasskey = async (changes: object = {}) =>
+      Session.loginWithPasskey(await simulator.connect(), { appId: passkeyApp, passkey, store, ...changes });
+    const first = await logInByPasskey();
+    const second = await logInByPasskey();
+    expect([second.sessionId, second.userId, asked]).toEqual([first.sessionId, alice.session.userId, 1]);
+    await second.listWallets();
+    await second.logOut();
+    expect(await store.load()).toBeNull();
+    await expect(first.listWallets()).rejects.toMatchObject({ code: "SESSION_UNKNOWN" });
+    await expectLimited(await logInByPasskey(limits));
+    expect(asked).toBe(2);
   });
 });
