@@ -40,8 +40,10 @@ check: types lint imports size ## Everything that reads the code without running
 format: install ## Format, and repair what the linter can
 	@$(NPM) run --silent format
 
-bench: install ## Measure signing, wallet creation, start-up and memory beside viem
+bench: USERS ?= 1,1000
+bench: install ## Measure signing beside viem, start-up and memory, then logins and stamps (also with more users: USERS=1,100000)
 	@$(NPM) run --silent bench
+	@$(NPM) run --silent bench-identity -- --users "$(USERS)"
 
 bench-attestation: install ## Measure attestation verifications beside @peculiar/x509 with cbor-x
 	@$(NPM) run --silent bench-attestation
@@ -58,8 +60,9 @@ fuzz-eif: install ## Fuzz the reader of enclave images for a minute (more: npm r
 flips: install ## Flip every bit of every genuine attestation document, through every check (some minutes)
 	@CLOISTER_ALL_FLIPS=1 $(NPM) run --silent test -- test/attestation/bit-flips.test.ts
 
+bench-identity: USERS ?= 1,1000,100000
 bench-identity: install ## Measure logins, stamps and sealing with 1, 1,000 and 100,000 users (some minutes)
-	@$(NPM) run --silent bench-identity
+	@$(NPM) run --silent bench-identity -- --users "$(USERS)"
 
 bench-egress: install ## Measure the egress relay beside socat
 	@$(NPM) run --silent bench-egress

@@ -25,8 +25,9 @@ const sessionFile = z.strictObject({
 });
 
 /**
- * @param options.passphrase - Encrypts the key; null leaves that to the file's permissions, which let only its owner read
- *   it. A session's key is worth as much as the session's lifetime and scope.
+ * @param options.passphrase - Encrypts the key, and nothing else is read then: a key that is not encrypted may have been put
+ *   there by somebody who does not know it. Null leaves it to the file's permissions, which let only its owner read it.
+ *   A session's key is worth as much as the session's lifetime and scope.
  */
 export function fileStore(path: string, options: { readonly passphrase: string | null }): SessionStore {
   const { passphrase } = options;
@@ -52,6 +53,9 @@ export function fileStore(path: string, options: { readonly passphrase: string |
 
 async function read(text: string, path: string, passphrase: string | null): Promise<StoredSession> {
   const { session: kept, key } = parse(text, path);
+  if (passphrase !== null && !("kdf" in key)) {
+    throw new KeyFileError("KEY_FILE_MALFORMED", `${path} is not encrypted, though there is a passphrase`);
+  }
   const opened = "kdf" in key ? await open(key, passphrase, JSON.stringify(kept), path) : key;
   try {
     const { d, ...publicPart } = jwk.parse(opened);

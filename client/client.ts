@@ -18,6 +18,7 @@ import {
 import { AttestedEnclave, type ExpectedEnclave, type PostedAnswer } from "./attested-enclave.ts";
 import { ClientError, RefusedError } from "./errors.ts";
 import type { PasskeyStampKey } from "./passkeys.ts";
+import { limitsOf, type SessionLimits } from "./renewal.ts";
 import { isWorthRetrying, retryDelayMs } from "./retries.ts";
 import { Session } from "./session.ts";
 import { isPasskey, type Stamper, type StampKey, stampsOf } from "./stamp-key.ts";
@@ -160,32 +161,34 @@ export class Client {
 
   /**
    * Logs in with a key and a token of the caller's own: registers the key for the user whom the token names. Such a
-   * session is not renewed; {@link Session.login} gives one that is.
+   * session is neither renewed nor stored, since key and token are the caller's; {@link Session.login} gives one that is.
    *
    * @param login.jwt - Its `nonce`, if it has one that binds it to a key, must be {@link loginNonce} of this one.
    */
   async login(
-    login: { readonly appId: string; readonly jwt: string; readonly key: StampKey },
+    login: SessionLimits & { readonly appId: string; readonly jwt: string; readonly key: StampKey },
     options: CallOptions = {},
   ): Promise<Session> {
     const { appId, jwt, key } = login;
-    const registered = await this.call("register_session", { jwt }, { ...options, appId, keys: [key] });
+    const params = { jwt, ...limitsOf(login) };
+    const registered = await this.call("register_session", params, { ...options, appId, keys: [key] });
     return new Session(this, appId, { ...registered, key });
   }
 
   /**
-   * Logs in with a passkey: registers the key for the user whose passkey it is. The user is asked.
+   * Logs in with a passkey: registers the key for the user whose passkey it is. The user is asked. The key is the
+   * caller's to keep; {@link Session.loginWithPasskey} makes one and stores it.
    *
    * @throws DOMException as `navigator.credentials.get` does; and as {@link call}
    */
   async loginWithPasskey(
-    login: { readonly appId: string; readonly key: StampKey; readonly passkey: PasskeyStampKey },
+    login: SessionLimits & { readonly appId: string; readonly key: StampKey; readonly passkey: PasskeyStampKey },
     options: CallOptions = {},
   ): Promise<Session> {
     const { appId, key, passkey } = login;
     const params = { publicKey: encodeHex(key.publicKey) };
     const asked = { ...options, appId, keys: [key, passkey] };
-    const registered = await this.call("register_session_with_passkey", params, asked);
+    const registered = await this.call("register_session_with_passkey", { ...params, ...limitsOf(login) }, asked);
     return new Session(this, appId, { ...registered, key });
   }
 

@@ -4,7 +4,8 @@ export { type CallOptions, Client, type ConnectOptions, connect } from "./client
 export { ClientError, type ClientErrorCode, RefusedError } from "./errors.ts";
 export { loginNonce } from "./login-nonce.ts";
 export { createPasskey, type NewPasskeyOptions, type PasskeyStampKey, passkeyStampKey } from "./passkeys.ts";
-export { type LoginOptions, Session } from "./session.ts";
+export type { LoginOptions, SessionLimits } from "./renewal.ts";
+export { Session } from "./session.ts";
 export { indexedDbStore, memoryStore, type SessionStore, type StoredSession } from "./session-store.ts";
 export {
   generateStampKey,

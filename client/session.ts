@@ -1,59 +1,37 @@
 /** A logged-in user, for as long as the issuer vouches for them. */
-import type { Params, Result, Scope } from "../protocol/index.ts";
+import type { Params, Result } from "../protocol/index.ts";
 import { Account } from "./account.ts";
 import type { CallOptions, Client } from "./client.ts";
-import { RefusedError } from "./errors.ts";
 import { loginNonce } from "./login-nonce.ts";
-import { memoryStore, type SessionStore, type StoredSession } from "./session-store.ts";
+import type { PasskeyStampKey } from "./passkeys.ts";
+import { type Credential, isRefused, type LoginOptions, Renewal, type SessionLimits } from "./renewal.ts";
+import { memoryStore, type SessionStore } from "./session-store.ts";
 import { generateStampPair, type StampKey, stampKeyOf } from "./stamp-key.ts";
 
 /** A session is renewed when so much of it is left, or a fifth if that is less. */
 const RENEW_BEFORE_MS = 60_000;
 
-export interface LoginOptions {
-  readonly appId: string;
-  /**
-   * Gets a login token from the issuer, asked for with this `nonce`. It may give one without any nonce, since the token
-   * travels sealed; but not one that was made for another key. Called again whenever the session is renewed.
-   */
-  readonly token: (nonce: string) => Promise<string>;
-  /** In memory unless given. */
-  readonly store?: SessionStore;
-  /** What the session may do; everything unless given. */
-  readonly scope?: Scope;
-  /** The app's default unless given. */
-  readonly lifetimeS?: number;
-}
-
-/** What a session stamps with, and until when. */
-export interface Credential {
-  readonly key: StampKey;
-  readonly sessionId: string;
-  readonly userId: string;
-  readonly expiresAtMs: number;
-  /** Of a session that is renewed. */
-  readonly lifetimeMs?: number;
-}
-
-interface Renewal {
-  readonly options: LoginOptions;
-  readonly store: SessionStore;
-}
-
 export class Session {
   readonly #client: Client;
   readonly #appId: string;
-  /** Null where the caller holds key and token: such a session ends by itself. */
+  /** Null where the caller holds the key. */
+  readonly #store: SessionStore | null;
+  /** Null where nobody gives tokens: such a session ends by itself. */
   readonly #renewal: Renewal | null;
   #credential: Credential;
-  #renewing: Promise<void> | undefined;
 
-  /** @internal Use {@link Session.login} or {@link Client.login}. */
-  constructor(client: Client, appId: string, credential: Credential, renewal: Renewal | null = null) {
+  /** @internal Use {@link Session.login}, {@link Session.loginWithPasskey} or {@link Client.login}. */
+  constructor(
+    client: Client,
+    appId: string,
+    credential: Credential,
+    kept: { readonly store: SessionStore; readonly renewal: Renewal | null } | null = null,
+  ) {
     this.#client = client;
     this.#appId = appId;
     this.#credential = credential;
-    this.#renewal = renewal;
+    this.#store = kept?.store ?? null;
+    this.#renewal = kept?.renewal ?? null;
   }
 
   /**
@@ -64,14 +42,38 @@ export class Session {
    */
   static async login(client: Client, options: LoginOptions): Promise<Session> {
     const store = options.store ?? memoryStore();
-    const stored = await store.load();
-    const isOurs = stored?.appId === options.appId && stored.deployment === client.deployment;
-    const leftMs = isOurs ? stored.expiresAtMs - client.nowMs() : 0;
-    if (stored !== null && leftMs > 0) {
-      const key = await stampKeyOf(stored.pair);
-      return new Session(client, options.appId, { ...stored, key }, { options, store });
-    }
-    return new Session(client, options.appId, await obtain(client, options, store, null), { options, store });
+    const renewal = new Renewal(client, options, store);
+    const credential = (await storedCredential(client, options.appId, store)) ?? (await renewal.renew(null));
+    if (credential === null) throw new TypeError("ended before it began");
+    return new Session(client, options.appId, credential, { store, renewal });
+  }
+
+  /**
+   * Goes on with the session that the store still has, or makes a key and logs in with a passkey: the user is asked. Such
+   * a session ends by itself, since nobody but the user can renew it.
+   *
+   * @throws as {@link Client.loginWithPasskey}, and whatever the store throws
+   */
+  static async loginWithPasskey(
+    client: Client,
+    login: SessionLimits & {
+      readonly appId: string;
+      readonly passkey: PasskeyStampKey;
+      /** In memory unless given. */
+      readonly store?: SessionStore;
+    },
+    options: CallOptions = {},
+  ): Promise<Session> {
+    const { appId, store = memoryStore() } = login;
+    const kept = { store, renewal: null };
+    const stored = await storedCredential(client, appId, store);
+    if (stored !== null) return new Session(client, appId, stored, kept);
+    const pair = await generateStampPair(store.extractable);
+    const key = await stampKeyOf(pair);
+    const { sessionId, userId, expiresAtMs } = await client.loginWithPasskey({ ...login, key }, options);
+    const lifetimeMs = Math.max(0, expiresAtMs - client.nowMs());
+    await store.save({ deployment: client.deployment, appId, sessionId, userId, expiresAtMs, lifetimeMs, pair });
+    return new Session(client, appId, { sessionId, userId, expiresAtMs, key }, kept);
   }
 
   get sessionId(): string {
@@ -130,14 +132,30 @@ export class Session {
   /** Ends all of the user's sessions and the login tokens of before; this session and its key with them. */
   async revokeAllSessions(options?: CallOptions): Promise<Result<"revoke_all_sessions">> {
     const result = await this.call("revoke_all_sessions", {}, options);
-    await this.#renewal?.store.clear();
+    await this.#renewal?.end();
+    await this.#store?.clear();
     return result;
   }
 
-  /** Ends this session, here and in the enclave. */
-  async logOut(options?: CallOptions): Promise<void> {
-    await this.#renewal?.store.clear();
-    await this.call("revoke_session", { sessionId: this.sessionId }, options);
+  /**
+   * Ends this session, here and in the enclave; one that has ended already is no error. A session whose scope does not
+   * name `revoke_session` ends here alone, and in the enclave by itself (`OUT_OF_SCOPE`).
+   *
+   * @throws as {@link call}: ended here, and perhaps not in the enclave. Ask again.
+   */
+  async logOut(options: CallOptions = {}): Promise<void> {
+    // What is stored should not outlive a program that is stopped in between. Whether that worked shows below.
+    await this.#store?.clear().catch(() => undefined);
+    try {
+      this.#credential = (await this.#renewal?.end()) ?? this.#credential;
+      const { key, sessionId } = this.#credential;
+      const wasThere = await this.#revokeAs(key, sessionId, options);
+      const pendingKey = this.#renewal?.pendingKey ?? null;
+      // The present key's session is gone: a renewal whose answer was lost may have given it to the next key.
+      if (!wasThere && pendingKey !== null) await this.#revokeWhatHas(pendingKey, options);
+    } finally {
+      await this.#store?.clear();
+    }
   }
 
   /** Any operation inside the app, as this session. */
@@ -153,67 +171,63 @@ export class Session {
     try {
       return await this.#client.call(name, params, { ...asked, keys: [key] });
     } catch (error) {
-      const hasExpired = error instanceof RefusedError && error.isFromEnclave && error.code === "SESSION_EXPIRED";
-      if (!hasExpired || this.#renewal === null) throw error;
-      if (this.#credential.key === key) await this.#renew(this.#renewal);
+      if (!(await this.#hasNextKey(key, error))) throw error;
       return await this.#client.call(name, params, { ...asked, keys: [this.#credential.key] });
     }
   }
 
+  /** Whether there is another key to ask with, once this one was refused. */
+  async #hasNextKey(key: StampKey, error: unknown): Promise<boolean> {
+    const isCurrent = this.#credential.key === key;
+    const hasEnded = isRefused(error, "SESSION_EXPIRED");
+    // Unknown is what somebody revoked, and that stays so; but also what a renewal has replaced.
+    const isReplaced = isRefused(error, "SESSION_UNKNOWN") && (!isCurrent || this.#renewal?.isUnderWay === true);
+    if (!hasEnded && !isReplaced) return false;
+    if (isCurrent) await this.#renew();
+    return this.#credential.key !== key;
+  }
+
   async #renewIfDue(): Promise<void> {
-    const renewal = this.#renewal;
-    if (renewal === null) return;
     const leftMs = this.expiresAtMs - this.#client.nowMs();
     if (leftMs > Math.min(RENEW_BEFORE_MS, (this.#credential.lifetimeMs ?? 0) / 5)) return;
     try {
-      await this.#renew(renewal);
+      await this.#renew();
     } catch (error) {
       // The issuer may be away for a moment, and the session is still good.
       if (this.expiresAtMs <= this.#client.nowMs()) throw error;
     }
   }
 
-  /** However many calls find it due, one renewal runs. */
-  #renew({ options, store }: Renewal): Promise<void> {
-    this.#renewing ??= obtain(this.#client, options, store, this.#credential)
-      .then((credential) => {
-        this.#credential = credential;
-      })
-      .finally(() => {
-        this.#renewing = undefined;
-      });
-    return this.#renewing;
+  async #renew(): Promise<void> {
+    this.#credential = (await this.#renewal?.renew(this.#credential)) ?? this.#credential;
+  }
+
+  /** False if the key had no session any more. */
+  async #revokeAs(key: StampKey, sessionId: string, options: CallOptions): Promise<boolean> {
+    try {
+      await this.#client.call("revoke_session", { sessionId }, { ...options, appId: this.#appId, keys: [key] });
+      return true;
+    } catch (error) {
+      if (isRefused(error, "SESSION_EXPIRED") || isRefused(error, "SESSION_UNKNOWN")) return false;
+      throw error;
+    }
+  }
+
+  /** As {@link #revokeAs}, for a key of whose session no answer has told. */
+  async #revokeWhatHas(key: StampKey, options: CallOptions): Promise<void> {
+    try {
+      const { sessions } = await this.#client.call("list_sessions", {}, { appId: this.#appId, keys: [key] });
+      const sessionId = sessions.find(({ isCurrent }) => isCurrent)?.sessionId;
+      if (sessionId !== undefined) await this.#revokeAs(key, sessionId, options);
+    } catch (error) {
+      if (!isRefused(error, "SESSION_EXPIRED") && !isRefused(error, "SESSION_UNKNOWN")) throw error;
+    }
   }
 }
 
-/** Registers a new key: in the place of a session that is live, which keeps its scope, or for itself. */
-async function obtain(
-  client: Client,
-  options: LoginOptions,
-  store: SessionStore,
-  replaced: Credential | null,
-): Promise<Credential> {
-  const { appId, scope, lifetimeS } = options;
-  const pair = await generateStampPair(store.extractable);
-  const key = await stampKeyOf(pair);
-  const jwt = await options.token(await loginNonce(key));
-  const asked = { jwt, ...(lifetimeS === undefined ? {} : { lifetimeS }) };
-  const asKey = { appId, keys: [key] };
-  const register = () =>
-    client.call("register_session", { ...asked, ...(scope === undefined ? {} : { scope }) }, asKey);
-  const isLive = replaced !== null && replaced.expiresAtMs > client.nowMs();
-  const registered = isLive
-    ? await client
-        .call("refresh_session", { ...asked, sessionId: replaced.sessionId }, asKey)
-        .catch((error: unknown) => (hasEnded(error) ? register() : Promise.reject(error)))
-    : await register();
-  const lifetimeMs = Math.max(0, registered.expiresAtMs - client.nowMs());
-  const stored: StoredSession = { deployment: client.deployment, appId, ...registered, lifetimeMs, pair };
-  await store.save(stored);
-  return { ...registered, lifetimeMs, key };
-}
-
-/** By the enclave's clock sooner than by ours. What somebody ended on purpose is not brought back. */
-function hasEnded(error: unknown): boolean {
-  return error instanceof RefusedError && error.isFromEnclave && error.code === "SESSION_EXPIRED";
+/** What a store has of this app's in this deployment, if it has not ended. */
+async function storedCredential(client: Client, appId: string, store: SessionStore): Promise<Credential | null> {
+  const stored = await store.load();
+  if (stored === null || stored.appId !== appId || stored.deployment !== client.deployment) return null;
+  return stored.expiresAtMs > client.nowMs() ? { ...stored, key: await stampKeyOf(stored.pair) } : null;
 }

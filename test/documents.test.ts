@@ -70,3 +70,11 @@ test("make help explains every target", () => {
   const phony = /^\.PHONY: (.+)$/m.exec(makefile)?.[1]?.split(" ") ?? [];
   for (const target of phony) expect(makefile).toMatch(new RegExp(`^${target}:.*## `, "m"));
 });
+
+test("make bench measures logins as well, with few users unless told otherwise", () => {
+  const makefile = readFileSync("Makefile", "utf8");
+  const [, recipe = ""] = /^bench: install .*\n((?:\t.*\n)+)/m.exec(makefile) ?? [];
+  expect(recipe).toMatch(/run --silent bench$/m);
+  expect(recipe).toMatch(/run --silent bench-identity -- --users "\$\(USERS\)"$/m);
+  expect(makefile).toMatch(/^bench: USERS \?= 1,1000$/m);
+});

@@ -1,6 +1,6 @@
 /** Keys and sessions in files: who may read them, what a wrong passphrase shows, and that nothing is overwritten. */
 import { generateKeyPairSync } from "node:crypto";
-import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -12,6 +12,7 @@ import {
   publicKeyOfFile,
   stampKeyFromKeyObject,
 } from "../../client-node/index.ts";
+import { readPrivateFile } from "../../client-node/private-file.ts";
 import { StampVerifier } from "../../enclave/auth/verify-stamp.ts";
 import { encodeHex } from "../../protocol/index.ts";
 
@@ -75,6 +76,20 @@ describe("a key file", () => {
   });
 });
 
+test("a file of another user's is refused, one of root's is not", async () => {
+  const path = join(folder, "owned");
+  await writeFile(path, "text", { mode: 0o600 });
+  const { uid } = await stat(path);
+  expect(await readPrivateFile(path, uid)).toBe("text");
+  // Only root can give a file away; everybody can read as if they were somebody else.
+  const ourUid = uid === 0 ? 0 : uid + 1;
+  if (uid === 0) {
+    expect(await readPrivateFile(path, 1234)).toBe("text");
+    await chown(path, 1234, 1234);
+  }
+  await expect(readPrivateFile(path, ourUid)).rejects.toMatchObject({ code: "KEY_FILE_EXPOSED" });
+});
+
 describe("a session's file", () => {
   async function session(): Promise<StoredSession> {
     const ids = { deployment: "test", appId: "app_1", sessionId: "ses_1", userId: "usr_1" };
@@ -107,6 +122,11 @@ describe("a session's file", () => {
     await fileStore(path, { passphrase: "long enough" }).save(await session());
     await expect(fileStore(path, { passphrase: "something else" }).load()).rejects.toMatchObject({
       code: "PASSPHRASE_WRONG",
+    });
+    await rm(path);
+    await fileStore(path, { passphrase: null }).save(await session());
+    await expect(fileStore(path, { passphrase: "long enough" }).load()).rejects.toMatchObject({
+      code: "KEY_FILE_MALFORMED",
     });
     await writeFile(path, "{}", { mode: 0o600 });
     await expect(fileStore(path, { passphrase: null }).load()).rejects.toMatchObject({ code: "KEY_FILE_MALFORMED" });
