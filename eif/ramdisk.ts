@@ -79,8 +79,7 @@ async function* archives(stream: ByteStream, allowance: RamdiskAllowance): Async
         break;
       }
       case "gzip":
-        // Members that follow are Node's to find, at no cost to speak of; it takes the rest of the stream.
-        yield* unpacked(through(rest(stream), createGunzip()), allowance);
+        yield* gunzipped(stream, allowance);
         break;
       default:
         throw new EifError(
@@ -91,6 +90,29 @@ async function* archives(stream: ByteStream, allowance: RamdiskAllowance): Async
         );
     }
   }
+}
+
+/**
+ * Members that follow are Node's to find, at no cost to speak of. It is given the rest of the stream, and stops without a
+ * word at zeros: what stands behind them is put back, or it would be hidden. Where a chunk ends between, it finds fault.
+ */
+async function* gunzipped(stream: ByteStream, allowance: RamdiskAllowance): AsyncGenerator<CpioEntry> {
+  const gunzip = createGunzip();
+  let given = 0;
+  let held: { readonly piece: Uint8Array; readonly end: number }[] = [];
+  const isUnread = ({ end }: { readonly end: number }) => end > gunzip.bytesWritten;
+  const rest = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const piece of stream.pieces(Number.MAX_SAFE_INTEGER)) {
+      const copy = piece.slice();
+      given += copy.length;
+      held = [...held.filter(isUnread), { piece: copy, end: given }];
+      yield copy;
+    }
+  };
+  yield* unpacked(through(rest(), gunzip), allowance);
+  const unread = held.filter(isUnread);
+  const bytes = Buffer.concat(unread.map(({ piece }) => piece));
+  stream.putBack(new Uint8Array(bytes.subarray(bytes.length - (given - gunzip.bytesWritten))));
 }
 
 /** Compressed data holds archives, and no further compressed data: the kernel would not unpack that either. */
@@ -113,10 +135,6 @@ async function* within(chunks: AsyncIterable<Uint8Array>, allowance: RamdiskAllo
     allowance.takeUnpacked(chunk.length);
     yield chunk;
   }
-}
-
-async function* rest(stream: ByteStream): AsyncGenerator<Uint8Array> {
-  for await (const piece of stream.pieces(Number.MAX_SAFE_INTEGER)) yield piece.slice();
 }
 
 async function* through(input: AsyncIterable<Uint8Array>, transform: Transform): AsyncGenerator<Uint8Array> {

@@ -130,6 +130,32 @@ test("what linuxkit writes: names that end in a slash, a directory twice, upper-
   expect(await summarizeRamdisk(bytesSource(archive))).toEqual({ entries: 5, files: 1, dataBytes: 23, specials: 1 });
 });
 
+describe("what follows gzip", () => {
+  const gzip = gzipSync(RAW);
+  test.each([
+    ["zeros", Buffer.concat([gzip, Buffer.alloc(509)]), LISTED],
+    ["zeros and an archive", Buffer.concat([gzip, Buffer.alloc(4), RAW]), [...LISTED, ...LISTED]],
+    ["zeros and gzip", Buffer.concat([gzip, gzip, Buffer.alloc(3), gzip]), [...LISTED, ...LISTED, ...LISTED]],
+    ["zeros and zstd", Buffer.concat([gzip, Buffer.alloc(1), zstdCompressSync(RAW)]), [...LISTED, ...LISTED]],
+  ])("%s", async (_, bytes, listed) => {
+    expect(await list(bytes)).toEqual(listed);
+  });
+
+  test("is never hidden, wherever a chunk ends: it is read or refused", async () => {
+    const bytes = Buffer.concat([gzip, Buffer.alloc(4), RAW]);
+    for (let size = 1; size <= bytes.length; size += 1) {
+      const outcome = await list(bytes, {}, size).catch((error: EifError) => error.code);
+      if (outcome !== "RAMDISK_CORRUPT") expect(outcome, `chunks of ${size}`).toEqual([...LISTED, ...LISTED]);
+    }
+  });
+
+  test("and is no archive is refused", async () => {
+    expect(await codeOf(Buffer.concat([gzip, Buffer.alloc(4), Buffer.from("junk")]))).toBe(
+      "RAMDISK_COMPRESSION_UNSUPPORTED",
+    );
+  });
+});
+
 test("padding that is not zero is passed over, as by the kernel", async () => {
   const bytes = Buffer.from(RAW);
   bytes.write("xx", RAW.indexOf("dev\0") + 4, "latin1");
