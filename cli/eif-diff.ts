@@ -1,7 +1,7 @@
 /** `cloister eif diff`: what made a PCR move. */
 import { type Difference, diffEifs, type FileDifference, type RamdiskFile, readEif } from "../eif/index.ts";
 import { type CommandIo, printable, printableJson } from "./command-io.ts";
-import { bytesText, progress, runEifCommand } from "./eif-options.ts";
+import { bytesText, reading, runEifCommand } from "./eif-options.ts";
 
 const HELP = `Usage: cloister eif diff A B [--json]
 
@@ -18,8 +18,8 @@ export async function diffEifsCommand(args: readonly string[], io: CommandIo): P
   const options = { json: { type: "boolean", default: false } } as const;
   return runEifCommand({ name: "diff", help: HELP, options, files: ["A", "B"] }, args, io, async ({ json }, files) => {
     const [pathA = "", pathB = ""] = files;
-    const a = await readEif(pathA, progress(io, "reading A"));
-    const b = await readEif(pathB, progress(io, "reading B"));
+    const a = await readEif(pathA, reading(io, "diff", pathA, "reading A"));
+    const b = await readEif(pathB, reading(io, "diff", pathB, "reading B"));
     const difference = await diffEifs(a, b);
     const { differences, moved, isSameFile } = difference;
     if (json) io.out(`${printableJson(difference)}\n`);

@@ -1,7 +1,7 @@
 /** `cloister eif extract`: an image as files. */
 import { extractEif, readEif } from "../eif/index.ts";
 import { type CommandIo, printable, UsageError } from "./command-io.ts";
-import { progress, runEifCommand } from "./eif-options.ts";
+import { reading, runEifCommand } from "./eif-options.ts";
 
 const HELP = `Usage: cloister eif extract FILE --out DIR [--files]
 
@@ -20,7 +20,7 @@ export async function extractEifCommand(args: readonly string[], io: CommandIo):
   const command = { name: "extract", help: HELP, options, files: ["FILE"] };
   return runEifCommand(command, args, io, async ({ out, files: unpack }, [path = ""]) => {
     if (out === undefined) throw new UsageError("expected --out DIR");
-    const eif = await readEif(path, progress(io, "reading"));
+    const eif = await readEif(path, reading(io, "extract", path, "reading"));
     const { files, leftOut } = await extractEif(eif, out, unpack);
     for (const file of files) io.out(`${file}\n`);
     for (const { ramdisk, name, why } of leftOut) {

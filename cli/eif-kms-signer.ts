@@ -10,8 +10,8 @@ import {
 } from "../eif/index.ts";
 import { UsageError } from "./command-io.ts";
 
-/** As nitro-cli accepts them: the key's own ARN, never an alias, which could be moved to another key. */
-const KEY_ARN = /^arn:aws(?:-cn|-us-gov)?:kms:([a-z0-9-]+):[0-9]{12}:key[:/]([A-Za-z0-9-]+)$/;
+/** In any partition, as nitro-cli accepts them: the key's own ARN, never an alias, which could be moved to another key. */
+const KEY_ARN = /^arn:aws(?:[-a-z]+)?:kms:([a-z0-9-]+):[0-9]{12}:key[:/]([A-Za-z0-9-]+)$/;
 
 const ALGORITHMS: Readonly<
   Record<

@@ -86,6 +86,20 @@ export function progress(io: CommandIo, what: string): ReadOptions {
   };
 }
 
+/**
+ * How the commands read an image that they do not judge: with progress, and a warning where AWS's sign-eif has left an old
+ * size in the table.
+ */
+export function reading(io: CommandIo, command: string, path: string, what: string): ReadOptions {
+  return {
+    ...progress(io, what),
+    onStaleSignatureSize: ({ code, message }) =>
+      io.err(
+        `cloister eif ${command}: warning: ${printable(path)}: ${code}: ${printable(message)}; AWS's sign-eif leaves that, PCR0 to PCR2 do not depend on it, and "cloister eif sign" mends it\n`,
+      ),
+  };
+}
+
 export function bytesText(bytes: number | bigint): string {
   return bytes.toString().replaceAll(/\B(?=(\d{3})+$)/g, ",");
 }

@@ -1,7 +1,7 @@
 /** `cloister eif verify-signature`: whether an image's certificate signed that image. */
 import { readEif, verifyEifSignature } from "../eif/index.ts";
 import { type CommandIo, printable } from "./command-io.ts";
-import { progress, readTime, runEifCommand } from "./eif-options.ts";
+import { reading, readTime, runEifCommand } from "./eif-options.ts";
 
 const HELP = `Usage: cloister eif verify-signature FILE [--at TIME]
 
@@ -18,7 +18,7 @@ export async function verifyEifSignatureCommand(args: readonly string[], io: Com
   const command = { name: "verify-signature", help: HELP, options, files: ["FILE"] };
   return runEifCommand(command, args, io, async ({ at }, [path = ""]) => {
     const atMs = readTime(at, io);
-    const eif = await readEif(path, progress(io, "measuring"));
+    const eif = await readEif(path, reading(io, "verify-signature", path, "measuring"));
     const { certificate, measurements } = verifyEifSignature(eif, atMs);
     io.out(`signed by ${printable(certificate.subject.replaceAll("\n", ", "))}\n`);
     io.out(`PCR0 ${measurements.PCR0}\nPCR8 ${measurements.PCR8}\n`);

@@ -97,8 +97,9 @@ async function build(
   { onStep, signal }: BuildEifDeps,
   { folder, isCompressed }: { readonly folder: string; readonly isCompressed: boolean },
 ): Promise<BuiltEif> {
-  const kernel = await readKernel(options.kernel, options.architecture);
+  const { note, ...kernel } = await readKernel(options.kernel, options.architecture);
   onStep({ kind: "kernel", ...kernel, sizeBytes: options.kernel.sizeBytes });
+  if (note !== undefined) onStep({ kind: "note", text: note });
   const { tree, config, notes } = await read(options, kernel.architecture, folder, { onStep, signal });
   for (const text of [...notes, ...notesAbout(tree, options.configuration)]) onStep({ kind: "note", text });
 

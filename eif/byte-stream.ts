@@ -61,6 +61,12 @@ export class ByteStream {
     }
   }
 
+  /** Gives back what was taken last, to be read again. The bytes are the stream's from then on. */
+  putBack(bytes: Uint8Array): void {
+    this.#chunk = this.#chunk.length === 0 ? bytes : new Uint8Array(Buffer.concat([bytes, this.#chunk]));
+    this.#at -= bytes.length;
+  }
+
   /** Lets the source close its file. */
   async close(): Promise<void> {
     await this.#chunks.return?.();

@@ -11,22 +11,34 @@ export interface DescribedCertificate {
   readonly Signature: string;
 }
 
-/** OpenSSL's objects: short name to long name. */
-const LONG_NAMES: Readonly<Record<string, string>> = {
-  C: "countryName",
-  CN: "commonName",
-  DC: "domainComponent",
-  GN: "givenName",
-  L: "localityName",
-  O: "organizationName",
-  OU: "organizationalUnitName",
-  SN: "surname",
-  ST: "stateOrProvinceName",
-};
+/** OpenSSL's objects, short name to long name: those of names that have two. The others are shown as they are. */
+const LONG_NAMES: ReadonlyMap<string, string> = new Map([
+  // X.520.
+  ["C", "countryName"],
+  ["CN", "commonName"],
+  ["GN", "givenName"],
+  ["L", "localityName"],
+  ["O", "organizationName"],
+  ["OU", "organizationalUnitName"],
+  ["SN", "surname"],
+  ["ST", "stateOrProvinceName"],
+  ["c3", "countryCode3c"],
+  ["n3", "countryCode3n"],
+  ["street", "streetAddress"],
+  // RFC 4524 and before it.
+  ["DC", "domainComponent"],
+  ["UID", "userId"],
+  ["mail", "rfc822Mailbox"],
+  ["uid", "uniqueIdentifier"],
+  // Of extended validation.
+  ["jurisdictionC", "jurisdictionCountryName"],
+  ["jurisdictionL", "jurisdictionLocalityName"],
+  ["jurisdictionST", "jurisdictionStateOrProvinceName"],
+]);
 
 export function describeCertificate(certificate: X509Certificate): DescribedCertificate {
   const issuer = Object.entries(certificate.toLegacyObject().issuer).map(([short, value]): [string, string] => [
-    Object.hasOwn(LONG_NAMES, short) ? (LONG_NAMES[short] ?? short) : short,
+    LONG_NAMES.get(short) ?? short,
     // A name may have an attribute more than once; AWS's tool shows the last.
     String(Array.isArray(value) ? value.at(-1) : value),
   ]);

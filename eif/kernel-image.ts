@@ -7,6 +7,8 @@ export interface KernelImage {
   readonly architecture: Architecture;
   /** The release, such as 6.12.57; what follows it may hold spaces and a build's own names. */
   readonly version: string;
+  /** What may keep it from booting, for whoever builds; most kernels have none. */
+  readonly note?: string;
 }
 
 /** Enough for the x86 setup header and the arm64 header; the version string of a bzImage lies in the setup, below 64 KiB. */
@@ -42,8 +44,15 @@ function bzImage(head: Buffer): KernelImage | undefined {
 /** Documentation/arch/arm64/booting.rst: "ARM\x64" at 56. The version stands somewhere in the image, in linux_banner. */
 async function arm64Image(kernel: ByteSource, head: Buffer): Promise<KernelImage | undefined> {
   if (head.length < 64 || head.toString("latin1", 56, 60) !== "ARM\x64") return undefined;
-  return { architecture: "aarch64", version: await bannerRelease(kernel) };
+  const version = await bannerRelease(kernel);
+  const textOffset = head.readBigUInt64LE(8);
+  if (textOffset === ARM64_TEXT_OFFSET) return { architecture: "aarch64", version };
+  // Whether a loader minds cannot be known here, and a kernel of today has 0.
+  const note = `the kernel's text_offset is 0x${textOffset.toString(16)}: AWS builds its arm64 kernels with 0x200000 (a u64, little-endian, at byte 8), since the enclave's loader relies on it`;
+  return { architecture: "aarch64", version, note };
 }
+
+const ARM64_TEXT_OFFSET = 0x200000n;
 
 const BANNER = Buffer.from("Linux version ");
 const RELEASE_BYTES = 64;

@@ -4,6 +4,7 @@ import type { ByteSource } from "./byte-source.ts";
 import { FILE_TYPE } from "./cpio.ts";
 import { hexOf } from "./measure.ts";
 import { ramdiskEntries } from "./ramdisk.ts";
+import type { RamdiskLimits } from "./ramdisk-allowance.ts";
 
 export type FileKind =
   | "file"
@@ -48,9 +49,9 @@ export interface RamdiskFile {
  *
  * @throws {@link EifError} `RAMDISK_*`
  */
-export async function ramdiskFiles(source: ByteSource): Promise<Map<string, RamdiskFile>> {
+export async function ramdiskFiles(source: ByteSource, limits: RamdiskLimits = {}): Promise<Map<string, RamdiskFile>> {
   const files = new Map<string, RamdiskFile>();
-  for await (const entry of ramdiskEntries(source)) {
+  for await (const entry of ramdiskEntries(source, limits)) {
     const hash = createHash("sha256");
     for await (const piece of entry.data()) hash.update(piece);
     const kind = kindOf(entry.mode);

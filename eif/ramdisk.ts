@@ -6,6 +6,7 @@ import type { ByteSource } from "./byte-source.ts";
 import { ByteStream } from "./byte-stream.ts";
 import { type CpioEntry, readCpio } from "./cpio.ts";
 import { EifError } from "./errors.ts";
+import { RamdiskAllowance, type RamdiskLimits } from "./ramdisk-allowance.ts";
 import { zstdFrame } from "./zstd-frame.ts";
 
 export type RamdiskCompression = "none" | "gzip" | "zstd" | "xz" | "lz4" | "bzip2" | "lzma" | "lzo" | "unknown";
@@ -22,17 +23,6 @@ const MAGICS: readonly (readonly [RamdiskCompression, readonly number[]])[] = [
   ["lzo", [0x89, 0x4c]],
 ];
 const MAGIC_BYTES = 5;
-
-/** What unpacks to more is made to waste a reader's time: file systems of programs shrink to a fifth, not a hundredth. */
-const MAX_RATIO = 200;
-const ALWAYS_ALLOWED_BYTES = 64 * 1024 ** 2;
-const MAX_ENTRIES = 1_000_000;
-
-export interface RamdiskLimits {
-  /** Of compressed data; {@link MAX_RATIO} times its size where it is not given. */
-  readonly maxUnpackedBytes?: number;
-  readonly maxEntries?: number;
-}
 
 export async function compressionOf(source: ByteSource): Promise<RamdiskCompression> {
   const stream = new ByteStream(source.chunks());
@@ -51,17 +41,20 @@ function compressionOfMagic(bytes: Uint8Array): RamdiskCompression {
  * Every entry, in the order in which the kernel unpacks them. As it does, this goes on after a trailer: another archive,
  * raw or compressed, may follow there, and hide from a reader that stops.
  *
+ * @param limits - An allowance, from a caller that keeps more than names and takes it from the same.
  * @throws {@link EifError} `RAMDISK_COMPRESSION_UNSUPPORTED`, `RAMDISK_CORRUPT`, `RAMDISK_MALFORMED`,
  * `RAMDISK_TRUNCATED`, `RAMDISK_TOO_LARGE`
  */
-export async function* ramdiskEntries(source: ByteSource, limits: RamdiskLimits = {}): AsyncGenerator<CpioEntry> {
-  const { maxUnpackedBytes = ALWAYS_ALLOWED_BYTES + MAX_RATIO * source.sizeBytes, maxEntries = MAX_ENTRIES } = limits;
-  let entries = 0;
+export async function* ramdiskEntries(
+  source: ByteSource,
+  limits: RamdiskLimits | RamdiskAllowance = {},
+): AsyncGenerator<CpioEntry> {
+  const allowance = limits instanceof RamdiskAllowance ? limits : new RamdiskAllowance(source.sizeBytes, limits);
   const stream = new ByteStream(source.chunks());
   try {
-    for await (const entry of archives(stream, { left: maxUnpackedBytes })) {
-      entries += 1;
-      if (entries > maxEntries) throw tooLarge(`${maxEntries} entries`);
+    for await (const entry of archives(stream, allowance)) {
+      allowance.takeEntry();
+      allowance.takeName(entry.name.length);
       yield entry;
     }
   } finally {
@@ -69,22 +62,24 @@ export async function* ramdiskEntries(source: ByteSource, limits: RamdiskLimits 
   }
 }
 
-async function* archives(stream: ByteStream, budget: { left: number }): AsyncGenerator<CpioEntry> {
+async function* archives(stream: ByteStream, allowance: RamdiskAllowance): AsyncGenerator<CpioEntry> {
   for (;;) {
     await stream.skipZeros();
     const magic = await stream.peek(MAGIC_BYTES);
     if (magic.length === 0) return;
+    allowance.takeArchive();
     const compression = compressionOfMagic(magic);
     switch (compression) {
       case "none":
         yield* readCpio(stream);
         break;
-      case "zstd":
-        yield* unpacked(through(zstdFrame(stream), createZstdDecompress()), budget);
+      case "zstd": {
+        const frame = zstdFrame(stream, () => allowance.takeBlock());
+        yield* unpacked(through(frame, createZstdDecompress()), allowance);
         break;
+      }
       case "gzip":
-        // Members that follow are Node's to find; it takes the rest of the stream.
-        yield* unpacked(through(rest(stream), createGunzip()), budget);
+        yield* gunzipped(stream, allowance);
         break;
       default:
         throw new EifError(
@@ -97,13 +92,37 @@ async function* archives(stream: ByteStream, budget: { left: number }): AsyncGen
   }
 }
 
+/**
+ * Members that follow are Node's to find, at no cost to speak of. It is given the rest of the stream, and stops without a
+ * word at zeros: what stands behind them is put back, or it would be hidden. Where a chunk ends between, it finds fault.
+ */
+async function* gunzipped(stream: ByteStream, allowance: RamdiskAllowance): AsyncGenerator<CpioEntry> {
+  const gunzip = createGunzip();
+  let given = 0;
+  let held: { readonly piece: Uint8Array; readonly end: number }[] = [];
+  const isUnread = ({ end }: { readonly end: number }) => end > gunzip.bytesWritten;
+  const rest = async function* (): AsyncGenerator<Uint8Array> {
+    for await (const piece of stream.pieces(Number.MAX_SAFE_INTEGER)) {
+      const copy = piece.slice();
+      given += copy.length;
+      held = [...held.filter(isUnread), { piece: copy, end: given }];
+      yield copy;
+    }
+  };
+  yield* unpacked(through(rest(), gunzip), allowance);
+  const unread = held.filter(isUnread);
+  const bytes = Buffer.concat(unread.map(({ piece }) => piece));
+  stream.putBack(new Uint8Array(bytes.subarray(bytes.length - (given - gunzip.bytesWritten))));
+}
+
 /** Compressed data holds archives, and no further compressed data: the kernel would not unpack that either. */
-async function* unpacked(chunks: AsyncIterable<Uint8Array>, budget: { left: number }): AsyncGenerator<CpioEntry> {
-  const stream = new ByteStream(within(chunks, budget));
+async function* unpacked(chunks: AsyncIterable<Uint8Array>, allowance: RamdiskAllowance): AsyncGenerator<CpioEntry> {
+  const stream = new ByteStream(within(chunks, allowance));
   try {
     for (;;) {
       await stream.skipZeros();
       if (await stream.isAtEnd()) return;
+      allowance.takeArchive();
       yield* readCpio(stream);
     }
   } finally {
@@ -111,16 +130,11 @@ async function* unpacked(chunks: AsyncIterable<Uint8Array>, budget: { left: numb
   }
 }
 
-async function* within(chunks: AsyncIterable<Uint8Array>, budget: { left: number }): AsyncGenerator<Uint8Array> {
+async function* within(chunks: AsyncIterable<Uint8Array>, allowance: RamdiskAllowance): AsyncGenerator<Uint8Array> {
   for await (const chunk of chunks) {
-    budget.left -= chunk.length;
-    if (budget.left < 0) throw tooLarge("its size allows for");
+    allowance.takeUnpacked(chunk.length);
     yield chunk;
   }
-}
-
-async function* rest(stream: ByteStream): AsyncGenerator<Uint8Array> {
-  for await (const piece of stream.pieces(Number.MAX_SAFE_INTEGER)) yield piece.slice();
 }
 
 async function* through(input: AsyncIterable<Uint8Array>, transform: Transform): AsyncGenerator<Uint8Array> {
@@ -136,8 +150,4 @@ async function* through(input: AsyncIterable<Uint8Array>, transform: Transform):
   } finally {
     transform.destroy();
   }
-}
-
-function tooLarge(what: string): EifError {
-  return new EifError("RAMDISK_TOO_LARGE", `the ramdisk unpacks to more than ${what}`);
 }

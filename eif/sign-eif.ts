@@ -19,7 +19,8 @@ const MENDED: ReadonlySet<EifErrorCode> = new Set<EifErrorCode>([
  * What is signed is the PCR0 of the bytes that were copied to `out`, not of an earlier reading.
  *
  * @param out - May be the image itself: it is replaced at the end, at once.
- * @throws {@link EifError} what `readEif` and the signer throw; `UNSUPPORTED_VERSION` below 3, which had no signature.
+ * @throws {@link EifError} what `readEif` and the signer throw; `UNSUPPORTED_VERSION` below 3, which had no signature;
+ * `TOO_MANY_SECTIONS` where there is no room for one.
  */
 export async function signEif(
   path: string,

@@ -7,6 +7,7 @@ import { dirname, join } from "node:path";
 import type { ByteSource } from "./byte-source.ts";
 import type { CpioEntry } from "./cpio.ts";
 import { ramdiskEntries } from "./ramdisk.ts";
+import { RamdiskAllowance, type RamdiskLimits } from "./ramdisk-allowance.ts";
 import { kindOf } from "./ramdisk-files.ts";
 
 export interface LeftOut {
@@ -23,9 +24,14 @@ const MAX_MTIME_SECONDS = 2 ** 32 - 1;
  * @returns What was not written.
  * @throws {@link EifError} `RAMDISK_*`
  */
-export async function unpackRamdisk(source: ByteSource, folder: string): Promise<readonly LeftOut[]> {
-  const unpacker = new Unpacker(folder);
-  for await (const entry of ramdiskEntries(source)) await unpacker.put(entry);
+export async function unpackRamdisk(
+  source: ByteSource,
+  folder: string,
+  limits: RamdiskLimits = {},
+): Promise<readonly LeftOut[]> {
+  const allowance = new RamdiskAllowance(source.sizeBytes, limits);
+  const unpacker = new Unpacker(folder, allowance);
+  for await (const entry of ramdiskEntries(source, allowance)) await unpacker.put(entry);
   await unpacker.putLinks();
   return unpacker.leftOut;
 }
@@ -38,8 +44,12 @@ class Unpacker {
   /** Links come last: until then there is none that anything could be written through. */
   readonly #links = new Map<string, Buffer>();
 
-  constructor(folder: string) {
+  /** A name of 4095 bytes may stand for two thousand folders, each with a name that is kept. */
+  readonly #allowance: RamdiskAllowance;
+
+  constructor(folder: string, allowance: RamdiskAllowance) {
     this.#folder = folder;
+    this.#allowance = allowance;
   }
 
   async put(entry: CpioEntry): Promise<void> {
@@ -98,6 +108,7 @@ class Unpacker {
     const { name, sizeBytes } = entry;
     if (sizeBytes < 1 || sizeBytes > MAX_TARGET_BYTES)
       return this.#leaveOut(name, `a link to ${sizeBytes} bytes of name`);
+    this.#allowance.takeName(sizeBytes);
     const pieces: Uint8Array[] = [];
     for await (const piece of entry.data()) pieces.push(piece.slice());
     const target = Buffer.concat(pieces);
@@ -115,6 +126,7 @@ class Unpacker {
     for (let depth = 1; depth <= parts.length; depth += 1) {
       const part = parts.slice(0, depth).join("/");
       if (this.#written.get(part) === "directory") continue;
+      this.#allowance.takeName(part.length);
       const path = join(this.#folder, part);
       try {
         await mkdir(path, { mode: 0o700 });

@@ -129,8 +129,14 @@ export class SectionWriter {
     this.#file = file;
   }
 
-  /** @throws {@link EifError} `SOURCE_CHANGED` for a source that gives another number of bytes than it said. */
+  /**
+   * @throws {@link EifError} `SOURCE_CHANGED` for a source that gives another number of bytes than it said,
+   * `TOO_MANY_SECTIONS` for one more than the header's table has room for.
+   */
   async section(type: SectionType, source: ByteSource, onChunk?: (chunk: Uint8Array) => void): Promise<void> {
+    if (this.#offsets.length === MAX_SECTIONS) {
+      throw new EifError("TOO_MANY_SECTIONS", `no room for the ${type}: an image has ${MAX_SECTIONS} sections at most`);
+    }
     this.#offsets.push(BigInt(this.#at));
     this.#sizes.push(BigInt(source.sizeBytes));
     await this.#write(encodeSectionHeader(type, source.sizeBytes));

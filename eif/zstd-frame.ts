@@ -9,8 +9,12 @@ const MAGIC = 0xfd2fb528;
 /** A skippable frame's magic: the last digit is anything. */
 const SKIPPABLE = 0x184d2a50;
 
-/** The bytes of the frame that begins here, as copies: a stream that buffers may hold several. */
-export async function* zstdFrame(stream: ByteStream): AsyncGenerator<Uint8Array> {
+/**
+ * The bytes of the frame that begins here, as copies: a stream that buffers may hold several.
+ *
+ * @param onBlock - Called before each block is read; what it throws ends the reading.
+ */
+export async function* zstdFrame(stream: ByteStream, onBlock?: () => void): AsyncGenerator<Uint8Array> {
   const magic = await take(stream, 4);
   if ((u32(magic) & 0xfffffff0) >>> 0 === SKIPPABLE) {
     yield* copies(stream, u32(await take(stream, 4)));
@@ -23,6 +27,7 @@ export async function* zstdFrame(stream: ByteStream): AsyncGenerator<Uint8Array>
   yield descriptor;
   yield await take(stream, headerBytes(flags));
   for (let isLast = false; !isLast; ) {
+    onBlock?.();
     const header = await take(stream, 3);
     const [a = 0, b = 0, c = 0] = header;
     const value = a | (b << 8) | (c << 16);

@@ -2,8 +2,8 @@
  * A folder of the host as root file system. Owners are root and modes one of two, so that user, umask and file system
  * do not matter; setuid bits, devices and hard links are for images, whose tars say them.
  */
-import { constants } from "node:fs";
-import { lstat, open, readdir, readlink, stat } from "node:fs/promises";
+import { type BigIntStats, constants } from "node:fs";
+import { type FileHandle, lstat, open, readdir, readlink, stat } from "node:fs/promises";
 import type { ByteSource } from "../byte-source.ts";
 import type { Budget } from "./budget.ts";
 import { checkSymlinkTarget, normaliseName, shown } from "./entry-name.ts";
@@ -61,7 +61,7 @@ async function nodeAt(folder: string, name: string, budget: Budget): Promise<Nod
 
 async function unguardedNodeAt(folder: string, name: string, budget: Budget): Promise<Node> {
   const path = hostPath(folder, name);
-  const found = await lstat(path);
+  const found = await lstat(path, { bigint: true });
   if (found.isDirectory()) {
     budget.takeEntry(name, "");
     return { kind: "directory", children: new Map(), ...IMPLIED_DIRECTORY };
@@ -75,9 +75,9 @@ async function unguardedNodeAt(folder: string, name: string, budget: Budget): Pr
     throw new ImageError("FILE_KIND_UNSUPPORTED", `${shown(name)} is neither a file, a folder nor a symbolic link`);
   }
   budget.takeEntry(name, "");
-  budget.takeBytes(found.size);
-  const isExecutable = (found.mode & 0o100) !== 0;
-  return { kind: "file", content: hostFile(path, found.size), ...(isExecutable ? EXECUTABLE : PLAIN) };
+  budget.takeBytes(Number(found.size));
+  const isExecutable = (found.mode & 0o100n) !== 0n;
+  return { kind: "file", content: hostFile(path, found), ...(isExecutable ? EXECUTABLE : PLAIN) };
 }
 
 /** Names go back to the host as the very bytes that it gave. */
@@ -87,14 +87,19 @@ function hostPath(folder: string, name: string): Buffer {
 
 const CHUNK_BYTES = 256 * 1024;
 
-function hostFile(path: Buffer, sizeBytes: number): ByteSource {
+/** Not openUnchanging's: the name may be no UTF-8, and nothing may be read through a link. */
+function hostFile(path: Buffer, found: BigIntStats): ByteSource {
+  const sizeBytes = Number(found.size);
   return {
     sizeBytes,
     async *chunks() {
-      const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((cause: Error) => {
+      // Without O_NONBLOCK, opening a FIFO that has taken its place would wait for a writer that never comes.
+      const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+      const file = await open(path, flags).catch((cause: Error) => {
         throw new ImageError("UNREADABLE", `cannot read ${path}: ${cause.message}`, { cause });
       });
       try {
+        await checkSame(file, found, path);
         const buffer = new Uint8Array(Math.min(CHUNK_BYTES, sizeBytes));
         for (let at = 0; at < sizeBytes; ) {
           const { bytesRead } = await file.read(buffer, 0, Math.min(buffer.length, sizeBytes - at), at);
@@ -102,9 +107,17 @@ function hostFile(path: Buffer, sizeBytes: number): ByteSource {
           yield buffer.subarray(0, bytesRead);
           at += bytesRead;
         }
+        await checkSame(file, found, path);
       } finally {
         await file.close();
       }
     },
   };
+}
+
+/** What was judged and counted is what is read, from the first byte to the last. */
+async function checkSame(file: FileHandle, found: BigIntStats, path: Buffer): Promise<void> {
+  const now = await file.stat({ bigint: true });
+  const same = (["dev", "ino", "mode", "size", "mtimeNs"] as const).every((field) => now[field] === found[field]);
+  if (!same) throw new ImageError("UNREADABLE", `${path} was changed while the folder was read`);
 }

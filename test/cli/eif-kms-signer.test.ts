@@ -147,11 +147,22 @@ describe.skipIf(spawnSync("openssl", ["version"]).status !== 0)("a key in KMS", 
   });
 });
 
+test.each([["aws-cn"], ["aws-us-gov"], ["aws-iso"], ["aws-iso-b"], ["aws-eusc"]])(
+  "a key in the partition %s",
+  async (partition) => {
+    held = await signingKey();
+    const arn = ARN.replace("arn:aws:", `arn:${partition}:`);
+    await createKmsSigner(held.certificatePem, arn, AT_MS, client);
+    expect(asked).toMatchObject([{ target: "GetPublicKey", body: { KeyId: arn } }]);
+  },
+);
+
 test.each([
   ["alias/mine"],
   ["1234abcd-12ab-34cd-56ef-1234567890ab"],
   [ARN.replace("key/", "alias/")],
   [ARN.replace("arn:aws:", "arn:aw:")],
+  [ARN.replace("arn:aws:", "arn:aws-1:")],
 ])("%s is no key ARN", async (arn) => {
   const { certificatePem } = await signingKey();
   await expect(createKmsSigner(certificatePem, arn, AT_MS, client)).rejects.toThrow("--kms-key: expected arn:aws:kms");

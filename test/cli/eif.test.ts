@@ -11,6 +11,7 @@ import { inspectEifCommand } from "../../cli/eif-inspect.ts";
 import { eifPcrsCommand } from "../../cli/eif-pcrs.ts";
 import { signEifCommand } from "../../cli/eif-sign.ts";
 import { verifyEifSignatureCommand } from "../../cli/eif-verify-signature.ts";
+import { measureImage } from "../../cli/measure-image.ts";
 import {
   CMDLINE,
   cpio,
@@ -295,6 +296,70 @@ test("extract lists what it wrote and what it did not", async () => {
   ]);
   expect(err).toBe("cloister eif extract: left out of ramdisk-1: dev/null: a character device 0:0\n");
   expect(readdirSync(at("x/ramdisk-1"))).toEqual(["app"]);
+});
+
+describe("an image that AWS's sign-eif has signed anew", () => {
+  const options = ["--certificate", at("certificate.pem"), "--private-key", at("key.pem")];
+  const slot = 284 + 8 * 5;
+  const stale = async (patch?: (file: DataView) => void): Promise<string> => {
+    await call(signEifCommand, [at("a.eif"), ...options, "--out", at("whole.eif")]);
+    const whole = readFileSync(at("whole.eif"));
+    const signature = piece("signature", whole.subarray(-Number(whole.readBigUInt64BE(slot))));
+    const leave = (file: DataView) => {
+      file.setBigUint64(slot, file.getBigUint64(slot) - 7n);
+      patch?.(file);
+    };
+    writeFileSync(at("stale.eif"), image([...PIECES, signature], { patch: leave }));
+    return at("stale.eif");
+  };
+  const COMMANDS: readonly (readonly [string, Command, readonly string[]])[] = [
+    ["pcrs", eifPcrsCommand, []],
+    ["diff", diffEifsCommand, [at("whole.eif")]],
+    ["extract", extractEifCommand, ["--out", at("stale")]],
+    ["verify-signature", verifyEifSignatureCommand, []],
+  ];
+
+  test.each(COMMANDS)("is let through by %s, with a warning", async (name, command, more) => {
+    const path = await stale();
+    const { status, out, err } = await call(command, [path, ...more]);
+    // It is no copy of the whole one.
+    expect(status).toBe(name === "diff" ? 1 : 0);
+    expect(out).not.toBe("");
+    expect(err).toContain(`cloister eif ${name}: warning: ${path}: STALE_SIGNATURE_SIZE: the table has `);
+    expect(err.split("\n")).toHaveLength(2);
+  });
+
+  test.each(COMMANDS)("and refused by %s where anything else is wrong", async (_, command, more) => {
+    const path = await stale((file) => file.setUint16(24, 1));
+    const { status, out, err } = await call(command, [path, ...more]);
+    expect({ status, out }).toEqual({ status: 1, out: "" });
+    expect(err).toContain("RESERVED_NOT_ZERO");
+    expect(err).not.toContain("warning");
+  });
+
+  test("is measured for those who launch it, with a warning", async () => {
+    const path = await stale();
+    const warnings: string[] = [];
+    const { measurements } = await measureImage(path, (text) => warnings.push(text));
+    expect(measurements).toMatchObject({ PCR0, PCR8: pcr(key.der) });
+    expect(warnings).toEqual([expect.stringContaining(`${path}: STALE_SIGNATURE_SIZE: `)]);
+    await stale((file) => file.setUint16(24, 1));
+    await expect(measureImage(path, (text) => warnings.push(text))).rejects.toMatchObject({ code: "IMAGE_UNREADABLE" });
+    expect(warnings).toHaveLength(1);
+  });
+
+  test("is shown as a whole by inspect, which ends with 1", async () => {
+    const path = await stale();
+    const { status, out } = await call(inspectEifCommand, [path]);
+    expect(status).toBe(1);
+    expect(out).toContain(`PCR0  ${PCR0}`);
+    expect(out).toContain(`PCR8  ${pcr(key.der)}`);
+    expect(out).toContain("ES384 over PCR0 ✓ signed by the certificate's key");
+    expect(out).toContain("✗ refused: 1 rule is broken\n  ✗ STALE_SIGNATURE_SIZE");
+    const described = await call(inspectEifCommand, [path, "--json"]);
+    expect(described.status).toBe(1);
+    expect(json(described.out)).toMatchObject({ SignatureCheck: true, CheckCRC: true, Measurements: { PCR0 } });
+  });
 });
 
 describe("sign and verify-signature", () => {

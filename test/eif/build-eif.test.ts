@@ -119,6 +119,13 @@ test("the sections are the parts, in the order that PCRs count on", async () => 
   expect(steps.map(({ kind }) => kind)).toEqual(["kernel", "layer", "ramdisk", "ramdisk", "ramdisk"]);
 });
 
+test("an arm64 kernel that AWS's loader may not take is noted, and built with", async () => {
+  const image = asFolder(ociFiles({ architecture: "arm64" }));
+  const { steps } = await build(image, { kernel: bytesSource(arm64Kernel("6.6.79", 0n)) });
+  const text = expect.stringContaining("text_offset is 0x0");
+  expect(steps.filter(({ kind }) => kind === "note")).toEqual([{ kind: "note", text }]);
+});
+
 test("what an image has in common with another keeps its PCR", async () => {
   const one = (await build(asFolder(ociFiles()))).eif.measurements;
   const configured = (await build(asFolder(ociFiles()), { configuration: { manifest: Buffer.from("m") } })).eif

@@ -15,7 +15,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
-import { extractEif, inspectEifBytes } from "../../eif/index.ts";
+import { bytesSource, extractEif, inspectEifBytes } from "../../eif/index.ts";
+import { unpackRamdisk } from "../../eif/unpack-ramdisk.ts";
 import { CMDLINE, cpio, cpioEntry, image, KERNEL, METADATA, METADATA_PIECE, piece } from "./images.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "cloister-eif-"));
@@ -127,6 +128,22 @@ describe("an archive by an attacker", () => {
       "nnnnnnnnnnnn: its name is too long",
     ]);
     expect(readdirSync(join(out, "ramdisk-0")).sort()).toEqual(["file", "folder"]);
+  });
+
+  test("targets of links and folders of folders count as names do", async () => {
+    const unpackAs = (name: string, archive: Buffer, maxNameBytes: number) => {
+      mkdirSync(out, { recursive: true });
+      mkdirSync(join(out, name));
+      return unpackRamdisk(bytesSource(archive), join(out, name), { maxNameBytes });
+    };
+    const tooLarge = expect.objectContaining({ code: "RAMDISK_TOO_LARGE" });
+    const links = cpio(link("a", "t".repeat(50)), link("b", "t".repeat(50)));
+    expect(await unpackAs("1", links, 102)).toEqual([]);
+    await expect(unpackAs("2", links, 101)).rejects.toEqual(tooLarge);
+    // "a/b/c" is kept, and "a", "a/b", "a/b/c" as folders.
+    const folders = cpio(directory("a/b/c"));
+    expect(await unpackAs("3", folders, 14)).toEqual([]);
+    await expect(unpackAs("4", folders, 13)).rejects.toEqual(tooLarge);
   });
 
   test("set-user-id is dropped, and a folder stays one that its owner can open", async () => {

@@ -10,8 +10,9 @@ export function x86Kernel(version: string): Buffer {
   return bytes;
 }
 
-export function arm64Kernel(version: string): Buffer {
+export function arm64Kernel(version: string, textOffset = 0x200000n): Buffer {
   const bytes = Buffer.alloc(0x8000);
+  bytes.writeBigUInt64LE(textOffset, 8);
   bytes.write("ARM\x64", 56, "latin1");
   bytes.write("Linux version %s (%s)\n\0", 0x1000);
   bytes.write(`Linux version ${version} (build@host) (gcc) #1 SMP\n\0`, 0x6000);

@@ -29,6 +29,12 @@ test("an arm64 Image tells it by its banner, not by the format string beside it"
   expect((await readKernel(source, undefined)).version).toBe("6.6.79");
 });
 
+test.each([0n, 0x80000n, 2n ** 64n - 1n])("an arm64 Image with a text_offset of %i is noted", async (textOffset) => {
+  const { note, ...kernel } = await read(arm64Kernel("6.6.79", textOffset));
+  expect(kernel).toEqual({ architecture: "aarch64", version: "6.6.79" });
+  expect(note).toContain(`text_offset is 0x${textOffset.toString(16)}: AWS builds its arm64 kernels with 0x200000`);
+});
+
 test("a kernel that hides its version has none", async () => {
   expect((await read(x86Kernel("not a version"))).version).toBe("unknown");
   expect((await read(arm64Kernel("%s"))).version).toBe("unknown");

@@ -130,6 +130,32 @@ test("what linuxkit writes: names that end in a slash, a directory twice, upper-
   expect(await summarizeRamdisk(bytesSource(archive))).toEqual({ entries: 5, files: 1, dataBytes: 23, specials: 1 });
 });
 
+describe("what follows gzip", () => {
+  const gzip = gzipSync(RAW);
+  test.each([
+    ["zeros", Buffer.concat([gzip, Buffer.alloc(509)]), LISTED],
+    ["zeros and an archive", Buffer.concat([gzip, Buffer.alloc(4), RAW]), [...LISTED, ...LISTED]],
+    ["zeros and gzip", Buffer.concat([gzip, gzip, Buffer.alloc(3), gzip]), [...LISTED, ...LISTED, ...LISTED]],
+    ["zeros and zstd", Buffer.concat([gzip, Buffer.alloc(1), zstdCompressSync(RAW)]), [...LISTED, ...LISTED]],
+  ])("%s", async (_, bytes, listed) => {
+    expect(await list(bytes)).toEqual(listed);
+  });
+
+  test("is never hidden, wherever a chunk ends: it is read or refused", async () => {
+    const bytes = Buffer.concat([gzip, Buffer.alloc(4), RAW]);
+    for (let size = 1; size <= bytes.length; size += 1) {
+      const outcome = await list(bytes, {}, size).catch((error: EifError) => error.code);
+      if (outcome !== "RAMDISK_CORRUPT") expect(outcome, `chunks of ${size}`).toEqual([...LISTED, ...LISTED]);
+    }
+  });
+
+  test("and is no archive is refused", async () => {
+    expect(await codeOf(Buffer.concat([gzip, Buffer.alloc(4), Buffer.from("junk")]))).toBe(
+      "RAMDISK_COMPRESSION_UNSUPPORTED",
+    );
+  });
+});
+
 test("padding that is not zero is passed over, as by the kernel", async () => {
   const bytes = Buffer.from(RAW);
   bytes.write("xx", RAW.indexOf("dev\0") + 4, "latin1");
@@ -210,6 +236,65 @@ describe("refused", () => {
       bytesSource(zstdCompressSync(cpio(cpioEntry("zeros", Buffer.alloc(2 ** 20))))),
     );
     expect(summary.dataBytes).toBe(2 ** 20);
+  });
+
+  describe("much of nothing, which costs time and yields no entry", () => {
+    const emptyFrame = Buffer.from("28b52ffd2000010000", "hex");
+    const many = (count: number, bytes: Uint8Array) => Buffer.concat(Array.from({ length: count }, () => bytes));
+    test.each([
+      ["empty zstd frames", many(4097, emptyFrame), many(4096, emptyFrame)],
+      ["archives of a trailer alone", many(4097, cpio()), many(4096, cpio())],
+      // The member that holds them counts as well.
+      ["the same in one gzip member", gzipSync(many(4096, cpio())), gzipSync(many(4095, cpio()))],
+      ["the same in one zstd frame", zstdCompressSync(many(4096, cpio())), zstdCompressSync(many(4095, cpio()))],
+      ["a trailer in each of many frames", many(2049, zstdCompressSync(cpio())), many(2048, zstdCompressSync(cpio()))],
+    ])("%s", async (_, tooMany, most) => {
+      expect(await codeOf(tooMany)).toBe("RAMDISK_TOO_LARGE");
+      expect(await codeOf(most)).toBe("[]");
+    });
+
+    test("a hundred thousand empty frames are given up at the limit", async () => {
+      let read = 0;
+      const frames = many(100_000, emptyFrame);
+      const source = {
+        sizeBytes: frames.length,
+        async *chunks() {
+          for (; read < frames.length; read += 900) yield frames.subarray(read, read + 900);
+        },
+      };
+      await expect(summarizeRamdisk(source)).rejects.toMatchObject({ code: "RAMDISK_TOO_LARGE" });
+      expect(read).toBeLessThan(4200 * emptyFrame.length);
+    });
+
+    test("empty blocks in one frame", async () => {
+      const frameOf = (blocks: number) =>
+        Buffer.concat([
+          Buffer.from("28b52ffd2000", "hex"),
+          many(blocks - 1, new Uint8Array(3)),
+          Buffer.from("010000", "hex"),
+        ]);
+      expect(await codeOf(frameOf(10), { maxBlocks: 9 })).toBe("RAMDISK_TOO_LARGE");
+      expect(await codeOf(frameOf(10), { maxBlocks: 10 })).toBe("[]");
+      expect(await codeOf(frameOf(70_000))).toBe("RAMDISK_TOO_LARGE");
+    });
+
+    test("empty gzip members are Node's, and count as one", async () => {
+      expect(await codeOf(many(20_000, gzipSync("")))).toBe("[]");
+    });
+  });
+
+  test("more bytes of names than a limit", async () => {
+    // "dev", "init" and "etc/x".
+    expect(await codeOf(RAW, { maxNameBytes: 11 })).toBe("RAMDISK_TOO_LARGE");
+    expect(await codeOf(RAW, { maxNameBytes: 12 })).toBe(JSON.stringify(LISTED));
+    const long = Array.from({ length: 16_500 }, (_, at) => cpioEntry(`${at}-${"n".repeat(4080)}`));
+    const packed = bytesSource(zstdCompressSync(cpio(...long)));
+    // The unpacked size alone would be let through.
+    const limits: RamdiskLimits = { maxUnpackedBytes: 2 ** 30 };
+    await expect(ramdiskFiles(packed, limits)).rejects.toMatchObject({
+      code: "RAMDISK_TOO_LARGE",
+      message: expect.stringContaining("bytes of names"),
+    });
   });
 
   test("more entries than a limit", async () => {

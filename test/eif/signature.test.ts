@@ -237,6 +237,22 @@ describe("signing", () => {
     expect(readFileSync(path).equals(broken)).toBe(true);
   });
 
+  test("refuses an image that has no room for a signature, and leaves it as it was", async () => {
+    const path = join(folder, "full.eif");
+    const ramdisks = (count: number) => Array.from({ length: count }, () => piece("ramdisk", "more"));
+    const full = image([...USUAL, ...ramdisks(27)]);
+    writeFileSync(path, full);
+    const before = readdirSync(folder);
+    await readEif(path);
+    await expect(signEif(path, path, signerOf(key))).rejects.toMatchObject({ code: "TOO_MANY_SECTIONS" });
+    expect(readFileSync(path).equals(full)).toBe(true);
+    expect(readdirSync(folder)).toEqual(before);
+    // The signature may be the 32nd, and is replaced there.
+    writeFileSync(path, image([...USUAL, ...ramdisks(26)]));
+    for (let round = 0; round < 2; round += 1) await signEif(path, path, signerOf(key));
+    expect((await readEif(path)).sections).toHaveLength(32);
+  });
+
   test("in place keeps the mode of the file", async () => {
     const path = await signed();
     chmodSync(path, 0o600);

@@ -1,9 +1,20 @@
 /** A folder as root file system: what of it counts, and what is refused. */
 import { spawnSync } from "node:child_process";
-import { chmodSync, linkSync, mkdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import type { ByteSource } from "../../../eif/byte-source.ts";
 import { namesOf } from "../../../eif/image/file-tree.ts";
 import type { ImageLimits } from "../../../eif/image/limits.ts";
 import { type ReadDirectory, readDirectory } from "../../../eif/image/read-directory.ts";
@@ -74,6 +85,60 @@ describe("refusals", () => {
     rmSync(join(root, "a"));
     symlinkSync("/etc/passwd", join(root, "a"));
     await expect(contentOf(tree.find("a") as never)).rejects.toMatchObject({ code: "UNREADABLE" });
+  });
+
+  describe("UNREADABLE: a file that is another than the one that was found", () => {
+    const found = async (content = "content") => {
+      const root = temporaryFolder();
+      const path = join(root, "a");
+      writeFileSync(path, content);
+      utimesSync(path, 1, 1);
+      const source = (await read(root)).tree.find("a") as never;
+      return { path, content: () => contentOf(source) };
+    };
+    const refused = expect.objectContaining({ name: "ImageError", code: "UNREADABLE" });
+
+    test("left alone it is read, more than once", async () => {
+      const { content } = await found();
+      for (let round = 0; round < 2; round += 1) expect((await content()).toString()).toBe("content");
+    });
+
+    test.each<[string, (path: string) => void]>([
+      ["grown", (path) => appendFileSync(path, "more")],
+      ["written over, in the same size", (path) => writeFileSync(path, "CONTENT")],
+      [
+        "replaced, in the same size and time",
+        (path) => {
+          writeFileSync(`${path}.new`, "CONTENT");
+          utimesSync(`${path}.new`, 1, 1);
+          renameSync(`${path}.new`, path);
+        },
+      ],
+      ["made executable", (path) => chmodSync(path, 0o755)],
+      [
+        "replaced by a FIFO",
+        (path) => {
+          rmSync(path);
+          expect(spawnSync("mkfifo", [path]).status).toBe(0);
+        },
+      ],
+    ])("%s before it is read", async (_, change) => {
+      const { path, content } = await found();
+      change(path);
+      await expect(content()).rejects.toEqual(refused);
+    });
+
+    test("written to while it is read", async () => {
+      const root = temporaryFolder();
+      const path = join(root, "a");
+      writeFileSync(path, Buffer.alloc(2 ** 20));
+      utimesSync(path, 1, 1);
+      const { content } = (await read(root)).tree.find("a") as { readonly content: ByteSource };
+      const work = async () => {
+        for await (const _ of content.chunks()) appendFileSync(path, "more");
+      };
+      await expect(work()).rejects.toEqual(refused);
+    });
   });
 
   test("FILE_KIND_UNSUPPORTED: fifos and sockets", async () => {
