@@ -48,7 +48,7 @@ export const ACCESS = {
   vault_status: { kind: "administrators", bearer: false },
   register_session: { kind: "login", bearer: true },
   refresh_session: { kind: "login", bearer: true },
-  register_session_with_passkey: { kind: "login", bearer: false },
+  register_session_with_passkey: { kind: "login", bearer: true },
   list_sessions: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },
   revoke_session: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },
   revoke_all_sessions: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },

@@ -68,7 +68,7 @@ export class Sessions {
    * Gives a session to the key that stamped the login; user, identity and session are written together.
    *
    * @param asked.lifetimeMs - The token's own end comes first if it is earlier.
-   * @throws {@link RequestError} `JWT_REVOKED`, `RECORD_CONFLICT`, and what records throw
+   * @throws {@link RequestError} `JWT_REVOKED`, `SESSION_KEY_TAKEN`, `RECORD_CONFLICT`, and what records throw
    */
   async register(
     appId: string,
@@ -105,7 +105,7 @@ export class Sessions {
   /**
    * As {@link register}, for whoever logged in with a passkey.
    *
-   * @throws {@link RequestError} `PASSKEY_UNKNOWN`, `RECORD_CONFLICT`, and what records throw
+   * @throws {@link RequestError} `PASSKEY_UNKNOWN`, `SESSION_KEY_TAKEN`, `RECORD_CONFLICT`, and what records throw
    */
   async registerByPasskey(
     appId: string,
@@ -197,16 +197,29 @@ export class Sessions {
     const kept = live.slice(1 - MAX_SESSIONS_PER_USER);
     const dropped = others.filter((other) => !kept.includes(other));
     const earlier = await this.#records.read(sessionRecords, name);
-    const isLed = earlier?.value.userId === userId;
+    if (earlier !== null && earlier.value.userId !== userId)
+      await this.#checkFree(appId, earlier.value.userId, sessionId);
     return {
       kind: "write",
       user: { ...user, sessions: [...kept, session] },
       also: [
-        ...(isLed ? [] : [change(sessionRecords, name, earlier, { userId })]),
+        // Also where it leads here already: of two users who take one key at once, one write fails and is decided on again.
+        change(sessionRecords, name, earlier, { userId }),
         ...(await this.forget(appId, userId, dropped)),
       ],
       result: { sessionId, userId, expiresAtMs },
     };
+  }
+
+  /**
+   * A key acts for one user at a time: whoever could lead it elsewhere while its session lives would have its holder, who
+   * notices nothing, act in an account that is not theirs.
+   */
+  async #checkFree(appId: string, otherId: string, sessionId: string): Promise<void> {
+    const other = await this.#users.get(appId, otherId);
+    if (other === null) throw new RequestError("RECORD_ROLLED_BACK", "a user who was here is gone");
+    if (!this.liveOf(other).some((each) => each.sessionId === sessionId)) return;
+    throw new RequestError("SESSION_KEY_TAKEN", "this key has a session of another user's: end it, or take a new key");
   }
 
   #checkExpiry({ expiresAtMs }: UserSession): void {
