@@ -109,6 +109,7 @@ async function identify(
     return { actor: { kind: "api-key", appId, keyId: publicKey, scope: apiKey.permissions }, passkey: null };
   }
   const { userId, user, session } = await sessions.find(appId, stamp);
+  sessions.checkRules(app, user, session);
   return { actor: { kind: "session", appId, userId, user, session, scope: session.scope }, passkey: null };
 }
 

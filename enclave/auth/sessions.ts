@@ -1,5 +1,5 @@
 /** Sessions: which key may act for which user, how far, and until when. The user's record says so; here is the way to it. */
-import { encodeHex, RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
+import { type AppConfig, encodeHex, RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
 import type { User, UserSession } from "../users/user.ts";
 import type { UserDecision, Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
@@ -82,14 +82,15 @@ export class Sessions {
   /**
    * Gives what a live session may do to another key of the same user's, and ends that session.
    *
-   * @param replaced - Its id.
+   * @param asked.replaced - Its id.
+   * @param asked.app - Whose rules must still let it live.
    * @throws {@link RequestError} `SESSION_UNKNOWN`, `SESSION_EXPIRED`; and as {@link register}
    */
   async refresh(
     appId: string,
     stamp: Stamp,
     login: VerifiedLogin,
-    asked: { readonly lifetimeMs: number; readonly replaced: string },
+    asked: { readonly lifetimeMs: number; readonly replaced: string; readonly app: AppConfig },
   ): Promise<RegisteredSession> {
     return this.#put(appId, stamp, login, asked.lifetimeMs, (user) => {
       const replaced = user.sessions.find((each) => each.sessionId === asked.replaced);
@@ -98,6 +99,7 @@ export class Sessions {
       if (made?.replaces === asked.replaced) return { scope: made.scope, replaced: made };
       if (replaced === undefined) throw new RequestError("SESSION_UNKNOWN", "this user has no such session");
       this.#checkExpiry(replaced);
+      this.checkRules(asked.app, user, replaced);
       return { scope: replaced.scope, replaced };
     });
   }
@@ -152,9 +154,19 @@ export class Sessions {
   }
 
   /** Those of a user's that are live, the oldest first. */
-  liveOf(user: User): readonly UserSession[] {
+  liveOf(user: User, app: AppConfig): readonly UserSession[] {
     const now = this.#nowMs();
-    return user.sessions.filter((each) => each.expiresAtMs > now);
+    return user.sessions.filter((each) => each.expiresAtMs > now && refusalOf(app, user, each, now) === null);
+  }
+
+  /**
+   * Judges a session by the app as it is configured by now: what an app stopped taking ends the sessions that it began.
+   *
+   * @throws {@link RequestError} `SESSION_UNKNOWN`, `SESSION_EXPIRED`
+   */
+  checkRules(app: AppConfig, user: User, session: UserSession): void {
+    const refusal = refusalOf(app, user, session, this.#nowMs());
+    if (refusal !== null) throw refusal;
   }
 
   async #put(
@@ -218,7 +230,8 @@ export class Sessions {
   async #checkFree(appId: string, otherId: string, sessionId: string): Promise<void> {
     const other = await this.#users.get(appId, otherId);
     if (other === null) throw new RequestError("RECORD_ROLLED_BACK", "a user who was here is gone");
-    if (!this.liveOf(other).some((each) => each.sessionId === sessionId)) return;
+    const now = this.#nowMs();
+    if (!other.sessions.some((each) => each.sessionId === sessionId && each.expiresAtMs > now)) return;
     throw new RequestError("SESSION_KEY_TAKEN", "this key has a session of another user's: end it, or take a new key");
   }
 
@@ -265,4 +278,17 @@ export class Sessions {
     }
     this.#pointers.set(name, userId);
   }
+}
+
+function refusalOf(app: AppConfig, user: User, session: UserSession, nowMs: number): RequestError | null {
+  const { identityId, createdAtMs } = session;
+  const identity = user.identities.find((each) => each.identityId === identityId);
+  const isByPasskey = user.passkeys.some((each) => each.passkeyId === identityId);
+  const isTaken =
+    identity === undefined
+      ? isByPasskey && app.passkeys !== null
+      : app.issuers.some(({ issuer }) => issuer === identity.issuer);
+  if (!isTaken) return new RequestError("SESSION_UNKNOWN", "the app does not take any more what began this session");
+  if (createdAtMs + app.maxSessionLifetimeS * 1000 > nowMs) return null;
+  return new RequestError("SESSION_EXPIRED", "the session is older than the app lets any be by now: log in again");
 }

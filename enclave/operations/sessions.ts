@@ -1,9 +1,11 @@
 import type { AppHandler } from "./handler.ts";
 
-export const listSessions: AppHandler<"list_sessions"> = async ({ actor }, _params, { sessions }) => ({
-  sessions: sessions.liveOf(actor.user).map(({ sessionId, createdAtMs, expiresAtMs, scope }) => {
-    return { sessionId, createdAtMs, expiresAtMs, scope, isCurrent: sessionId === actor.session.sessionId };
-  }),
+export const listSessions: AppHandler<"list_sessions"> = async ({ actor }, _params, { apps, sessions }) => ({
+  sessions: sessions
+    .liveOf(actor.user, await apps.get(actor.appId))
+    .map(({ sessionId, createdAtMs, expiresAtMs, scope }) => {
+      return { sessionId, createdAtMs, expiresAtMs, scope, isCurrent: sessionId === actor.session.sessionId };
+    }),
 });
 
 export const revokeSession: AppHandler<"revoke_session"> = async ({ actor }, { sessionId }, { sessions }) => ({

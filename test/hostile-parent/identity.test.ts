@@ -4,8 +4,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Client, generateStampKey, loginNonce, type StampKey } from "../../client/index.ts";
 import { encodeHex, type JsonValue, type Scope } from "../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
+import { createPasskeyApp, passkeyOf, registerPasskey } from "../support/account.ts";
 import { AUDIENCE, appParams, createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { apiKeyOf, generateKeyOf } from "../support/app-requests.ts";
+import { Authenticator } from "../support/authenticator.ts";
 import { post, type RawAnswer, requestBody, send, stampOf } from "../support/raw-request.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
@@ -114,6 +116,47 @@ describe("a session that was revoked", () => {
     });
     expect((await ask(mallory, "refresh_session", { jwt, sessionId })).code).toBe("SESSION_UNKNOWN");
     expect((await ask(victim, "list_wallets", { after: null })).code).toBeNull();
+  });
+});
+
+describe("a session", () => {
+  const update = async (id: string, changes: object) => {
+    const keys = [simulator.administratorKey];
+    const { version, app } = await client.getApp(keys, id);
+    await client.updateApp(keys, { appId: id, expectedVersion: version, app: { ...app, ...changes } });
+  };
+  const codeOf = async (key: StampKey, id: string) => (await ask(key, "list_wallets", { after: null }, id)).code;
+
+  test("does not outlive the issuer that it came from, nor its app's taking passkeys", async () => {
+    const id = await createPasskeyApp(simulator, client);
+    const user = await logIn(simulator, client, id, "judy");
+    const authenticator = new Authenticator();
+    await registerPasskey({ client, appId: id, ...user }, authenticator);
+    const byPasskey = await generateStampKey();
+    await client.loginWithPasskey({ appId: id, key: byPasskey, passkey: passkeyOf(authenticator) });
+    const { issuers } = appParams(simulator);
+    await update(id, { issuers: issuers.map((each) => ({ ...each, issuer: "https://other.example" })) });
+    expect([await codeOf(user.key, id), await codeOf(byPasskey, id)]).toEqual(["SESSION_UNKNOWN", null]);
+    const listed = await ask(byPasskey, "list_sessions", {}, id);
+    expect((listed.result as { sessions: object[] }).sessions).toMatchObject([{ isCurrent: true }]);
+    await update(id, { issuers, passkeys: null });
+    expect([await codeOf(user.key, id), await codeOf(byPasskey, id)]).toEqual([null, "SESSION_UNKNOWN"]);
+  });
+
+  test("does not outlive a maximum that was shortened", async () => {
+    const id = await createApp(simulator, client, { sessionLifetimeS: 900 });
+    const { key, session } = await logIn(simulator, client, id, "kim");
+    await simulator.advanceClock(30_000);
+    client = await simulator.connect();
+    expect(await codeOf(key, id)).toBeNull();
+    await update(id, { sessionLifetimeS: 20, maxSessionLifetimeS: 20 });
+    expect(await codeOf(key, id)).toBe("SESSION_EXPIRED");
+    // Nor does it live on in another key's name.
+    const next = await generateStampKey();
+    const jwt = await simulator.issuer.mint({ subject: "kim", audience: AUDIENCE, nonce: await loginNonce(next) });
+    const { sessionId } = session;
+    expect((await ask(next, "refresh_session", { jwt, sessionId }, id)).code).toBe("SESSION_EXPIRED");
+    await logIn(simulator, client, id, "kim");
   });
 });
 
