@@ -49,9 +49,10 @@ export const ACCESS = {
   register_session: { kind: "login", bearer: true },
   refresh_session: { kind: "login", bearer: true },
   register_session_with_passkey: { kind: "login", bearer: true },
-  list_sessions: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },
-  revoke_session: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },
-  revoke_all_sessions: { kind: "app", bearer: false, callers: ["session"], wallet: "none", chain: "none" },
+  list_sessions: { ...ACCOUNT, bearer: false, callers: SESSION },
+  /** A session may always end itself; another one only if the whole account is in its scope (`enclave/auth/scope.ts`). */
+  revoke_session: { kind: "app", bearer: false, callers: SESSION, wallet: "none", chain: "none" },
+  revoke_all_sessions: { ...ACCOUNT, bearer: false, callers: SESSION },
   create_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   list_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   sign_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },

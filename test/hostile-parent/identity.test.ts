@@ -208,6 +208,25 @@ describe("a session used outside its scope is refused", () => {
     expect((await ask(key, "sign_message", { walletId: inside, message: "0x00" })).code).toBe("OUT_OF_SCOPE");
   });
 
+  test("with the user's other sessions, which it neither sees nor ends; itself it may end", async () => {
+    for (const narrowed of [{ wallets: [inside] }, { chains: ["eip155:1"] }]) {
+      const other = whole.session.sessionId;
+      const key = await generateStampKey();
+      const jwt = await simulator.issuer.mint({ subject: "scoped", audience: AUDIENCE, nonce: await loginNonce(key) });
+      const scope = { operations: null, wallets: null, chains: null, ...narrowed };
+      const { sessionId } = (await ask(key, "register_session", { jwt, scope })).result as { sessionId: string };
+      for (const [operation, params] of [
+        ["list_sessions", {}],
+        ["revoke_session", { sessionId: other }],
+        ["revoke_all_sessions", {}],
+      ] as const) {
+        expect(await ask(key, operation, params)).toMatchObject({ status: 403, code: "OUT_OF_SCOPE" });
+      }
+      expect((await ask(whole.key, "list_wallets", { after: null })).code).toBeNull();
+      expect((await ask(key, "revoke_session", { sessionId })).result).toEqual({ isRevoked: true });
+    }
+  });
+
   test("after a refresh as before: another key, the same scope", async () => {
     const key = await scoped({ operations: ["list_wallets", "list_sessions"] });
     const { sessions } = (await ask(key, "list_sessions", {})).result as {
