@@ -4,7 +4,7 @@ import type { User, UserSession } from "../users/user.ts";
 import type { UserDecision, Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type RecordKind, type Records } from "../vault/records.ts";
-import type { VerifiedLogin } from "./verify-jwt.ts";
+import { CLOCK_TOLERANCE_S, type VerifiedLogin } from "./verify-jwt.ts";
 
 /** The oldest goes first. */
 const MAX_SESSIONS_PER_USER = 10;
@@ -145,7 +145,8 @@ export class Sessions {
         user: {
           ...user,
           sessions: user.sessions.filter((each) => !ended.includes(each)),
-          loginsAfterMs: which === "all" ? now : user.loginsAfterMs,
+          // And those that an issuer, whose clock may be ahead, has dated up to then.
+          loginsAfterMs: which === "all" ? now + CLOCK_TOLERANCE_S * 1000 : user.loginsAfterMs,
         },
         also: await this.forget(appId, userId, ended),
         result: ended.filter((each) => each.expiresAtMs > now).length,
