@@ -186,7 +186,8 @@ export class Client {
     options: CallOptions = {},
   ): Promise<Session> {
     const { appId, key, passkey } = login;
-    const params = { publicKey: encodeHex(key.publicKey) };
+    const { credentialId } = passkey;
+    const params = { publicKey: encodeHex(key.publicKey), ...(credentialId === undefined ? {} : { credentialId }) };
     const asked = { ...options, appId, keys: [key, passkey] };
     const registered = await this.call("register_session_with_passkey", { ...params, ...limitsOf(login) }, asked);
     return new Session(this, appId, { ...registered, key });

@@ -9,6 +9,8 @@ import {
 
 /** A passkey that stamps requests. Each stamp asks the user. */
 export interface PasskeyStampKey {
+  /** Base64url, if it is known: a login names it, so that no other passkey can take its place. */
+  readonly credentialId?: string;
   /** The header's value. @throws DOMException `NotAllowedError` if the user declines, or takes too long. */
   stamp(body: Uint8Array<ArrayBuffer>): Promise<string>;
 }
@@ -73,6 +75,7 @@ export function passkeyStampKey(passkey: {
 }): PasskeyStampKey {
   const { credentialId, rpId } = passkey;
   return {
+    ...(credentialId === null ? {} : { credentialId }),
     async stamp(body) {
       const credential = await navigator.credentials.get({
         publicKey: {

@@ -150,7 +150,11 @@ export class RequestHandler {
           services,
         );
       case "register_session_with_passkey":
-        return registerSessionWithPasskey({ ...request, ...bothStamps(stamps) }, parseParams(name, envelope), services);
+        return registerSessionWithPasskey(
+          { ...sealedOnly(request), ...bothStamps(stamps) },
+          parseParams(name, envelope),
+          services,
+        );
     }
     return this.#runInApp(name, appRequestOf(name, request, stamps));
   }
@@ -214,10 +218,10 @@ export class RequestHandler {
   }
 }
 
-/** What is shown once must not be shown to whoever relays it. */
-function sealedOnly(request: AppRequest): AppRequest {
+/** What is shown once must not be shown to whoever relays it, nor what could be taken apart and put together anew. */
+function sealedOnly<Request extends ReceivedInApp>(request: Request): Request {
   if (request.isSealed) return request;
-  throw new RequestError("SEALING_REQUIRED", "its answer holds a secret: ask for it in a sealed request");
+  throw new RequestError("SEALING_REQUIRED", "what it asks or answers is not for whoever relays it: send it sealed");
 }
 
 function isSealed({ sealedFor }: ReceivedRequest): boolean {

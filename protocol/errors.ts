@@ -24,6 +24,7 @@ export const ERROR_CODES = {
   NOT_ENOUGH_ADMINISTRATORS: { status: 403, retry: false },
   SESSION_UNKNOWN: { status: 401, retry: false },
   SESSION_EXPIRED: { status: 401, retry: false },
+  SESSION_KEY_TAKEN: { status: 409, retry: false },
   CALLER_NOT_ALLOWED: { status: 403, retry: false },
   OUT_OF_SCOPE: { status: 403, retry: false },
 

@@ -3,7 +3,7 @@ import type { OperationName } from "./access.ts";
 import { apiKeyName, apiPublicKey, appConfig, lifetimeS, newApp, stampScheme } from "./app-config.ts";
 import { decimal } from "./decimal.ts";
 import { listedEvent } from "./events.ts";
-import { newPasskey, passkey, passkeyId } from "./passkeys.ts";
+import { credentialId, newPasskey, passkey, passkeyId } from "./passkeys.ts";
 import { guardable, operations, scope, walletId } from "./scope.ts";
 import { z } from "./zod.ts";
 
@@ -108,6 +108,8 @@ export const OPERATIONS = {
     params: z.strictObject({
       /** The key that stamps beside the passkey: named here, so that none can be put in its place. */
       publicKey: z.string().check(z.regex(/^(?:[0-9a-f]{2}){32,33}$/, "expected a public key in lower-case hex")),
+      /** The passkey's, base64url, where it is known before the user is asked: then no other logs in. */
+      credentialId: z.exactOptional(credentialId),
       scope: z.exactOptional(scope),
       lifetimeS: z.exactOptional(lifetimeS),
     }),

@@ -54,6 +54,8 @@ const base64url = (maxBytes: number) =>
       z.regex(/^[A-Za-z0-9_-]+$/, "expected base64url without padding"),
     );
 
+/** WebAuthn Level 3, 4: 1023 bytes at most. */
+export const credentialId = base64url(1023);
 export const passkeyId = z.string().check(z.regex(/^psk_[0-9a-f]{32}$/, "expected psk_ and 32 hex digits"));
 
 /** What `navigator.credentials.create` gave, in base64url, and what the user calls it. */

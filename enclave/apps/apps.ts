@@ -45,6 +45,20 @@ export class Apps {
    * @throws {@link RequestError} `APP_VERSION_CONFLICT`, `APP_NOT_FOUND`, what `decide` throws, and what records throw
    */
   async update(appId: string, expectedVersion: number, decide: (app: AppConfig) => AppConfig): Promise<number> {
+    const made = await this.#attempt(appId, expectedVersion, decide);
+    if (made !== null) return made;
+    // Another write came between: perhaps this very one, whose answer was lost.
+    const again = await this.#attempt(appId, expectedVersion, decide);
+    if (again === null) throw versionConflict(null);
+    return again;
+  }
+
+  /** Null if another write came between: then memory says nothing of this app, and the next attempt reads. */
+  async #attempt(
+    appId: string,
+    expectedVersion: number,
+    decide: (app: AppConfig) => AppConfig,
+  ): Promise<number | null> {
     const read = await this.#read(appId);
     const { version, ...present } = read.value;
     // Asked for again after the answer was lost: what it asks for stands there.
@@ -52,9 +66,15 @@ export class Apps {
     if (version !== expectedVersion) throw versionConflict(version);
     const app = decide(present);
     const next: App = { ...app, version: version + 1 };
-    const isMade = await this.#records.write([change(appRecords, appId, read, checked(next))]);
-    if (!isMade) throw versionConflict(null);
-    return next.version;
+    const made = change(appRecords, appId, read, checked(next));
+    // Whatever comes of the write, memory must not speak for this app any more, nor what was read while it ran: with the
+    // answer lost, nothing but a read can tell which configuration stands there.
+    this.#cache.delete(appId);
+    try {
+      return (await this.#records.write([made])) ? next.version : null;
+    } finally {
+      this.#cache.delete(appId);
+    }
   }
 
   /** One page, in the order of their ids. */
@@ -70,6 +90,8 @@ export class Apps {
     if (cached !== undefined && this.#records.isLatest(cached)) return cached;
     const read = await this.#records.read(appRecords, appId);
     if (read === null) throw new RequestError("APP_NOT_FOUND", "no such app");
+    // A write may have ended while this was on its way.
+    if (!this.#records.isLatest(read)) return read;
     if (this.#cache.size < MAX_CACHED || this.#cache.has(appId)) this.#cache.set(appId, read);
     return read;
   }

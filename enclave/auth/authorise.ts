@@ -58,13 +58,15 @@ export async function authorise<Name extends AppOperation>(
   services: AuthoriseServices,
 ): Promise<ActorOf<Name>> {
   const { envelope, appId } = request;
+  const claim = (asker: string) => services.replays.claim(asker, envelope.requestId, envelope.issuedAtMs);
+  const early = await identify(request, services);
+  judge(early.actor, operation, params);
+  const asker = askerOf(early.actor);
+  await claim(asker);
+  // Again: a request dated ahead has waited, and what let it in may have been revoked meanwhile.
   const { actor, passkey } = await identify(request, services);
-  const { callers }: AppAccess = ACCESS[operation];
-  if (!callers.includes(actor.kind)) {
-    throw new RequestError("CALLER_NOT_ALLOWED", `${operation} is for ${callers.join(" and ")}, not for ${actor.kind}`);
-  }
-  checkScope(actor.scope, operation, params);
-  await services.replays.claim(askerOf(actor), envelope.requestId, envelope.issuedAtMs);
+  judge(actor, operation, params);
+  if (askerOf(actor) !== asker) await claim(askerOf(actor));
   // After the claim: a copy of a request neither counts a passkey up nor tries a code.
   if (passkey !== null) await services.passkeys.use(appId, passkey);
   if (actor.kind !== "api-key") {
@@ -72,6 +74,15 @@ export async function authorise<Name extends AppOperation>(
     await services.secondFactors.check(userRequestOf(actor), operation, envelope.secondFactor, totp);
   }
   return actor as ActorOf<Name>;
+}
+
+/** @throws {@link RequestError} `CALLER_NOT_ALLOWED`, `OUT_OF_SCOPE` */
+function judge(actor: Actor, operation: AppOperation, params: object): void {
+  const { callers }: AppAccess = ACCESS[operation];
+  if (!callers.includes(actor.kind)) {
+    throw new RequestError("CALLER_NOT_ALLOWED", `${operation} is for ${callers.join(" and ")}, not for ${actor.kind}`);
+  }
+  checkScope(actor.scope, operation, params);
 }
 
 interface Identified {
@@ -98,6 +109,7 @@ async function identify(
     return { actor: { kind: "api-key", appId, keyId: publicKey, scope: apiKey.permissions }, passkey: null };
   }
   const { userId, user, session } = await sessions.find(appId, stamp);
+  sessions.checkRules(app, user, session);
   return { actor: { kind: "session", appId, userId, user, session, scope: session.scope }, passkey: null };
 }
 

@@ -25,6 +25,15 @@ export function checkScope(scope: Scope, operation: AppOperation, params: object
 }
 
 /**
+ * Of the account as a whole, where an operation alone does not tell: a scope that lists wallets or chains has no say in it.
+ *
+ * @throws {@link RequestError} `OUT_OF_SCOPE`
+ */
+export function checkAccount(scope: Scope): void {
+  if (scope.wallets !== null || scope.chains !== null) throw outOfScope("it does not cover the account as a whole");
+}
+
+/**
  * @param chain - CAIP-2, of what was parsed and will be signed, whatever the caller said of it.
  * @throws {@link RequestError} `OUT_OF_SCOPE`
  */

@@ -9,7 +9,7 @@ import type { Randomness } from "../nsm/randomness.ts";
 import type { User } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
 import { encodeBase32 } from "./totp/base32.ts";
-import { makeRecoveryCodes } from "./totp/recovery-codes.ts";
+import { isRecoveryCode, makeRecoveryCodes } from "./totp/recovery-codes.ts";
 import { attempt, type SecondFactor } from "./totp/second-factor.ts";
 import { otpauthUri, TOTP_SECRET_BYTES } from "./totp/totp.ts";
 
@@ -188,7 +188,9 @@ export class SecondFactors {
       };
       const made = attempt(factor, code, nowMs);
       if (made.kind === "locked") return { kind: "leave", result: locked(made.untilMs - nowMs) };
-      this.#remember(name, attempt(factor, "", nowMs));
+      // What cannot be guessed is not counted, neither here nor there.
+      if (made.kind === "refused" && made.next === factor) return { kind: "leave", result: invalid() };
+      if (!isRecoveryCode(code)) this.#remember(name, attempt(factor, "", nowMs));
       if (made.kind === "refused") {
         return { kind: "write", user: { ...user, secondFactor: made.next }, result: invalid() };
       }

@@ -1,10 +1,10 @@
 /** Sessions: which key may act for which user, how far, and until when. The user's record says so; here is the way to it. */
-import { encodeHex, RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
+import { type AppConfig, encodeHex, RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
 import type { User, UserSession } from "../users/user.ts";
 import type { UserDecision, Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type RecordKind, type Records } from "../vault/records.ts";
-import type { VerifiedLogin } from "./verify-jwt.ts";
+import { CLOCK_TOLERANCE_S, type VerifiedLogin } from "./verify-jwt.ts";
 
 /** The oldest goes first. */
 const MAX_SESSIONS_PER_USER = 10;
@@ -68,7 +68,7 @@ export class Sessions {
    * Gives a session to the key that stamped the login; user, identity and session are written together.
    *
    * @param asked.lifetimeMs - The token's own end comes first if it is earlier.
-   * @throws {@link RequestError} `JWT_REVOKED`, `RECORD_CONFLICT`, and what records throw
+   * @throws {@link RequestError} `JWT_REVOKED`, `SESSION_KEY_TAKEN`, `RECORD_CONFLICT`, and what records throw
    */
   async register(
     appId: string,
@@ -82,14 +82,15 @@ export class Sessions {
   /**
    * Gives what a live session may do to another key of the same user's, and ends that session.
    *
-   * @param replaced - Its id.
+   * @param asked.replaced - Its id.
+   * @param asked.app - Whose rules must still let it live.
    * @throws {@link RequestError} `SESSION_UNKNOWN`, `SESSION_EXPIRED`; and as {@link register}
    */
   async refresh(
     appId: string,
     stamp: Stamp,
     login: VerifiedLogin,
-    asked: { readonly lifetimeMs: number; readonly replaced: string },
+    asked: { readonly lifetimeMs: number; readonly replaced: string; readonly app: AppConfig },
   ): Promise<RegisteredSession> {
     return this.#put(appId, stamp, login, asked.lifetimeMs, (user) => {
       const replaced = user.sessions.find((each) => each.sessionId === asked.replaced);
@@ -98,6 +99,7 @@ export class Sessions {
       if (made?.replaces === asked.replaced) return { scope: made.scope, replaced: made };
       if (replaced === undefined) throw new RequestError("SESSION_UNKNOWN", "this user has no such session");
       this.#checkExpiry(replaced);
+      this.checkRules(asked.app, user, replaced);
       return { scope: replaced.scope, replaced };
     });
   }
@@ -105,7 +107,7 @@ export class Sessions {
   /**
    * As {@link register}, for whoever logged in with a passkey.
    *
-   * @throws {@link RequestError} `PASSKEY_UNKNOWN`, `RECORD_CONFLICT`, and what records throw
+   * @throws {@link RequestError} `PASSKEY_UNKNOWN`, `SESSION_KEY_TAKEN`, `RECORD_CONFLICT`, and what records throw
    */
   async registerByPasskey(
     appId: string,
@@ -143,7 +145,8 @@ export class Sessions {
         user: {
           ...user,
           sessions: user.sessions.filter((each) => !ended.includes(each)),
-          loginsAfterMs: which === "all" ? now : user.loginsAfterMs,
+          // And those that an issuer, whose clock may be ahead, has dated up to then.
+          loginsAfterMs: which === "all" ? now + CLOCK_TOLERANCE_S * 1000 : user.loginsAfterMs,
         },
         also: await this.forget(appId, userId, ended),
         result: ended.filter((each) => each.expiresAtMs > now).length,
@@ -152,9 +155,19 @@ export class Sessions {
   }
 
   /** Those of a user's that are live, the oldest first. */
-  liveOf(user: User): readonly UserSession[] {
+  liveOf(user: User, app: AppConfig): readonly UserSession[] {
     const now = this.#nowMs();
-    return user.sessions.filter((each) => each.expiresAtMs > now);
+    return user.sessions.filter((each) => each.expiresAtMs > now && refusalOf(app, user, each, now) === null);
+  }
+
+  /**
+   * Judges a session by the app as it is configured by now: what an app stopped taking ends the sessions that it began.
+   *
+   * @throws {@link RequestError} `SESSION_UNKNOWN`, `SESSION_EXPIRED`
+   */
+  checkRules(app: AppConfig, user: User, session: UserSession): void {
+    const refusal = refusalOf(app, user, session, this.#nowMs());
+    if (refusal !== null) throw refusal;
   }
 
   async #put(
@@ -197,16 +210,30 @@ export class Sessions {
     const kept = live.slice(1 - MAX_SESSIONS_PER_USER);
     const dropped = others.filter((other) => !kept.includes(other));
     const earlier = await this.#records.read(sessionRecords, name);
-    const isLed = earlier?.value.userId === userId;
+    if (earlier !== null && earlier.value.userId !== userId)
+      await this.#checkFree(appId, earlier.value.userId, sessionId);
     return {
       kind: "write",
       user: { ...user, sessions: [...kept, session] },
       also: [
-        ...(isLed ? [] : [change(sessionRecords, name, earlier, { userId })]),
+        // Also where it leads here already: of two users who take one key at once, one write fails and is decided on again.
+        change(sessionRecords, name, earlier, { userId }),
         ...(await this.forget(appId, userId, dropped)),
       ],
       result: { sessionId, userId, expiresAtMs },
     };
+  }
+
+  /**
+   * A key acts for one user at a time: whoever could lead it elsewhere while its session lives would have its holder, who
+   * notices nothing, act in an account that is not theirs.
+   */
+  async #checkFree(appId: string, otherId: string, sessionId: string): Promise<void> {
+    const other = await this.#users.get(appId, otherId);
+    if (other === null) throw new RequestError("RECORD_ROLLED_BACK", "a user who was here is gone");
+    const now = this.#nowMs();
+    if (!other.sessions.some((each) => each.sessionId === sessionId && each.expiresAtMs > now)) return;
+    throw new RequestError("SESSION_KEY_TAKEN", "this key has a session of another user's: end it, or take a new key");
   }
 
   #checkExpiry({ expiresAtMs }: UserSession): void {
@@ -252,4 +279,17 @@ export class Sessions {
     }
     this.#pointers.set(name, userId);
   }
+}
+
+function refusalOf(app: AppConfig, user: User, session: UserSession, nowMs: number): RequestError | null {
+  const { identityId, createdAtMs } = session;
+  const identity = user.identities.find((each) => each.identityId === identityId);
+  const isByPasskey = user.passkeys.some((each) => each.passkeyId === identityId);
+  const isTaken =
+    identity === undefined
+      ? isByPasskey && app.passkeys !== null
+      : app.issuers.some(({ issuer }) => issuer === identity.issuer);
+  if (!isTaken) return new RequestError("SESSION_UNKNOWN", "the app does not take any more what began this session");
+  if (createdAtMs + app.maxSessionLifetimeS * 1000 > nowMs) return null;
+  return new RequestError("SESSION_EXPIRED", "the session is older than the app lets any be by now: log in again");
 }

@@ -5,11 +5,14 @@ import { type ErrorCode, type IssuerConfig, RequestError } from "../../protocol/
 import type { JwksCache } from "./jwks-cache.ts";
 import { keySourceOf } from "./key-source.ts";
 
-/** Issuers' clocks and the NSM's differ a little. */
-const CLOCK_TOLERANCE_S = 5;
+/** Issuers' clocks and the NSM's differ a little: a token may be dated so far ahead. */
+export const CLOCK_TOLERANCE_S = 5;
 
 /** OpenID Connect Core 1.0, 2. A user's record holds several. */
 const MAX_SUBJECT_LENGTH = 255;
+
+/** Access tokens (RFC 9068), logout tokens (OpenID Connect Back-Channel Logout 1.0), security events (RFC 8417). */
+const OTHER_TYPES: ReadonlySet<string> = new Set(["at+jwt", "logout+jwt", "secevent+jwt"]);
 
 export interface VerifiedLogin {
   readonly issuer: string;
@@ -36,15 +39,22 @@ export async function verifyJwt(
   { jwks, nowMs }: { readonly jwks: JwksCache; readonly nowMs: () => number },
 ): Promise<VerifiedLogin> {
   const issuer = issuerOf(jwt, issuers);
-  const { alg } = headerOf(jwt);
+  const { alg, typ } = headerOf(jwt);
   if (alg === undefined || !(issuer.algorithms as readonly string[]).includes(alg)) {
     // Said before any key is looked for: `none` and HMAC under a public key end here.
     throw new RequestError("JWT_ALGORITHM_NOT_ALLOWED", `expected one of ${issuer.algorithms.join(", ")}`);
   }
+  // RFC 8725, 3.11: made by the same issuer, under the same keys, for something else than a login.
+  if (typ !== undefined && (typeof typ !== "string" || OTHER_TYPES.has(mediaTypeOf(typ)))) {
+    throw new RequestError("JWT_CLAIM_INVALID", "typ: not a login token's");
+  }
   const payload = await verifyClaims(jwt, issuer, jwks, nowMs());
   checkBinding(payload["nonce"], sessionKey);
   const { sub, exp, iat, azp } = payload;
-  if (typeof sub !== "string" || sub === "" || sub.length > MAX_SUBJECT_LENGTH) {
+  // RFC 8417: a security event, such as a logout token, which may name the same subject and audience.
+  if (payload["events"] !== undefined) throw new RequestError("JWT_CLAIM_INVALID", "events: not in a login token");
+  // Two that are not well-formed may be one once they are written as UTF-8, and so lead to one user.
+  if (typeof sub !== "string" || sub === "" || sub.length > MAX_SUBJECT_LENGTH || !sub.isWellFormed()) {
     throw new RequestError("JWT_CLAIM_INVALID", `sub: expected text of at most ${MAX_SUBJECT_LENGTH} characters`);
   }
   // RFC 7519, NumericDate: it may have a fraction.
@@ -100,12 +110,17 @@ function issuerOf(jwt: string, issuers: readonly IssuerConfig[]): IssuerConfig {
   return issuer;
 }
 
-function headerOf(jwt: string): { alg?: string } {
+function headerOf(jwt: string): { alg?: string; typ?: unknown } {
   try {
     return decodeProtectedHeader(jwt);
   } catch (cause) {
     throw new RequestError("JWT_MALFORMED", "no JWS header", { cause });
   }
+}
+
+/** RFC 7515, 4.1.9: the prefix may be left out, and case says nothing. */
+function mediaTypeOf(typ: string): string {
+  return typ.toLowerCase().replace(/^application\//, "");
 }
 
 function asRequestError(error: unknown): RequestError {

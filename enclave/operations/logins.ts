@@ -12,7 +12,7 @@ export const registerSession: LoginHandler<"register_session"> = async (request,
 
 export const refreshSession: LoginHandler<"refresh_session"> = async (request, params, services) => {
   const { app, login } = await verifyLogin(request, params, services);
-  const asked = { lifetimeMs: lifetimeMsOf(app, params), replaced: params.sessionId };
+  const asked = { lifetimeMs: lifetimeMsOf(app, params), replaced: params.sessionId, app };
   return await services.sessions.refresh(request.appId, request.stamp, login, asked);
 };
 

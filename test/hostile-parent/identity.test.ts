@@ -4,8 +4,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Client, generateStampKey, loginNonce, type StampKey } from "../../client/index.ts";
 import { encodeHex, type JsonValue, type Scope } from "../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
+import { createPasskeyApp, passkeyOf, registerPasskey } from "../support/account.ts";
 import { AUDIENCE, appParams, createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { apiKeyOf, generateKeyOf } from "../support/app-requests.ts";
+import { Authenticator } from "../support/authenticator.ts";
 import { post, type RawAnswer, requestBody, send, stampOf } from "../support/raw-request.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
@@ -97,9 +99,23 @@ describe("a session that was revoked", () => {
     expect((await ask(key, "register_session", { jwt })).code).toBeNull();
     expect((await ask(key, "revoke_all_sessions", {})).code).toBeNull();
     expect((await ask(key, "register_session", { jwt })).code).toBe("JWT_REVOKED");
-    // The issuer's times are whole seconds.
-    await simulator.advanceClock(1_000);
+    // The issuer's times are whole seconds, and its clock may be five ahead.
+    await simulator.advanceClock(6_000);
     await logInAs("grace");
+  });
+
+  test("cannot be followed by a login with a token of before that its issuer dated ahead", async () => {
+    const key = await generateStampKey();
+    const iat = Math.floor(simulator.nowMs() / 1000) + 4;
+    const jwt = await simulator.issuer.mint({
+      ...{ subject: "olga", audience: AUDIENCE, nonce: await loginNonce(key), claims: { iat, exp: iat + 300 } },
+    });
+    expect((await ask(key, "register_session", { jwt })).code).toBeNull();
+    expect((await ask(key, "revoke_all_sessions", {})).code).toBeNull();
+    expect((await ask(key, "register_session", { jwt })).code).toBe("JWT_REVOKED");
+    await simulator.advanceClock(5_000);
+    expect((await ask(key, "register_session", { jwt })).code).toBe("JWT_REVOKED");
+    client = await simulator.connect();
   });
 
   test("of another user is out of reach, by its id too", async () => {
@@ -114,6 +130,47 @@ describe("a session that was revoked", () => {
     });
     expect((await ask(mallory, "refresh_session", { jwt, sessionId })).code).toBe("SESSION_UNKNOWN");
     expect((await ask(victim, "list_wallets", { after: null })).code).toBeNull();
+  });
+});
+
+describe("a session", () => {
+  const update = async (id: string, changes: object) => {
+    const keys = [simulator.administratorKey];
+    const { version, app } = await client.getApp(keys, id);
+    await client.updateApp(keys, { appId: id, expectedVersion: version, app: { ...app, ...changes } });
+  };
+  const codeOf = async (key: StampKey, id: string) => (await ask(key, "list_wallets", { after: null }, id)).code;
+
+  test("does not outlive the issuer that it came from, nor its app's taking passkeys", async () => {
+    const id = await createPasskeyApp(simulator, client);
+    const user = await logIn(simulator, client, id, "judy");
+    const authenticator = new Authenticator();
+    await registerPasskey({ client, appId: id, ...user }, authenticator);
+    const byPasskey = await generateStampKey();
+    await client.loginWithPasskey({ appId: id, key: byPasskey, passkey: passkeyOf(authenticator) });
+    const { issuers } = appParams(simulator);
+    await update(id, { issuers: issuers.map((each) => ({ ...each, issuer: "https://other.example" })) });
+    expect([await codeOf(user.key, id), await codeOf(byPasskey, id)]).toEqual(["SESSION_UNKNOWN", null]);
+    const listed = await ask(byPasskey, "list_sessions", {}, id);
+    expect((listed.result as { sessions: object[] }).sessions).toMatchObject([{ isCurrent: true }]);
+    await update(id, { issuers, passkeys: null });
+    expect([await codeOf(user.key, id), await codeOf(byPasskey, id)]).toEqual([null, "SESSION_UNKNOWN"]);
+  });
+
+  test("does not outlive a maximum that was shortened", async () => {
+    const id = await createApp(simulator, client, { sessionLifetimeS: 900 });
+    const { key, session } = await logIn(simulator, client, id, "kim");
+    await simulator.advanceClock(30_000);
+    client = await simulator.connect();
+    expect(await codeOf(key, id)).toBeNull();
+    await update(id, { sessionLifetimeS: 20, maxSessionLifetimeS: 20 });
+    expect(await codeOf(key, id)).toBe("SESSION_EXPIRED");
+    // Nor does it live on in another key's name.
+    const next = await generateStampKey();
+    const jwt = await simulator.issuer.mint({ subject: "kim", audience: AUDIENCE, nonce: await loginNonce(next) });
+    const { sessionId } = session;
+    expect((await ask(next, "refresh_session", { jwt, sessionId }, id)).code).toBe("SESSION_EXPIRED");
+    await logIn(simulator, client, id, "kim");
   });
 });
 
@@ -163,6 +220,25 @@ describe("a session used outside its scope is refused", () => {
     const claimed = { ...transaction(inside, 1), chainId: "10" };
     expect((await ask(key, "sign_transaction", claimed)).code).toBe("CHAIN_MISMATCH");
     expect((await ask(key, "sign_message", { walletId: inside, message: "0x00" })).code).toBe("OUT_OF_SCOPE");
+  });
+
+  test("with the user's other sessions, which it neither sees nor ends; itself it may end", async () => {
+    for (const narrowed of [{ wallets: [inside] }, { chains: ["eip155:1"] }]) {
+      const other = whole.session.sessionId;
+      const key = await generateStampKey();
+      const jwt = await simulator.issuer.mint({ subject: "scoped", audience: AUDIENCE, nonce: await loginNonce(key) });
+      const scope = { operations: null, wallets: null, chains: null, ...narrowed };
+      const { sessionId } = (await ask(key, "register_session", { jwt, scope })).result as { sessionId: string };
+      for (const [operation, params] of [
+        ["list_sessions", {}],
+        ["revoke_session", { sessionId: other }],
+        ["revoke_all_sessions", {}],
+      ] as const) {
+        expect(await ask(key, operation, params)).toMatchObject({ status: 403, code: "OUT_OF_SCOPE" });
+      }
+      expect((await ask(whole.key, "list_wallets", { after: null })).code).toBeNull();
+      expect((await ask(key, "revoke_session", { sessionId })).result).toEqual({ isRevoked: true });
+    }
   });
 
   test("after a refresh as before: another key, the same scope", async () => {

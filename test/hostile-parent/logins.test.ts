@@ -207,8 +207,11 @@ describe("sessions", () => {
   });
 
   test("of a key that has since logged in as somebody else are not put out by the first user's", async () => {
-    const { key: shared } = await logIn(simulator, client, appId, "first");
+    const { session, key: shared } = await logIn(simulator, client, appId, "first");
     const jwt = await simulator.issuer.mint({ subject: "second", audience: AUDIENCE, nonce: await loginNonce(shared) });
+    // Not while the first user's session lives: its holder would act in another's account.
+    await expect(client.login({ appId, jwt, key: shared })).rejects.toMatchObject({ code: "SESSION_KEY_TAKEN" });
+    await session.logOut();
     const second = await client.login({ appId, jwt, key: shared });
     for (let device = 0; device < 10; device += 1) await logIn(simulator, client, appId, "first");
     await second.listWallets();

@@ -1,9 +1,10 @@
 /** Passkeys against a parent that repeats, swaps and drops their stamps, and against whoever would use another's. */
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Client, generateStampKey } from "../../client/index.ts";
+import { type Client, generateStampKey, type PasskeyStampKey, type StampKey } from "../../client/index.ts";
 import {
   audienceOf,
+  encodeBase64url,
   encodeWebauthnStamp,
   type JsonValue,
   REQUEST_PORT,
@@ -12,6 +13,7 @@ import {
 import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
 import { createPasskeyApp, loginParams, passkeyOf, registerPasskey } from "../support/account.ts";
 import { createApp, type LoggedIn, logIn } from "../support/app.ts";
+import { attestedKeys, sendSealed } from "../support/app-requests.ts";
 import { Authenticator, PASSKEYS, type Said } from "../support/authenticator.ts";
 import { post, requestBody, stampOf } from "../support/raw-request.ts";
 
@@ -44,6 +46,13 @@ const listWallets = () => requestBody(simulator, { operation: "list_wallets", ap
 
 function asking(stamp: string, body: Uint8Array<ArrayBuffer>) {
   return post(simulator, body, [stamp]);
+}
+
+const loginBody = (params: JsonValue) =>
+  requestBody(simulator, { operation: "register_session_with_passkey", appId, params });
+
+async function askSealed(body: Uint8Array<ArrayBuffer>, stamps: string[]) {
+  return sendSealed(simulator, await attestedKeys(simulator), `${simulator.deployment}/${appId}`, { stamps, body });
 }
 
 describe("a passkey's own stamp", () => {
@@ -211,28 +220,129 @@ describe("logging in with a passkey", () => {
   test("under a key that the parent put in the place of the user's is refused", async () => {
     const key = await generateStampKey();
     const own = await generateStampKey();
-    const params: JsonValue = loginParams(key);
-    const body = requestBody(simulator, { operation: "register_session_with_passkey", appId, params });
+    const body = loginBody(loginParams(key));
     const stamps = [await stampOf(own, body), authenticator.stamp(body)];
-    expect(await post(simulator, body, stamps)).toMatchObject({ code: "STAMP_UNEXPECTED" });
+    expect(await askSealed(body, stamps)).toMatchObject({ code: "STAMP_UNEXPECTED" });
   });
 
   test("without the key's own stamp is refused: nobody binds another's key to their account", async () => {
-    const params: JsonValue = loginParams(alice.key);
-    const body = requestBody(simulator, { operation: "register_session_with_passkey", appId, params });
-    expect(await post(simulator, body, [authenticator.stamp(body)])).toMatchObject({ code: "STAMP_MISSING" });
+    const body = loginBody(loginParams(alice.key));
+    expect(await askSealed(body, [authenticator.stamp(body)])).toMatchObject({ code: "STAMP_MISSING" });
     const keyOnly = await stampOf(alice.key, body);
-    expect(await post(simulator, body, [keyOnly])).toMatchObject({ code: "STAMP_MISSING" });
+    expect(await askSealed(body, [keyOnly])).toMatchObject({ code: "STAMP_MISSING" });
   });
 
   test("replayed is refused", async () => {
     const key = await generateStampKey();
-    const body = requestBody(simulator, {
-      ...{ operation: "register_session_with_passkey", appId, params: loginParams(key) },
-    });
+    const body = loginBody(loginParams(key));
     const stamps = [await stampOf(key, body), authenticator.stamp(body)];
-    expect(await post(simulator, body, stamps)).toMatchObject({ status: 200 });
-    expect(await post(simulator, body, stamps)).toMatchObject({ code: "REQUEST_REPLAYED" });
+    expect(await askSealed(body, stamps)).toMatchObject({ status: 200 });
+    expect(await askSealed(body, stamps)).toMatchObject({ code: "REQUEST_REPLAYED" });
+  });
+
+  test("travels sealed, and in the open is refused: what nobody saw cannot be taken apart", async () => {
+    const key = await generateStampKey();
+    const from = hostile.record.length;
+    await client.loginWithPasskey({ appId, key, passkey: passkeyOf(authenticator) });
+    const seen = hostile.record.slice(from).flatMap((each) => {
+      return each.port === REQUEST_PORT && "payload" in each ? [Buffer.from(each.payload).toString("latin1")] : [];
+    });
+    expect(seen.join("\n")).toContain(appId);
+    expect(seen.join("\n")).not.toContain("register_session_with_passkey");
+    const body = loginBody(loginParams(key));
+    const stamps = [await stampOf(key, body), authenticator.stamp(body)];
+    expect(await post(simulator, body, stamps)).toMatchObject({ code: "SEALING_REQUIRED" });
+  });
+});
+
+describe("a passkey login's body under the passkey of somebody else", () => {
+  let mallory: LoggedIn;
+  let hisPasskey: Authenticator;
+  let key: StampKey;
+
+  beforeEach(async () => {
+    mallory = await logIn(simulator, client, appId, `mallory-${randomUUID()}`);
+    hisPasskey = new Authenticator();
+    await registerPasskey({ client, appId, ...mallory }, hisPasskey);
+    key = await generateStampKey();
+  });
+
+  /** As if a client had sent it in the open, or the parent had body and key's stamp from elsewhere. */
+  function caught(): { readonly passkey: PasskeyStampKey; readonly body: () => Uint8Array<ArrayBuffer> } {
+    let body: Uint8Array<ArrayBuffer> | undefined;
+    return {
+      passkey: {
+        stamp: async (stamped) => {
+          body = stamped;
+          return authenticator.stamp(stamped);
+        },
+      },
+      body: () => body ?? Uint8Array.of(),
+    };
+  }
+  const swap = async (body: Uint8Array<ArrayBuffer>) => [await stampOf(key, body), hisPasskey.stamp(body)];
+  const walletsOfMallory = async () => (await mallory.session.listWallets()).wallets;
+
+  test("sent after the user's own login is refused, and the session stays the user's", async () => {
+    const seen = caught();
+    const session = await client.loginWithPasskey({ appId, key, passkey: seen.passkey });
+    const stamps = await swap(seen.body());
+    expect(await askSealed(seen.body(), stamps)).toMatchObject({ code: "REQUEST_REPLAYED" });
+    const { walletId } = await session.createWallet({ kind: "single-key" });
+    expect(await walletsOfMallory()).toEqual([]);
+    expect((await alice.session.listWallets()).wallets.map((each) => each.walletId)).toEqual([walletId]);
+  });
+
+  test("sent before it has the user's own refused: no session of the client's acts in another's account", async () => {
+    // With the first delivery, the parent's; the user's own comes after it.
+    const passkey: PasskeyStampKey = {
+      stamp: async (body) => {
+        expect(await askSealed(body, await swap(body))).toMatchObject({ status: 200 });
+        return authenticator.stamp(body);
+      },
+    };
+    await expect(client.loginWithPasskey({ appId, key, passkey })).rejects.toMatchObject({ code: "REQUEST_REPLAYED" });
+    // The same key again, in a request of its own: it is not led away from there either, and nobody is misled.
+    const again = client.loginWithPasskey({ appId, key, passkey: passkeyOf(authenticator) });
+    await expect(again).rejects.toMatchObject({ code: "SESSION_KEY_TAKEN" });
+    const other = await generateStampKey();
+    const session = await client.loginWithPasskey({ appId, key: other, passkey: passkeyOf(authenticator) });
+    expect(session.userId).toBe(alice.session.userId);
+  });
+
+  test("in another request that the key has stamped does not lead its session elsewhere", async () => {
+    const session = await client.loginWithPasskey({ appId, key, passkey: passkeyOf(authenticator) });
+    // A second attempt of the user's, that the parent kept back.
+    const body = loginBody(loginParams(key));
+    expect(await askSealed(body, await swap(body))).toMatchObject({ status: 409, code: "SESSION_KEY_TAKEN" });
+    await session.createWallet({ kind: "single-key" });
+    expect(await walletsOfMallory()).toEqual([]);
+    // Once it has ended, the key is free.
+    await session.logOut();
+    const next = loginBody(loginParams(key));
+    expect(await askSealed(next, await swap(next))).toMatchObject({ status: 200 });
+  });
+
+  test("that names the passkey which it is for is refused, whichever comes first", async () => {
+    const credentialId = encodeBase64url(authenticator.credentialId);
+    const body = loginBody({ ...loginParams(key), credentialId });
+    expect(await askSealed(body, await swap(body))).toMatchObject({ code: "STAMP_UNEXPECTED" });
+    expect(await askSealed(body, [await stampOf(key, body), authenticator.stamp(body)])).toMatchObject({ status: 200 });
+    // As the client library names it, wherever it knows it.
+    const other = await generateStampKey();
+    const passkey = { ...passkeyOf(hisPasskey), credentialId };
+    const named = client.loginWithPasskey({ appId, key: other, passkey });
+    await expect(named).rejects.toMatchObject({ code: "STAMP_UNEXPECTED" });
+  });
+
+  test("by two users at once leaves the key with one of them", async () => {
+    const bodies = [loginBody(loginParams(key)), loginBody(loginParams(key))] as const;
+    const [first, second] = bodies;
+    const answers = await Promise.all([
+      askSealed(first, [await stampOf(key, first), authenticator.stamp(first)]),
+      askSealed(second, await swap(second)),
+    ]);
+    expect(answers.map(({ code }) => code ?? "done").sort()).toEqual(["SESSION_KEY_TAKEN", "done"]);
   });
 });
 

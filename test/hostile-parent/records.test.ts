@@ -5,6 +5,7 @@ import { type Client, loginNonce } from "../../client/index.ts";
 import { RECORDS_PORT, type Wallet } from "../../protocol/index.ts";
 import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
 import { AUDIENCE, createApp, type LoggedIn, logIn } from "../support/app.ts";
+import { apiKeyOf, generateKeyOf } from "../support/app-requests.ts";
 import { requestBody, send } from "../support/raw-request.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
@@ -177,6 +178,28 @@ test("an eviction whose answer is lost does not leave the old session alive, nor
   await expect(first.session.listWallets()).rejects.toMatchObject({ code: "SESSION_UNKNOWN" });
   const jwt = await simulator.issuer.mint({ subject: "frank", audience: AUDIENCE, nonce: await loginNonce(first.key) });
   await client.login({ appId, jwt, key: first.key });
+});
+
+test("an app's update whose answer is lost is in force, and asked for again it is found", async () => {
+  const backend = generateKeyOf("SIGNATURE_SCHEME_TK_API_P256");
+  const administrators = [simulator.administratorKey];
+  const id = await createApp(simulator, client, { apiKeys: [apiKeyOf(backend, ["list_wallets"])] });
+  const list = async () =>
+    send(simulator, requestBody(simulator, { operation: "list_wallets", appId: id, params: { after: null } }), backend);
+  expect((await list()).code).toBeNull();
+  const { app } = await client.getApp(administrators, id);
+  let lost = 0;
+  hostile.hooks.message = (port, direction, message) => {
+    const isWritten = port === RECORDS_PORT && direction === "to-enclave" && "kind" in message;
+    if (!isWritten || message.kind !== "written" || lost > 0) return message;
+    lost += 1;
+    return { id: message.id, kind: "failed" };
+  };
+  const update = { appId: id, expectedVersion: 1, app: { ...app, apiKeys: [] } };
+  // The client asks again by itself.
+  expect(await client.updateApp(administrators, update)).toEqual({ appId: id, version: 2 });
+  expect(lost).toBe(1);
+  expect((await list()).code).toBe("SESSION_UNKNOWN");
 });
 
 describe("a parent that answers for its store", () => {

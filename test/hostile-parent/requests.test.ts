@@ -208,6 +208,21 @@ describe("time and repetition", () => {
     expect((await send(simulator, signBody({ issuedAtMs }), alice.key)).code).toBeNull();
     expect(simulator.nowMs()).toBeGreaterThanOrEqual(issuedAtMs);
   });
+
+  test("a request dated ahead is judged when its time has come: what was revoked meanwhile does nothing", async () => {
+    const { session, key } = await logIn(simulator, client, appId, "revoked-meanwhile");
+    const other = await logIn(simulator, client, appId, "revoked-meanwhile");
+    const body = requestBody(simulator, {
+      ...{ operation: "create_wallet", appId, params: { kind: "single-key" } },
+      issuedAtMs: simulator.nowMs() + 4_000,
+    });
+    const early = send(simulator, body, key);
+    // Not before it waits: by then it was let in.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await other.session.revokeSession({ sessionId: session.sessionId });
+    expect((await early).code).toBe("SESSION_UNKNOWN");
+    expect((await other.session.listWallets()).wallets).toEqual([]);
+  }, 15_000);
 });
 
 describe("answers", () => {

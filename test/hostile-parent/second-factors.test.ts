@@ -151,6 +151,15 @@ describe("guessing", () => {
     expect(await codeOf(sign(app.code()))).toBe("done");
   });
 
+  test("with recovery codes' form locks nobody out: a thief of the session could go on with it for ever", async () => {
+    const [used = ""] = recoveryCodes;
+    expect(await codeOf(sign(used))).toBe("done");
+    for (const code of [used, ...Array.from({ length: 9 }, () => "AAAA-AAAA-AAAA-AAAA")]) {
+      expect(await codeOf(sign(code))).toBe("SECOND_FACTOR_INVALID");
+    }
+    expect(await codeOf(sign(app.code()))).toBe("done");
+  });
+
   test("in parallel is no faster", async () => {
     const codes = await Promise.all(Array.from({ length: 20 }, () => codeOf(sign(app.wrongCode()))));
     expect(codes.filter((code) => code === "SECOND_FACTOR_INVALID").length).toBeLessThanOrEqual(5);

@@ -30,17 +30,19 @@ export type SecondFactor = z.output<typeof secondFactorSchema>;
 
 export type Attempt =
   | { readonly kind: "accepted"; readonly by: "totp" | "recovery-code"; readonly next: SecondFactor }
+  /** `next` is the state itself where the attempt does not count. */
   | { readonly kind: "refused"; readonly next: SecondFactor }
   | { readonly kind: "locked"; readonly untilMs: number };
 
 /**
- * Judges one code. Recovery codes are not held up by a lockout: they cannot be guessed, and whoever stole a session must
- * not be able to lock its owner out by guessing.
+ * Judges one code. Recovery codes are not held up by a lockout, and wrong ones do not add to it: 80 bits cannot be
+ * guessed, and whoever stole a session must not be able to lock its owner's authenticator app out by sending them, without
+ * ever having to wait.
  */
 export function attempt(state: SecondFactor, code: string, nowMs: number): Attempt {
   if (isRecoveryCode(code)) {
     const at = findRecoveryCode(code, state.recoveryCodes);
-    if (at === -1) return { kind: "refused", next: afterFailure(state, nowMs) };
+    if (at === -1) return { kind: "refused", next: state };
     const recoveryCodes = state.recoveryCodes.filter((_, place) => place !== at);
     return { kind: "accepted", by: "recovery-code", next: { ...state, recoveryCodes, failures: 0, lockedUntilMs: 0 } };
   }

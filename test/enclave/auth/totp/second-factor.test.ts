@@ -90,8 +90,10 @@ describe("recovery codes", () => {
     expect(attempt(first.next, recovery.codes[1] ?? "", NOW).kind).toBe("accepted");
   });
 
-  test("are not held up by a lockout, and wrong ones count", () => {
+  test("are not held up by a lockout, and wrong or used ones neither begin nor lengthen one", () => {
     expect(attempt(failing(9), code, NOW).kind).toBe("accepted");
-    expect(attempt(FRESH, "AAAA-AAAA-AAAA-AAAA", NOW)).toMatchObject({ kind: "refused", next: { failures: 1 } });
+    for (const state of [FRESH, failing(4), failing(9)]) {
+      expect(attempt(state, "AAAA-AAAA-AAAA-AAAA", NOW)).toEqual({ kind: "refused", next: state });
+    }
   });
 });
