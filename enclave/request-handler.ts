@@ -117,7 +117,8 @@ export class RequestHandler {
         "a one-time password travels sealed: this one was shown to the parent",
       );
     }
-    const stamps = readStamps(received, this.#options.stamps);
+    const maxKeys = appId === null ? services.manifest.administrators.publicKeys.length : 1;
+    const stamps = readStamps(received, maxKeys, this.#options.stamps);
     switch (name) {
       case "create_app":
         return createApp(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);

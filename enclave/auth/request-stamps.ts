@@ -26,18 +26,23 @@ export interface Stamps {
   readonly passkey: WebauthnStamp | null;
 }
 
-/** @throws {@link RequestError} `STAMP_MISSING`, `STAMP_MALFORMED`, `STAMP_INVALID`, `STAMP_UNEXPECTED` */
-export function readStamps({ body, stamps }: ReceivedRequest, verifier: StampVerifier): Stamps {
+/**
+ * @param maxKeys - How many keys' stamps the request could need. Checked first: strangers choose how many they send.
+ * @throws {@link RequestError} `STAMP_MISSING`, `STAMP_MALFORMED`, `STAMP_INVALID`, `STAMP_UNEXPECTED`
+ */
+export function readStamps({ body, stamps }: ReceivedRequest, maxKeys: number, verifier: StampVerifier): Stamps {
   if (stamps.length === 0) throw new RequestError("STAMP_MISSING", "no X-Stamp header");
-  const keys = stamps
-    .filter((header) => !isWebauthnStamp(header))
-    .map((header) => {
-      const stamp = decodeHeader(header, decodeStamp);
-      if (!verifier.verify(stamp, body)) {
-        throw new RequestError("STAMP_INVALID", "the stamp's signature is not its key's over this body");
-      }
-      return stamp;
-    });
+  const keyHeaders = stamps.filter((header) => !isWebauthnStamp(header));
+  if (keyHeaders.length > maxKeys) {
+    throw new RequestError("STAMP_UNEXPECTED", `${keyHeaders.length} keys' stamps, where ${maxKeys} is the most`);
+  }
+  const keys = keyHeaders.map((header) => {
+    const stamp = decodeHeader(header, decodeStamp);
+    if (!verifier.verify(stamp, body)) {
+      throw new RequestError("STAMP_INVALID", "the stamp's signature is not its key's over this body");
+    }
+    return stamp;
+  });
   const [passkey = null, ...others] = stamps
     .filter(isWebauthnStamp)
     .map((header) => decodeHeader(header, decodeWebauthnStamp));

@@ -10,12 +10,13 @@ import { RequestError } from "../../protocol/index.ts";
 import type { Randomness } from "../nsm/randomness.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type Records } from "../vault/records.ts";
+import { SizedCache } from "./sized-cache.ts";
 import { Turns } from "./turns.ts";
 import { type Identity, identityRecords, newUser, type ReadUser, type User, userRecords } from "./user.ts";
 
 const MAX_ATTEMPTS = 5;
-/** Kept in memory so that a request needs no record to be authorised; some kilobyte each. */
-const MAX_CACHED = 50_000;
+/** Kept in memory so that a request needs no record to be authorised. Some twice as much once they are decoded (measured). */
+const MAX_CACHED_BYTES = 64 * 1024 * 1024;
 const USER_ID_BYTES = 16;
 
 /** What comes of a look at a user. Whoever decides may be asked again, and must then read again what it rests on. */
@@ -38,7 +39,7 @@ export class Users {
   readonly #ids: Ids;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
-  readonly #cache = new Map<string, ReadUser>();
+  readonly #cache = new SizedCache<ReadUser>(MAX_CACHED_BYTES);
   readonly #turns = new Turns();
 
   constructor(options: {
@@ -158,19 +159,11 @@ export class Users {
 
   async #read(name: string): Promise<ReadUser | null> {
     const cached = this.#cache.get(name);
-    // Found at the end again: the first in order is the one not used for longest.
+    if (cached !== undefined && this.#records.isLatest(cached)) return cached;
     this.#cache.delete(name);
-    if (cached !== undefined && this.#records.isLatest(cached)) {
-      this.#cache.set(name, cached);
-      return cached;
-    }
     const read = await this.#records.read(userRecords, name);
     // A write may have ended while this was on its way.
     if (read === null || !this.#records.isLatest(read)) return read;
-    if (this.#cache.size >= MAX_CACHED) {
-      const [oldest] = this.#cache.keys();
-      if (oldest !== undefined) this.#cache.delete(oldest);
-    }
     this.#cache.set(name, read);
     return read;
   }

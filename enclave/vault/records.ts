@@ -27,6 +27,8 @@ export interface ReadRecord<Value> {
   readonly name: string;
   readonly version: number;
   readonly value: Value;
+  /** As it is stored. */
+  readonly sizeBytes: number;
 }
 
 /** One change of an atomic write; `read` is what the change is based on, null for a record that must not be there. */
@@ -214,7 +216,7 @@ export class Records {
     const { name, version } = stored;
     const plaintext = this.#openBytes(stored);
     try {
-      return { name, version, value: decodeCbor(kind.schema, plaintext) as Value };
+      return { name, version, value: decodeCbor(kind.schema, plaintext) as Value, sizeBytes: stored.value.length };
     } finally {
       plaintext.fill(0);
     }

@@ -393,12 +393,25 @@ describe("administrators", () => {
 
   test("who stamped different bodies did not stamp one, and the parent cannot join their stamps", async () => {
     const other = await generateStampKey();
+    const alsoPublicKeys = [encodeHex(other.publicKey)];
+    await using ofTwo = await startSimulator({ administrators: { threshold: 1, alsoPublicKeys } });
     const bodyOf = (name: string) =>
-      requestBody(simulator, { operation: "create_app", params: appParams(simulator, { name }) as JsonValue });
+      requestBody(ofTwo, { operation: "create_app", params: appParams(ofTwo, { name }) as JsonValue });
     const [one, two] = [bodyOf("one"), bodyOf("two")];
-    const stamps = [await stampOf(simulator.administratorKey, one), await stampOf(other, two)];
-    expect((await post(simulator, one, stamps)).code).toBe("STAMP_INVALID");
-    expect((await post(simulator, two, stamps)).code).toBe("STAMP_INVALID");
-    expect((await post(simulator, one, stamps.slice(0, 1))).code).toBeNull();
+    const stamps = [await stampOf(ofTwo.administratorKey, one), await stampOf(other, two)];
+    expect((await post(ofTwo, one, stamps)).code).toBe("STAMP_INVALID");
+    expect((await post(ofTwo, two, stamps)).code).toBe("STAMP_INVALID");
+    expect((await post(ofTwo, one, stamps.slice(0, 1))).code).toBeNull();
+    expect((await post(ofTwo, two, stamps.slice(1))).code).toBeNull();
+  });
+
+  test("are asked for no more stamps than there are of them: nobody makes the enclave verify more", async () => {
+    const body = requestBody(simulator, { operation: "vault_status", params: {} });
+    const stamp = await stampOf(simulator.administratorKey, body);
+    const strangers = await Promise.all(
+      [generateStampKey(), generateStampKey()].map(async (key) => stampOf(await key, body)),
+    );
+    expect((await post(simulator, body, [stamp, ...strangers])).code).toBe("STAMP_UNEXPECTED");
+    expect((await post(simulator, body, [stamp])).code).toBeNull();
   });
 });

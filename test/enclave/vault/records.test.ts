@@ -64,8 +64,8 @@ describe("an honest parent", () => {
     expect(await put(records, "a/1", "one")).toBe(true);
     expect(await put(records, "a/1", "two")).toBe(true);
     const expected = { name: "note/a/1", version: 2, value: { text: "two" } };
-    expect(await records.read(notes, "a/1")).toEqual(expected);
-    expect(await boot(parent).read(notes, "a/1")).toEqual(expected);
+    expect(await records.read(notes, "a/1")).toMatchObject(expected);
+    expect(await boot(parent).read(notes, "a/1")).toMatchObject(expected);
   });
 
   test("makes all changes of a write or none", async () => {
