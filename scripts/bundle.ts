@@ -100,11 +100,9 @@ export async function bundleEnclave(
   return parts;
 }
 
-/** What esbuild leaves beyond ASCII stands in comments: in strings it has been escaped. */
+/** What esbuild leaves beyond ASCII stands in comments: in strings it has been escaped. Control characters are strings' own. */
 function asciiOf(text: string): string {
-  return text.replaceAll(/[^\n\x20-\x7e]/g, (character) =>
-    character === "\t" || character === "\r" ? character : "?",
-  );
+  return text.replaceAll(/[\u0080-\u{10ffff}]/gu, "?");
 }
 
 function partsOf({ outputs }: Metafile): BundlePart[] {
