@@ -30,6 +30,12 @@ describe("the bundle", () => {
     }
   });
 
+  test("is ASCII, and has the control characters that strings have: the YAML parser's tokens", async () => {
+    const text = await readFile(join(folder, "good/main.mjs"), "latin1");
+    expect([...text].some((character) => character > "\x7f")).toBe(false);
+    for (const token of ["\x02", "\x18", "\x1f"]) expect(text).toContain(token);
+  });
+
   test("is refused when it would hold the simulator", async () => {
     const entry = join(import.meta.dirname, "../../simulator/enclave-process.ts");
     await expect(bundleEnclave(join(folder, "poisoned"), { entry })).rejects.toThrow("simulator/");
