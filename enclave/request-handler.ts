@@ -2,6 +2,7 @@
 import type { KeyObject } from "node:crypto";
 import {
   ACCESS,
+  type Access,
   type AppOperation,
   audienceOf,
   decodeRequest,
@@ -29,23 +30,12 @@ import {
 } from "./auth/request-stamps.ts";
 import type { StampVerifier } from "./auth/verify-stamp.ts";
 import type { Log } from "./log.ts";
+import { APP_HANDLERS, type AppHandlers } from "./operations/app-handlers.ts";
 import { createApp, getApp, listApps, rotateAppKey, updateApp } from "./operations/apps.ts";
-import type { AppHandler, Services } from "./operations/handler.ts";
-import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./operations/identities.ts";
+import type { Services } from "./operations/handler.ts";
 import { refreshSession, registerSession } from "./operations/logins.ts";
-import { listPasskeys, registerPasskey, registerSessionWithPasskey, removePasskey } from "./operations/passkeys.ts";
-import { listSessions, revokeAllSessions, revokeSession } from "./operations/sessions.ts";
-import { signMessage, signTransaction } from "./operations/sign.ts";
-import {
-  confirmTotp,
-  disableTotp,
-  enrolTotp,
-  regenerateRecoveryCodes,
-  requireTotp,
-  totpStatus,
-} from "./operations/totp.ts";
+import { registerSessionWithPasskey } from "./operations/passkeys.ts";
 import { rotateVault, vaultStatus } from "./operations/vault.ts";
-import { createWallet, listWallets } from "./operations/wallets.ts";
 import type { SealedRequests } from "./sealed/sealed-requests.ts";
 
 export interface RequestHandlerOptions {
@@ -117,6 +107,13 @@ export class RequestHandler {
         "a one-time password travels sealed: this one was shown to the parent",
       );
     }
+    const { sealedOnly }: Access = ACCESS[name];
+    if (sealedOnly === true && !isSealed(received)) {
+      throw new RequestError(
+        "SEALING_REQUIRED",
+        "what it asks or answers is not for whoever relays it: send it sealed",
+      );
+    }
     const maxKeys = appId === null ? services.manifest.administrators.publicKeys.length : 1;
     const stamps = readStamps(received, maxKeys, this.#options.stamps);
     switch (name) {
@@ -151,78 +148,20 @@ export class RequestHandler {
           services,
         );
       case "register_session_with_passkey":
-        return registerSessionWithPasskey(
-          { ...sealedOnly(request), ...bothStamps(stamps) },
-          parseParams(name, envelope),
-          services,
-        );
+        return registerSessionWithPasskey({ ...request, ...bothStamps(stamps) }, parseParams(name, envelope), services);
     }
     return this.#runInApp(name, appRequestOf(name, request, stamps));
   }
 
-  #runInApp(name: AppOperation, request: AppRequest): Promise<object> {
-    switch (name) {
-      case "list_sessions":
-        return this.#runFor(name, listSessions, request);
-      case "revoke_session":
-        return this.#runFor(name, revokeSession, request);
-      case "revoke_all_sessions":
-        return this.#runFor(name, revokeAllSessions, request);
-      case "create_wallet":
-        return this.#runFor(name, createWallet, request);
-      case "list_wallets":
-        return this.#runFor(name, listWallets, request);
-      case "sign_transaction":
-        return this.#runFor(name, signTransaction, request);
-      case "sign_message":
-        return this.#runFor(name, signMessage, request);
-      case "register_passkey":
-        return this.#runFor(name, registerPasskey, request);
-      case "list_passkeys":
-        return this.#runFor(name, listPasskeys, request);
-      case "remove_passkey":
-        return this.#runFor(name, removePasskey, request);
-      case "enrol_totp":
-        return this.#runFor(name, enrolTotp, sealedOnly(request));
-      case "confirm_totp":
-        return this.#runFor(name, confirmTotp, sealedOnly(request));
-      case "disable_totp":
-        return this.#runFor(name, disableTotp, request);
-      case "require_totp":
-        return this.#runFor(name, requireTotp, request);
-      case "totp_status":
-        return this.#runFor(name, totpStatus, request);
-      case "regenerate_recovery_codes":
-        return this.#runFor(name, regenerateRecoveryCodes, sealedOnly(request));
-      case "link_identity":
-        return this.#runFor(name, linkIdentity, request);
-      case "list_identities":
-        return this.#runFor(name, listIdentities, request);
-      case "unlink_identity":
-        return this.#runFor(name, unlinkIdentity, request);
-      case "list_events":
-        return this.#runFor(name, listEvents, request);
-    }
-  }
-
   /** No handler inside an app is reached but through here, and by nobody whom the table of access does not name. */
-  async #runFor<Name extends AppOperation>(
-    name: Name,
-    handler: AppHandler<Name>,
-    request: AppRequest,
-  ): Promise<Result<Name>> {
+  async #runInApp<Name extends AppOperation>(name: Name, request: AppRequest): Promise<Result<Name>> {
     const { services } = this.#options;
     const { envelope } = request;
     const params = parseParams(name, envelope);
     const actor = await authorise(name, request, params, services);
-    return handler({ ...request, actor }, params, services);
+    const handlers: AppHandlers = APP_HANDLERS;
+    return handlers[name]({ ...request, actor }, params, services);
   }
-}
-
-/** What is shown once must not be shown to whoever relays it, nor what could be taken apart and put together anew. */
-function sealedOnly<Request extends ReceivedInApp>(request: Request): Request {
-  if (request.isSealed) return request;
-  throw new RequestError("SEALING_REQUIRED", "what it asks or answers is not for whoever relays it: send it sealed");
 }
 
 function isSealed({ sealedFor }: ReceivedRequest): boolean {

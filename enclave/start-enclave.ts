@@ -42,6 +42,7 @@ import { kmsHost, type Manifest, parseManifest } from "./manifest.ts";
 import { Nsm, type NsmDevice } from "./nsm/nsm.ts";
 import { Randomness } from "./nsm/randomness.ts";
 import type { Phase } from "./phase.ts";
+import { Policies } from "./policy/authorise.ts";
 import { RequestHandler } from "./request-handler.ts";
 import { SealedRequests } from "./sealed/sealed-requests.ts";
 import { randomizeContext } from "./signing/secp256k1.ts";
@@ -219,6 +220,7 @@ class RunningEnclave implements Enclave {
     try {
       const vault = await openVault({ store, kms, manifest, randomness });
       const { records, ids } = vault;
+      const apps = new Apps({ records, ids });
       const users = new Users({ records, ids, randomness, nowMs });
       const sessions = new Sessions({ records, ids, users, nowMs });
       const events = new Events({ records, key: eventKeyOf(ids), deployment: manifest.deployment, nowMs });
@@ -234,13 +236,14 @@ class RunningEnclave implements Enclave {
           administratorsReplays: new ReplayGuard(
             ...([{ nowMs, sleep }, bootedAtMs, MAX_ADMINISTRATORS_REQUESTS, ADMINISTRATORS_WINDOW_MS] as const),
           ),
-          apps: new Apps({ records, ids }),
+          apps,
           users,
           sessions,
           passkeys: new Passkeys({ records, ids, users, events, sessions, nowMs }),
           secondFactors: new SecondFactors({ users, events, randomness, nowMs }),
           identities: new Identities({ records, users, events, sessions, nowMs }),
           events,
+          policies: new Policies({ apps }),
           wallets: new Wallets({ records, ids, randomness, nowMs }),
           jwks: new JwksCache({ fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS), nowMs }),
           rotation: new VaultRotation({

@@ -16,6 +16,8 @@ export type Access =
 interface AnyAccess {
   /** Its params or its answer hold what works for whoever has it, such as a login token: clients seal it unless told otherwise. */
   readonly bearer: boolean;
+  /** The enclave refuses it in the open: what it asks or answers is not for whoever relays it. */
+  readonly sealedOnly?: true;
 }
 
 export interface AppAccess extends AnyAccess {
@@ -48,7 +50,7 @@ export const ACCESS = {
   vault_status: { kind: "administrators", bearer: false },
   register_session: { kind: "login", bearer: true },
   refresh_session: { kind: "login", bearer: true },
-  register_session_with_passkey: { kind: "login", bearer: true },
+  register_session_with_passkey: { kind: "login", bearer: true, sealedOnly: true },
   list_sessions: { ...ACCOUNT, bearer: false, callers: SESSION },
   /** A session may always end itself; another one only if the whole account is in its scope (`enclave/auth/scope.ts`). */
   revoke_session: { kind: "app", bearer: false, callers: SESSION, wallet: "none", chain: "none" },
@@ -60,12 +62,12 @@ export const ACCESS = {
   register_passkey: { ...ACCOUNT, bearer: false, callers: SESSION, withNewPasskey: true },
   list_passkeys: { ...ACCOUNT, bearer: false, callers: USER },
   remove_passkey: { ...ACCOUNT, bearer: false, callers: USER },
-  enrol_totp: { ...ACCOUNT, bearer: true, callers: USER },
-  confirm_totp: { ...ACCOUNT, bearer: true, callers: USER },
+  enrol_totp: { ...ACCOUNT, bearer: true, sealedOnly: true, callers: USER },
+  confirm_totp: { ...ACCOUNT, bearer: true, sealedOnly: true, callers: USER },
   disable_totp: { ...ACCOUNT, bearer: false, callers: USER },
   require_totp: { ...ACCOUNT, bearer: false, callers: USER },
   totp_status: { ...ACCOUNT, bearer: false, callers: USER },
-  regenerate_recovery_codes: { ...ACCOUNT, bearer: true, callers: USER },
+  regenerate_recovery_codes: { ...ACCOUNT, bearer: true, sealedOnly: true, callers: USER },
   link_identity: { ...ACCOUNT, bearer: true, callers: SESSION },
   list_identities: { ...ACCOUNT, bearer: false, callers: USER },
   unlink_identity: { ...ACCOUNT, bearer: false, callers: USER },

@@ -1,4 +1,5 @@
 export * from "./access.ts";
+export { type Account, ADDRESS_FORMATS, type AddressFormat, CURVES, type Curve } from "./accounts.ts";
 export * from "./answer.ts";
 export {
   type ApiKey,

@@ -63,7 +63,7 @@ export async function demonstrate(
   const wallet = await step("create a wallet whose key only the enclave holds", () =>
     session.createWallet({ kind: "hd" }),
   );
-  detail("address", `${wallet.address}  (${wallet.path})`);
+  detail("address", `${wallet.accounts[0].address}  (${wallet.accounts[0].path})`);
 
   const unsignedTransaction = serializeTransaction({
     type: "eip1559",
@@ -84,9 +84,10 @@ export async function demonstrate(
   const sender = await step("recover the sender with viem", () =>
     recoverTransactionAddress({ serializedTransaction: signedTransaction as TransactionSerializedEIP1559 }),
   );
-  if (sender !== wallet.address) throw new Error(`viem recovers ${sender}, the wallet is ${wallet.address}`);
+  if (sender !== wallet.accounts[0].address)
+    throw new Error(`viem recovers ${sender}, the wallet is ${wallet.accounts[0].address}`);
   detail("sender", `${sender}  = the wallet's address`);
-  return wallet.address;
+  return wallet.accounts[0].address;
 }
 
 async function main(): Promise<void> {

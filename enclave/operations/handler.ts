@@ -20,6 +20,7 @@ import type { Sessions } from "../auth/sessions.ts";
 import type { Egress } from "../egress/egress.ts";
 import type { Events } from "../events/events.ts";
 import type { Manifest } from "../manifest.ts";
+import type { Policies } from "../policy/authorise.ts";
 import type { Users } from "../users/users.ts";
 import type { VaultRotation } from "../vault/vault-rotation.ts";
 import type { Wallets } from "../wallets/wallets.ts";
@@ -38,6 +39,7 @@ export interface Services {
   readonly identities: Identities;
   readonly events: Events;
   readonly wallets: Wallets;
+  readonly policies: Policies;
   readonly jwks: JwksCache;
   readonly egress: Egress;
   readonly rotation: VaultRotation;

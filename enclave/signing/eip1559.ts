@@ -2,7 +2,7 @@
 import { RLP } from "@ethereumjs/rlp";
 import { RequestError } from "../../protocol/index.ts";
 import { keccak256 } from "./keccak.ts";
-import { signRecoverable } from "./secp256k1.ts";
+import type { DigestSigner } from "./secp256k1.ts";
 
 const TRANSACTION_TYPE = 0x02;
 /** EIP-1559: chain id, nonce, two fees, gas limit, to, value, data, access list. */
@@ -79,9 +79,9 @@ export interface SignedTransaction {
 }
 
 /** Signs what was parsed, not what was received; {@link parseEip1559} made sure that they are the same. */
-export function signEip1559(transaction: Eip1559Transaction, privateKey: Uint8Array): SignedTransaction {
+export function signEip1559(transaction: Eip1559Transaction, signer: DigestSigner): SignedTransaction {
   const fields = fieldsOf(transaction);
-  const { rs, recoveryId } = signRecoverable(keccak256(encode(fields)), privateKey);
+  const { rs, recoveryId } = signer.signDigest(keccak256(encode(fields)));
   const signature = [minimal(BigInt(recoveryId)), stripZeros(rs.subarray(0, 32)), stripZeros(rs.subarray(32))];
   const bytes = encode([...fields, ...signature]);
   return { bytes, hash: keccak256(bytes) };

@@ -1,12 +1,12 @@
 import { keccak256 } from "./keccak.ts";
-import { signRecoverable } from "./secp256k1.ts";
+import type { DigestSigner } from "./secp256k1.ts";
 
 /** EIP-191, version 0x45: no transaction begins with 0x19, so a message can never be taken for one. */
 const PREFIX = "\x19Ethereum Signed Message:\n";
 
 /** r ‖ s ‖ v, 65 bytes, v 27 or 28, over the prefixed message. */
-export function signEip191(message: Uint8Array, privateKey: Uint8Array): Uint8Array {
+export function signEip191(message: Uint8Array, signer: DigestSigner): Uint8Array {
   const prefix = Buffer.from(`${PREFIX}${message.length}`, "latin1");
-  const { rs, recoveryId } = signRecoverable(keccak256(Buffer.concat([prefix, message])), privateKey);
+  const { rs, recoveryId } = signer.signDigest(keccak256(Buffer.concat([prefix, message])));
   return Buffer.concat([rs, Uint8Array.of(27 + recoveryId)]);
 }

@@ -7,7 +7,12 @@ import { keccak256 } from "./keccak.ts";
  * @param publicKey - Uncompressed, 65 bytes.
  */
 export function ethereumAddress(publicKey: Uint8Array): string {
-  const hex = encodeHex(keccak256(publicKey.subarray(1)).subarray(12));
+  return checksummed(keccak256(publicKey.subarray(1)).subarray(12));
+}
+
+/** An address of 20 bytes in EIP-55's mixed case. */
+export function checksummed(bytes: Uint8Array): string {
+  const hex = encodeHex(bytes);
   const check = encodeHex(keccak256(new TextEncoder().encode(hex)));
   let address = "0x";
   for (let at = 0; at < hex.length; at += 1) {

@@ -11,6 +11,11 @@ export interface RecoverableSignature {
   readonly recoveryId: number;
 }
 
+/** What can sign a 32-byte digest with ECDSA, and does not show its key. */
+export interface DigestSigner {
+  signDigest(digest: Uint8Array): RecoverableSignature;
+}
+
 /** Blinds the library's context (side channels). @param seed - 32 secret random bytes. */
 export function randomizeContext(seed: Uint8Array): void {
   binding.contextRandomize(seed);

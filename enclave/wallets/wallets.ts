@@ -1,5 +1,14 @@
 /** Wallets: born here, sealed at once, unsealed for one signature. */
-import { bytesOf, encodeHex, MAX_RECORDS_PER_PAGE, RequestError, type Wallet, z } from "../../protocol/index.ts";
+import {
+  ADDRESS_FORMATS,
+  bytesOf,
+  bytesUpTo,
+  CURVES,
+  MAX_RECORDS_PER_PAGE,
+  RequestError,
+  type Wallet,
+  z,
+} from "../../protocol/index.ts";
 import type { Randomness } from "../nsm/randomness.ts";
 import { ethereumAddress } from "../signing/ethereum-address.ts";
 import { isPrivateKey, publicKeyOf } from "../signing/secp256k1.ts";
@@ -7,25 +16,32 @@ import type { Ids } from "../vault/ids.ts";
 import { change, type RecordKind, type Records } from "../vault/records.ts";
 import { derivePrivateKey } from "./bip32.ts";
 import { mnemonicOf, seedOf } from "./mnemonic.ts";
-import { SecretKey } from "./secret-key.ts";
+import { OpenWallet, publicAccount, wipe } from "./open-wallet.ts";
 
 /** BIP-44, coin type 60 (SLIP-44): the first account of every Ethereum wallet software. */
 const ETHEREUM_PATH = "m/44'/60'/0'/0/0";
 /** Twelve words. */
 const ENTROPY_BYTES = 16;
 
+const heldAccount = z.strictObject({
+  address: z.string(),
+  format: z.enum(ADDRESS_FORMATS),
+  curve: z.enum(CURVES),
+  publicKey: bytesUpTo(33),
+  path: z.nullable(z.string()),
+  /** The key that signs. Deriving the one at `path` anew would cost a PBKDF2 for every signature. */
+  privateKey: bytesOf(32),
+});
+export type HeldAccount = z.output<typeof heldAccount>;
+
 const walletSchema = z.strictObject({
   kind: z.enum(["hd", "single-key"]),
-  address: z.string(),
-  publicKey: bytesOf(33),
-  path: z.nullable(z.string()),
+  accounts: z.tuple([heldAccount], heldAccount),
   createdAtMs: z.int(),
-  /** The key that signs. For `hd` it is the one at `path`: deriving it anew would cost a PBKDF2 for every signature. */
-  privateKey: bytesOf(32),
   /** BIP-39 entropy of an `hd` wallet. */
   entropy: z.nullable(bytesOf(ENTROPY_BYTES)),
 });
-type WalletValue = z.output<typeof walletSchema>;
+export type WalletValue = z.output<typeof walletSchema>;
 
 const walletRecords: RecordKind<WalletValue> = { prefix: "wallet/", schema: walletSchema };
 
@@ -94,29 +110,27 @@ export class Wallets {
   }
 
   /**
-   * Lends the wallet's key to one piece of work and wipes it afterwards.
+   * Opens a wallet for one piece of work; whoever opens it disposes of it.
    *
    * @throws {@link RequestError} `WALLET_NOT_FOUND`, and what reading records throws
    */
-  async withKey<Result>(owner: Owner, walletId: string, work: (privateKey: Uint8Array) => Result): Promise<Result> {
+  async open(owner: Owner, walletId: string): Promise<OpenWallet> {
     const record = await this.#records.read(walletRecords, nameOf(owner, walletId));
     if (record === null) throw new RequestError("WALLET_NOT_FOUND", "this user has no such wallet in this app");
-    record.value.entropy?.fill(0);
-    using key = new SecretKey(record.value.privateKey);
-    return key.use(work);
+    return new OpenWallet(walletId, record.value);
   }
 
   async #generate(kind: Wallet["kind"]): Promise<WalletValue> {
     const { entropy, privateKey } = kind === "hd" ? await this.#generateHd() : this.#generateSingleKey();
-    return {
-      kind,
+    const account: HeldAccount = {
       address: ethereumAddress(publicKeyOf(privateKey, false)),
+      format: "ethereum",
+      curve: "secp256k1",
       publicKey: publicKeyOf(privateKey, true),
       path: kind === "hd" ? ETHEREUM_PATH : null,
-      createdAtMs: this.#nowMs(),
       privateKey,
-      entropy,
     };
+    return { kind, accounts: [account], createdAtMs: this.#nowMs(), entropy };
   }
 
   async #generateHd(): Promise<{ entropy: Uint8Array; privateKey: Uint8Array }> {
@@ -143,12 +157,7 @@ function nameOf({ appId, userId }: Owner, walletId: string): string {
   return `${appId}/${userId}/${walletId}`;
 }
 
-function publicPart(walletId: string, value: WalletValue): Wallet {
-  const { kind, address, path, createdAtMs } = value;
-  return { walletId, kind, address, publicKey: encodeHex(value.publicKey), path, createdAtMs };
-}
-
-function wipe(value: WalletValue): void {
-  value.privateKey.fill(0);
-  value.entropy?.fill(0);
+function publicPart(walletId: string, { kind, accounts, createdAtMs }: WalletValue): Wallet {
+  const [first, ...others] = accounts;
+  return { walletId, kind, accounts: [publicAccount(first), ...others.map(publicAccount)], createdAtMs };
 }

@@ -186,7 +186,7 @@ describe.skipIf(cannotEmulate !== null)("the image, booted", () => {
     });
     const signed = signedTransaction as TransactionSerializedEIP1559;
     expect(parseTransaction(signed).data).toBe(`0x${data.toString("hex")}`);
-    expect(await recoverTransactionAddress({ serializedTransaction: signed })).toBe(wallet.address);
+    expect(await recoverTransactionAddress({ serializedTransaction: signed })).toBe(wallet.accounts[0].address);
   });
 
   /** Data of a transaction whose request has this size, or up to three bytes less: hex makes two of each. */
@@ -244,7 +244,7 @@ describe.skipIf(cannotEmulate !== null)("the image, booted", () => {
       unsignedTransaction: usdcTransfer(),
     });
     const signed = signedTransaction as TransactionSerializedEIP1559;
-    expect(await recoverTransactionAddress({ serializedTransaction: signed })).toBe(wallet.address);
+    expect(await recoverTransactionAddress({ serializedTransaction: signed })).toBe(wallet.accounts[0].address);
   });
 });
 

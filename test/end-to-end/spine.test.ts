@@ -33,7 +33,7 @@ describe("one simulator", () => {
       chainId: "1",
       unsignedTransaction: usdcTransfer(),
     });
-    expect(await senderOf(signedTransaction)).toBe(wallet.address);
+    expect(await senderOf(signedTransaction)).toBe(wallet.accounts[0].address);
   });
 
   test("a wallet signs a message, which viem recovers", async () => {
@@ -42,7 +42,7 @@ describe("one simulator", () => {
     const message = "0x68656c6c6f20e282ac" as const;
     const { signature } = await session.signMessage({ walletId: wallet.walletId, message });
     const signer = await recoverMessageAddress({ message: { raw: message }, signature: signature as `0x${string}` });
-    expect(signer).toBe(wallet.address);
+    expect(signer).toBe(wallet.accounts[0].address);
   });
 
   test("the same request id finds the same wallet, and another kind under it is refused", async () => {
@@ -95,7 +95,8 @@ describe("one simulator", () => {
       ),
     );
     expect(new Set(signed.map(({ signedTransaction }) => signedTransaction)).size).toBe(64);
-    for (const { signedTransaction } of signed) expect(await senderOf(signedTransaction)).toBe(wallet.address);
+    for (const { signedTransaction } of signed)
+      expect(await senderOf(signedTransaction)).toBe(wallet.accounts[0].address);
   });
 
   test("an eleventh session puts the oldest out", async () => {
@@ -133,7 +134,7 @@ describe("restarts", () => {
       chainId: "1",
       unsignedTransaction: usdcTransfer(),
     });
-    expect(await senderOf(signedTransaction)).toBe(wallet.address);
+    expect(await senderOf(signedTransaction)).toBe(wallet.accounts[0].address);
   });
 
   test("killed at any moment, the enclave comes back to every wallet that it had acknowledged", async () => {

@@ -85,7 +85,7 @@ describe("length-prefix DoS: a frame that", () => {
         misbehave(misdeed, { port, direction, times: 1 });
         expect(await codeOf(signerOf("0x00"))).toMatch(/^(PARENT_ENCLAVE_UNREACHABLE|RECORDS_UNAVAILABLE)$/);
         hostile.hooks.script = undefined;
-        expect(await signerOf("0x00")).toBe(wallet.address);
+        expect(await signerOf("0x00")).toBe(wallet.accounts[0].address);
       }
     }
     for (const pid of [enclavePid, parentPid]) expect(mostMemoryMib(pid)).toBeLessThan(1024);
@@ -98,7 +98,7 @@ describe("vsock data faults:", () => {
 
   test.each(["31-to-33-KiB", "random", "one-byte"] as const)("pieces of %s change nothing", async (size) => {
     misbehave({ kind: "split", size });
-    for (const length of SIZES) expect(await signerOf(hexOf(length))).toBe(wallet.address);
+    for (const length of SIZES) expect(await signerOf(hexOf(length))).toBe(wallet.accounts[0].address);
   });
 
   test("a bit that flips in a large message is noticed, whichever way it goes", async () => {
@@ -107,14 +107,14 @@ describe("vsock data faults:", () => {
       for (const length of [15_000, 16_384, 65_536]) expect(await codeOf(signerOf(hexOf(length)))).not.toBe("done");
     }
     hostile.hooks.script = undefined;
-    expect(await signerOf("0x01")).toBe(wallet.address);
+    expect(await signerOf("0x01")).toBe(wallet.accounts[0].address);
   });
 
   test("a stream that is reset inside a large message costs that message alone", async () => {
     for (const direction of ["to-enclave", "to-parent"] as const) {
       misbehave({ kind: "truncate", by: "cut" }, { port: REQUEST_PORT, direction, times: 1 });
       expect(await codeOf(signerOf(hexOf(65_536)))).toBe("PARENT_ENCLAVE_UNREACHABLE");
-      expect(await signerOf(hexOf(65_536))).toBe(wallet.address);
+      expect(await signerOf(hexOf(65_536))).toBe(wallet.accounts[0].address);
     }
   });
 });
@@ -124,7 +124,7 @@ test("CID confusion: an enclave that was started anew is found again by callers 
   await simulator.killEnclave();
   await simulator.startEnclave();
   expect((await alice.session.listWallets()).wallets).toEqual([wallet]);
-  expect(await signerOf("0x02")).toBe(wallet.address);
+  expect(await signerOf("0x02")).toBe(wallet.accounts[0].address);
 });
 
 test("time manipulation: the instance's clock, a day off either way, decides nothing", async () => {

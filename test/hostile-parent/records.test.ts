@@ -82,7 +82,13 @@ test("what the parent stores names nobody and shows no key", () => {
   const stored = rows()
     .map(({ name, value }) => name + Buffer.from(value).toString("latin1"))
     .join("\n");
-  for (const word of ["alice", "bob", simulator.issuer.issuer, ofAlice.address.slice(2), ofBob.publicKey]) {
+  for (const word of [
+    "alice",
+    "bob",
+    simulator.issuer.issuer,
+    ofAlice.accounts[0].address.slice(2),
+    ofBob.accounts[0].publicKey,
+  ]) {
     expect(stored.toLowerCase()).not.toContain(word.toLowerCase());
   }
 });

@@ -53,7 +53,7 @@ describe.each(["hd", "single-key"] as const)("a wallet of kind %s", (kind) => {
         address: addressOf(key),
         publicKey: encodeHex(publicKeyOf(key, true)),
       }));
-      expect({ address, publicKey }).toEqual({ address: wallet.address, publicKey: wallet.publicKey });
+      expect({ address, publicKey }).toEqual({ address: wallet.accounts[0].address, publicKey: wallet.publicKey });
     }
   });
 
@@ -68,7 +68,7 @@ describe.each(["hd", "single-key"] as const)("a wallet of kind %s", (kind) => {
     ];
     for (const other of others) {
       expect(other.walletId).not.toBe(wallet.walletId);
-      expect(other.address).not.toBe(wallet.address);
+      expect(other.address).not.toBe(wallet.accounts[0].address);
     }
   });
 

@@ -150,7 +150,11 @@ export class Workload {
 
   async signTransaction(actor: Actor, wallet: Wallet): Promise<void> {
     const params = this.#transaction(wallet, actor.app.chainId);
-    await this.#ask({ operation: "sign_transaction", params, address: wallet.address }, params, this.#as(actor));
+    await this.#ask(
+      { operation: "sign_transaction", params, address: wallet.accounts[0].address },
+      params,
+      this.#as(actor),
+    );
   }
 
   async signMessage(actor: Actor, wallet: Wallet): Promise<void> {
@@ -158,7 +162,11 @@ export class Workload {
       walletId: wallet.walletId,
       message: `0x${encodeHex(this.#random.bytes(this.#random.below(3000)))}`,
     };
-    await this.#ask({ operation: "sign_message", params, address: wallet.address }, params, this.#as(actor));
+    await this.#ask(
+      { operation: "sign_message", params, address: wallet.accounts[0].address },
+      params,
+      this.#as(actor),
+    );
   }
 
   /** What must be refused, whoever stands between. */

@@ -28,7 +28,7 @@ function sign(chainId: string, unsignedTransaction: string, walletId = wallet.wa
 test.each([1, 137])("a transaction for chain %d, asked for as such, is signed", async (chainId) => {
   const { signedTransaction } = await sign(String(chainId), usdcTransfer({ chainId }));
   const signer = await recoverTransactionAddress({ serializedTransaction: signedTransaction as `0x02${string}` });
-  expect(signer).toBe(wallet.address);
+  expect(signer).toBe(wallet.accounts[0].address);
 });
 
 describe("CHAIN_MISMATCH", () => {

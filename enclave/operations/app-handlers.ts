@@ -1,0 +1,34 @@
+/** What carries out each operation inside an app. One that is missing here does not compile. */
+import type { AppOperation } from "../../protocol/index.ts";
+import type { AppHandler } from "./handler.ts";
+import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./identities.ts";
+import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
+import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
+import { signMessage, signTransaction } from "./sign-evm.ts";
+import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
+import { createWallet, listWallets } from "./wallets.ts";
+
+export type AppHandlers = { readonly [Name in AppOperation]: AppHandler<Name> };
+
+export const APP_HANDLERS = {
+  list_sessions: listSessions,
+  revoke_session: revokeSession,
+  revoke_all_sessions: revokeAllSessions,
+  create_wallet: createWallet,
+  list_wallets: listWallets,
+  sign_transaction: signTransaction,
+  sign_message: signMessage,
+  register_passkey: registerPasskey,
+  list_passkeys: listPasskeys,
+  remove_passkey: removePasskey,
+  enrol_totp: enrolTotp,
+  confirm_totp: confirmTotp,
+  disable_totp: disableTotp,
+  require_totp: requireTotp,
+  totp_status: totpStatus,
+  regenerate_recovery_codes: regenerateRecoveryCodes,
+  link_identity: linkIdentity,
+  list_identities: listIdentities,
+  unlink_identity: unlinkIdentity,
+  list_events: listEvents,
+} as const satisfies AppHandlers;
