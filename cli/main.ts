@@ -15,6 +15,7 @@ Commands:
   enclave       keep the enclave of this EC2 instance running
   doctor        find what on this EC2 instance is not as it should be
   vault         rotate the vault secret of a running enclave
+  bench         put load on a deployment, and measure it
   events        check a file of a user's events
   eif           build, inspect, compare, take apart and sign enclave images
 
@@ -45,6 +46,8 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
       return (await import("./enclave.ts")).run(args);
     case "doctor":
       return (await import("./doctor.ts")).run(args);
+    case "bench":
+      return (await import("./bench.ts")).run(args);
     case "events":
       return (await import("./events.ts")).run(args);
     case "kms-policy":

@@ -51,6 +51,8 @@ const ZONES: Readonly<Record<string, Zone>> = {
   // Beside the parent on EC2. Judges from other zones are handed in by cli/, so that it needs few of them.
   host: { folders: ["protocol", "kms-policy"], packages: ["@aws-sdk/client-kms"], node: true },
   "client-node": { folders: ["protocol", "client"], packages: [], node: true },
+  // Load on a running deployment. What it draws with is read as a file, into the page.
+  bench: { folders: ["protocol", "client"], packages: [], node: true },
   simulator: {
     folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client", "eif"],
     packages: ["cborg", "jose", "yaml"],
@@ -59,7 +61,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
   cli: {
     folders: [
       ...["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy"],
-      ...["client", "client-node", "eif", "simulator", "host"],
+      ...["client", "client-node", "eif", "simulator", "host", "bench"],
     ],
     // To sign images: `eif/` itself knows no AWS.
     packages: ["@aws-sdk/client-kms"],

@@ -1,0 +1,124 @@
+/** What requests are made of. */
+import type { CallOptions, Client, StampKey } from "../client/index.ts";
+import type { OperationName, Params, Result } from "../protocol/index.ts";
+
+/** Whoever asks: a user's session, or an app's API key. */
+export type Ask = <Name extends OperationName>(
+  name: Name,
+  params: Params<Name>,
+  options?: CallOptions,
+) => Promise<Result<Name>>;
+
+export interface ScenarioContext {
+  readonly ask: Ask;
+  /** Connects anew, which verifies a fresh document. */
+  readonly connect: () => Promise<unknown>;
+  /** Made beforehand: requests go round them. */
+  readonly walletIds: readonly [string, ...string[]];
+  /** EIP-155, decimal. */
+  readonly chainId: string;
+}
+
+export interface Scenario {
+  readonly name: string;
+  readonly what: string;
+  /** Whether it needs wallets that are there already. */
+  readonly needsWallets: boolean;
+  readonly work: (context: ScenarioContext) => (number: number) => Promise<unknown>;
+}
+
+export const SCENARIOS: readonly Scenario[] = [
+  {
+    name: "sign-transaction",
+    what: "an EIP-1559 transfer of an ERC-20 token, signed",
+    needsWallets: true,
+    work: ({ ask, walletIds, chainId }) => {
+      const unsignedTransaction = transfer(BigInt(chainId));
+      return (number) => ask("sign_transaction", { walletId: turn(walletIds, number), chainId, unsignedTransaction });
+    },
+  },
+  {
+    name: "sign-message",
+    what: "an EIP-191 message of 32 bytes, signed",
+    needsWallets: true,
+    work: ({ ask, walletIds }) => {
+      const message = `0x${"61".repeat(32)}`;
+      return (number) => ask("sign_message", { walletId: turn(walletIds, number), message });
+    },
+  },
+  {
+    name: "create-wallet",
+    what: "a single-key wallet, made and stored",
+    needsWallets: false,
+    work:
+      ({ ask }) =>
+      () =>
+        ask("create_wallet", { kind: "single-key" }),
+  },
+  {
+    name: "create-hd-wallet",
+    what: "a wallet of twelve words, made and stored",
+    needsWallets: false,
+    work:
+      ({ ask }) =>
+      () =>
+        ask("create_wallet", { kind: "hd" }),
+  },
+  {
+    name: "list-wallets",
+    what: "the first page of wallets",
+    needsWallets: true,
+    work:
+      ({ ask }) =>
+      () =>
+        ask("list_wallets", { after: null }),
+  },
+  {
+    name: "attestation",
+    what: "a fresh attestation document, verified",
+    needsWallets: false,
+    work:
+      ({ connect }) =>
+      () =>
+        connect(),
+  },
+];
+
+export function scenarioNamed(name: string): Scenario | undefined {
+  return SCENARIOS.find((each) => each.name === name);
+}
+
+/** An API key's calls. */
+export function askWithKey(client: Client, appId: string, key: StampKey): Ask {
+  return (name, params, options = {}) => client.call(name, params, { ...options, appId, keys: [key] });
+}
+
+function turn(walletIds: readonly [string, ...string[]], number: number): string {
+  return walletIds[number % walletIds.length] ?? walletIds[0];
+}
+
+/** `transfer(address,uint256)` of a token, as a wallet would send it: RLP of EIP-1559's nine fields, type 2. */
+function transfer(chainId: bigint): string {
+  const call = `a9059cbb${"00".repeat(12)}d8da6bf26964af9d7eed9e03e53415d37aa96045${"00".repeat(28)}017d7840`;
+  const token = "a0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
+  const fields = [
+    integer(chainId),
+    integer(0n),
+    integer(1_000_000_000n),
+    integer(30_000_000_000n),
+    integer(65_000n),
+    `94${token}`,
+    "80",
+    `b844${call}`,
+    "c0",
+  ].join("");
+  return `0x02f8${(fields.length / 2).toString(16)}${fields}`;
+}
+
+/** RLP of an integer below 2^440. */
+function integer(value: bigint): string {
+  if (value === 0n) return "80";
+  const hex = value.toString(16);
+  const bytes = hex.length % 2 === 0 ? hex : `0${hex}`;
+  return value < 0x80n ? bytes : (0x80 + bytes.length / 2).toString(16) + bytes;
+}

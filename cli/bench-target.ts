@@ -1,0 +1,67 @@
+/** What `cloister bench` puts its load on: a deployment with an API key of an app's, or a simulator of its own. */
+import { type Ask, askWithKey, residentMib } from "../bench/index.ts";
+import { generateStampKey, loginNonce } from "../client/index.ts";
+import { startSimulator } from "../simulator/index.ts";
+import type { CommandIo } from "./command-io.ts";
+import { UsageError } from "./command-io.ts";
+import { connectTo, type EnclaveOptions, openKeys } from "./enclave-options.ts";
+import type { PassphraseOptions } from "./passphrase.ts";
+
+export interface Target extends AsyncDisposable {
+  /** For the report. */
+  readonly name: string;
+  readonly ask: Ask;
+  readonly connect: () => Promise<unknown>;
+  /** Of processes on this machine; null where they are elsewhere. */
+  readonly memoryMib: (() => Promise<Readonly<Record<string, number>>>) | null;
+}
+
+export type TargetOptions = EnclaveOptions &
+  PassphraseOptions & { readonly app?: string | undefined; readonly key?: string | undefined };
+
+/** @throws {@link UsageError}, and what connecting throws */
+export async function openTarget(options: TargetOptions, chainId: string, io: CommandIo): Promise<Target> {
+  if (options.url === undefined) return await simulated(chainId);
+  const { url, app, key } = options;
+  const client = await connectTo(options, io, { app, key });
+  const [stampKey] = await openKeys([key ?? ""], "--key", options, io);
+  if (stampKey === undefined || app === undefined) throw new UsageError("--app and --key are needed");
+  return {
+    name: url,
+    ask: askWithKey(client, app, stampKey),
+    connect: () => connectTo(options, io),
+    memoryMib: null,
+    [Symbol.asyncDispose]: async () => undefined,
+  };
+}
+
+/** A user of a simulator's: what such a user costs is what every user costs. */
+async function simulated(chainId: string): Promise<Target> {
+  const simulator = await startSimulator();
+  try {
+    const client = await simulator.connect();
+    const { issuer, jwksUri } = simulator.issuer;
+    const { appId } = await client.createApp([simulator.administratorKey], {
+      name: "bench",
+      issuers: [{ issuer, audiences: ["bench"], jwksUri, algorithms: ["ES256"] }],
+      sessionLifetimeS: 86_400,
+      signingPolicy: { evmChainIds: [chainId], messages: "allow" },
+    });
+    const key = await generateStampKey();
+    const jwt = await simulator.issuer.mint({
+      ...{ subject: "bench", audience: "bench", algorithm: "ES256", lifetimeS: 86_400 },
+      nonce: await loginNonce(key),
+    });
+    const session = await client.login({ appId, jwt, key });
+    return {
+      name: "a simulator on this machine",
+      ask: (name, params, asked = {}) => session.call(name, params, asked),
+      connect: () => simulator.connect(),
+      memoryMib: async () => residentMib({ enclave: simulator.enclavePid, parent: simulator.parentPid }),
+      [Symbol.asyncDispose]: () => simulator.stop(),
+    };
+  } catch (error) {
+    await simulator.stop();
+    throw error;
+  }
+}

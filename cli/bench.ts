@@ -1,0 +1,188 @@
+/** `cloister bench`: load on a deployment, and what a caller sees of it. */
+import { readFile, writeFile } from "node:fs/promises";
+import { AttestationError } from "../attestation/index.ts";
+import {
+  cautionsOf,
+  compare,
+  describePace,
+  htmlReport,
+  type Load,
+  type Progress,
+  parseReport,
+  type Report,
+  runLoad,
+  thisMachine,
+} from "../bench/index.ts";
+import { ClientError, RefusedError } from "../client/index.ts";
+import { SimulatorError } from "../simulator/index.ts";
+import { type BenchOptions, HELP, readOptions } from "./bench-options.ts";
+import { openTarget, type Target } from "./bench-target.ts";
+import { type CommandIo, printable, processIo, UsageError } from "./command-io.ts";
+
+/** Made at a time: as many as a deployment takes without being measured yet. */
+const WALLETS_AT_ONCE = 32;
+const BAR = 30;
+
+/** @returns The exit status. */
+export async function run(args: readonly string[], io: CommandIo = processIo): Promise<number> {
+  try {
+    if (args[0] === "compare") return await compareCommand(args.slice(1), io);
+    const options = readOptions(args);
+    if (options === null) {
+      io.out(HELP);
+      return 0;
+    }
+    // Read first: a run of an hour is not thrown away for a name that is wrong.
+    const before = options.compareWith === undefined ? null : await readReport(options.compareWith);
+    const report = await measure(options, io);
+    await write(report, before, options, io);
+    return report.loads.every(({ failed }) => Object.keys(failed).length === 0) ? 0 : 1;
+  } catch (error) {
+    return complain(error, io);
+  }
+}
+
+async function measure(options: BenchOptions, io: CommandIo): Promise<Report> {
+  const startedAt = new Date(io.nowMs()).toISOString();
+  await using target = await openTarget(options.target, options.chainId, io);
+  const stopping = new AbortController();
+  const stop = () => stopping.abort(new Interrupted());
+  process.once("SIGINT", stop);
+  try {
+    const walletIds = await makeWallets(options, target, stopping.signal, io);
+    const { ask, connect, memoryMib } = target;
+    const work = options.scenario.work({ ask, connect, walletIds, chainId: options.chainId });
+    const loads: Load[] = [];
+    for (const pace of options.paces) {
+      const load = await runLoad({
+        ...{ work, pace, warmUpS: options.warmUpS, durationS: options.durationS, signal: stopping.signal },
+        ...(memoryMib === null ? {} : { memoryMib }),
+        onProgress: (progress) => showProgress(describePace(pace), progress, io),
+      });
+      clearProgress(io);
+      loads.push(load);
+    }
+    return {
+      ...{ kind: "cloister-bench", v: 1, startedAt, scenario: options.scenario.name, target: target.name },
+      ...{ wallets: walletIds.length, machine: thisMachine(), loads },
+    };
+  } finally {
+    process.removeListener("SIGINT", stop);
+    clearProgress(io);
+  }
+}
+
+async function makeWallets(
+  { scenario, wallets }: BenchOptions,
+  { ask }: Target,
+  signal: AbortSignal,
+  io: CommandIo,
+): Promise<[string, ...string[]]> {
+  const { walletId } = await ask("create_wallet", { kind: "single-key" });
+  const made: [string, ...string[]] = [walletId];
+  while (scenario.needsWallets && made.length < wallets) {
+    signal.throwIfAborted();
+    const count = Math.min(WALLETS_AT_ONCE, wallets - made.length);
+    const more = Array.from({ length: count }, () => ask("create_wallet", { kind: "single-key" }));
+    for (const each of await Promise.all(more)) made.push(each.walletId);
+    const share = made.length / wallets;
+    showProgress("making wallets", { share, isWarmUp: true, perSecond: 0, failed: 0 }, io);
+  }
+  return made;
+}
+
+async function write(report: Report, before: Report | null, options: BenchOptions, io: CommandIo): Promise<void> {
+  const { scenario, target, machine } = report;
+  io.out(
+    printable(`${scenario} on ${target}; ${machine.cpu}, ${machine.cores} cores, Node ${machine.node}`).concat("\n\n"),
+  );
+  const heads = ["", "a second", "failed", "50% ms", "99% ms", "99.9% ms", "slowest"];
+  const rows = report.loads.map(({ pace, perSecond, failed, latency }) => [
+    describePace(pace),
+    perSecond.toFixed(0),
+    String(Object.values(failed).reduce((sum, each) => sum + each, 0)),
+    ...[latency.p50Ms, latency.p99Ms, latency.p999Ms, latency.maxMs].map((ms) => ms.toFixed(2)),
+  ]);
+  io.out(tableOf([heads, ...rows]));
+  if (before !== null) writeComparison(before, report, io);
+  for (const caution of cautionsOf(report, null)) io.out(`! ${printable(caution)}\n`);
+  if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(report, null, 1)}\n`);
+  if (options.html !== undefined) await writeFile(options.html, htmlReport(report, before));
+}
+
+async function compareCommand(files: readonly string[], io: CommandIo): Promise<number> {
+  const [first, second, ...others] = files;
+  if (first === undefined || second === undefined || others.length > 0) {
+    throw new UsageError("expected compare BEFORE.json AFTER.json");
+  }
+  writeComparison(await readReport(first), await readReport(second), io);
+  return 0;
+}
+
+function writeComparison(before: Report, after: Report, io: CommandIo): void {
+  const { rows, cautions } = compare(before, after);
+  const heads = ["after by before", "a second", "50%", "99%"];
+  const cells = rows.map(({ pace, perSecond, p50, p99 }) => [
+    pace,
+    ...[perSecond, p50, p99].map((ratio) => `× ${ratio.toFixed(2)}`),
+  ]);
+  io.out(tableOf([heads, ...cells]));
+  for (const caution of cautions) io.out(`! ${printable(caution)}\n`);
+}
+
+function tableOf(rows: readonly (readonly string[])[]): string {
+  const lines = rows.map(([name = "", ...cells]) => name.padEnd(36) + cells.map((each) => each.padStart(11)).join(""));
+  return `${lines.join("\n")}\n\n`;
+}
+
+async function readReport(file: string): Promise<Report> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (cause) {
+    throw new UsageError(`${file} cannot be read`, { cause });
+  }
+  try {
+    return parseReport(text);
+  } catch (cause) {
+    throw new UsageError(`${file}: not a report of this version of cloister bench`, { cause });
+  }
+}
+
+function showProgress(what: string, { share, isWarmUp, perSecond, failed }: Progress, io: CommandIo): void {
+  if (io.isErrTerminal !== true) return;
+  const full = Math.round(share * BAR);
+  const bar = "█".repeat(full) + "░".repeat(BAR - full);
+  const now = isWarmUp ? "" : `  ${perSecond.toFixed(0)} a second${failed === 0 ? "" : `, ${failed} failed`}`;
+  io.err(`\r\u001b[K${bar} ${what}${now}`);
+}
+
+function clearProgress(io: CommandIo): void {
+  if (io.isErrTerminal === true) io.err("\r\u001b[K");
+}
+
+class Interrupted extends Error {
+  override readonly name = "Interrupted";
+
+  constructor() {
+    super("interrupted: nothing was written");
+  }
+}
+
+function complain(error: unknown, io: CommandIo): number {
+  if (error instanceof UsageError) {
+    io.err(`cloister bench: ${error.message}; "cloister bench --help" tells more\n`);
+    return 2;
+  }
+  if (error instanceof Interrupted) {
+    io.err(`cloister bench: ${error.message}\n`);
+    return 1;
+  }
+  const isExpected = [ClientError, RefusedError, SimulatorError, AttestationError].some(
+    (kind) => error instanceof kind,
+  );
+  if (!isExpected) throw error;
+  const { code, message } = error as ClientError;
+  io.err(printable(`cloister bench: ${code}: ${message}`).concat("\n"));
+  return 1;
+}

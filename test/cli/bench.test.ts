@@ -1,0 +1,128 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseReport, SCENARIOS } from "../../bench/index.ts";
+import { run } from "../../cli/bench.ts";
+import { createKeyFile, publicKeyOfFile } from "../../client-node/index.ts";
+import { encodeHex } from "../../protocol/index.ts";
+import { type Simulator, startSimulator } from "../../simulator/index.ts";
+import { createApp } from "../support/app.ts";
+
+let folder: string;
+let simulator: Simulator;
+let deployment: string[];
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "cloister-test-"));
+  simulator = await startSimulator();
+  const keyFile = join(folder, "key.json");
+  await createKeyFile(keyFile, "a passphrase");
+  const publicKey = await publicKeyOfFile(keyFile);
+  const operations = ["create_wallet", "list_wallets", "sign_transaction", "sign_message"] as const;
+  const appId = await createApp(simulator, await simulator.connect(), {
+    apiKeys: [
+      {
+        ...{ name: "bench", publicKey, scheme: "SIGNATURE_SCHEME_TK_API_P256", expiresAtMs: null },
+        permissions: { operations: [...operations], wallets: null, chains: null },
+      },
+    ],
+  });
+  const root = join(folder, "root.pem");
+  const passphrase = join(folder, "passphrase");
+  await writeFile(root, simulator.attestationRootPem);
+  await writeFile(passphrase, "a passphrase\n");
+  const pcr0 = encodeHex(simulator.expected.pcrs[0]?.get(0) ?? new Uint8Array(0));
+  deployment = [
+    ...["--url", simulator.url, "--deployment", simulator.deployment, "--root", root, "--pcr", `0=${pcr0}`],
+    ...["--app", appId, "--key", keyFile, "--passphrase-file", passphrase],
+  ];
+});
+afterAll(async () => {
+  await simulator.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function bench(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  let out = "";
+  let err = "";
+  const code = await run(args, {
+    read: async (path) => new Uint8Array(await readFile(path)),
+    out: (text) => {
+      out += text;
+    },
+    err: (text) => {
+      err += text;
+    },
+    nowMs: Date.now,
+    isErrTerminal: true,
+  });
+  return { code, out, err };
+}
+
+const SHORT = ["--duration", "0.4", "--warm-up", "0.1", "--wallets", "3"];
+
+test.each(SCENARIOS.map(({ name }) => name))("%s is measured on a deployment, by an app's key", async (scenario) => {
+  const json = join(folder, `${scenario}.json`);
+  const { code, out, err } = await bench(scenario, ...deployment, ...SHORT, "--concurrency", "1,3", "--json", json);
+  expect({ code, out, err }).toMatchObject({ code: 0, out: expect.stringMatching(/3 in flight +[1-9]/) });
+  const report = parseReport(await readFile(json, "utf8"));
+  expect(report).toMatchObject({ scenario, target: simulator.url });
+  for (const load of report.loads) expect(load.done).toBeGreaterThan(0);
+});
+
+test("a run is compared with the one before, and drawn", async () => {
+  const [json, html] = [join(folder, "first.json"), join(folder, "second.html")];
+  await bench("sign-message", ...deployment, ...SHORT, "--rate", "20", "--json", json);
+  const second = await bench(
+    ...["sign-message", ...deployment, ...SHORT, "--rate", "20", "--compare", json, "--html", html],
+  );
+  expect(second.out).toMatch(/after by before[\s\S]*20 a second, whatever the answers +× [0-9.]+/);
+  expect(await readFile(html, "utf8")).toContain("against the run before");
+  expect((await bench("compare", json, json)).out).toContain("× 1.00");
+});
+
+test("requests that fail are told by their codes, and the status says so", async () => {
+  const { code, out } = await bench("sign-transaction", ...deployment, ...SHORT, "--chain", "5");
+  expect(code).toBe(1);
+  expect(out).toMatch(/! .*POLICY_DENIED/);
+});
+
+test("a deployment that is not the expected one gets no request", async () => {
+  const other = deployment.map((each) => (each.startsWith("0=") ? `0=${"ab".repeat(48)}` : each));
+  expect(await bench(...other, ...SHORT)).toMatchObject({ code: 1, err: expect.stringContaining("PCR_MISMATCH") });
+});
+
+describe("wrong usage", () => {
+  test.each([
+    [["nothing"], "expected one of sign-transaction"],
+    [["sign-message", "more"], "expected one of"],
+    [["--nonsense"], "nonsense"],
+    [["--concurrency", "0"], "--concurrency"],
+    [["--concurrency", "1,,2"], "--concurrency"],
+    [["--concurrency", "5000"], "--concurrency"],
+    [["--rate", "-1"], "--rate"],
+    [["--rate", "0"], "--rate"],
+    [["--duration", "0"], "--duration"],
+    [["--wallets", "1.5"], "--wallets"],
+    [["--chain", "0x1"], "--chain"],
+    [["--app", "app_1"], "--url"],
+    [["--url", "http://127.0.0.1:1"], "--deployment"],
+    [["--compare", "/nowhere.json"], "cannot be read"],
+    [["compare", "one.json"], "expected compare"],
+  ])("%j", async (args, why) => {
+    expect(await bench(...args)).toMatchObject({ code: 2, err: expect.stringContaining(why) });
+  });
+
+  test("a file that is no report is told from one that is not there", async () => {
+    const file = join(folder, "other.json");
+    await writeFile(file, "{}");
+    expect(await bench("compare", file, file)).toMatchObject({ code: 2, err: expect.stringContaining("not a report") });
+  });
+});
+
+test("help names every scenario", async () => {
+  const { code, out } = await bench("--help");
+  expect(code).toBe(0);
+  for (const { name } of SCENARIOS) expect(out).toContain(name);
+});
