@@ -1,16 +1,17 @@
 /** Text forms of bytes, strict in both directions, for Node and browsers alike. */
 import { ProtocolError } from "./errors.ts";
 
-const HEX_DIGITS = "0123456789abcdef";
+const HEX_PAIRS: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 const BASE64URL_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-const BASE64URL_VALUES: ReadonlyMap<string, number> = new Map(
-  [...BASE64URL_DIGITS].map((digit, value) => [digit, value]),
-);
+/** By character code; 255 for what is no digit. */
+const HEX_VALUES = valuesOf("0123456789abcdef", "0123456789ABCDEF");
+const BASE64URL_VALUES = valuesOf(BASE64URL_DIGITS);
+const NO_DIGIT = 255;
 
 /** Lower-case hex without prefix. */
 export function encodeHex(bytes: Uint8Array): string {
   let text = "";
-  for (const byte of bytes) text += HEX_DIGITS.charAt(byte >> 4) + HEX_DIGITS.charAt(byte & 15);
+  for (const byte of bytes) text += HEX_PAIRS[byte];
   return text;
 }
 
@@ -20,11 +21,17 @@ export function encodeHex(bytes: Uint8Array): string {
  * @throws {@link ProtocolError} `MALFORMED_HEX`
  */
 export function decodeHex(text: string): Uint8Array<ArrayBuffer> {
-  if (text.length % 2 !== 0 || !/^[0-9a-fA-F]*$/.test(text)) {
+  const bytes = new Uint8Array(text.length >> 1);
+  let isHex = text.length % 2 === 0;
+  for (let at = 0; at < bytes.length; at += 1) {
+    const high = valueAt(HEX_VALUES, text, at * 2);
+    const low = valueAt(HEX_VALUES, text, at * 2 + 1);
+    if (high === NO_DIGIT || low === NO_DIGIT) isHex = false;
+    bytes[at] = (high << 4) | low;
+  }
+  if (!isHex) {
     throw new ProtocolError("MALFORMED_HEX", `expected pairs of hex digits, got ${text.length} characters`);
   }
-  const bytes = new Uint8Array(text.length / 2);
-  for (let at = 0; at < bytes.length; at += 1) bytes[at] = Number.parseInt(text.slice(at * 2, at * 2 + 2), 16);
   return bytes;
 }
 
@@ -57,9 +64,9 @@ export function decodeBase64url(text: string): Uint8Array<ArrayBuffer> {
   let held = 0;
   let bits = 0;
   let at = 0;
-  for (const digit of text) {
-    const value = BASE64URL_VALUES.get(digit);
-    if (value === undefined)
+  for (let digit = 0; digit < text.length; digit += 1) {
+    const value = valueAt(BASE64URL_VALUES, text, digit);
+    if (value === NO_DIGIT)
       throw new ProtocolError("MALFORMED_BASE64URL", "a character outside the base64url alphabet");
     held = (held << 6) | value;
     bits += 6;
@@ -72,4 +79,17 @@ export function decodeBase64url(text: string): Uint8Array<ArrayBuffer> {
   }
   if (bits >= 6 || held !== 0) throw new ProtocolError("MALFORMED_BASE64URL", "not the canonical text of any bytes");
   return bytes;
+}
+
+function valuesOf(...alphabets: readonly string[]): Uint8Array {
+  const values = new Uint8Array(128).fill(255);
+  for (const digits of alphabets) {
+    for (let value = 0; value < digits.length; value += 1) values[digits.charCodeAt(value)] = value;
+  }
+  return values;
+}
+
+/** Looked up, and not searched for: every request and every answer is decoded here. */
+function valueAt(values: Uint8Array, text: string, at: number): number {
+  return values[text.charCodeAt(at)] ?? NO_DIGIT;
 }

@@ -21,6 +21,8 @@ export class CallClient<Call extends { readonly id: number }, Answer extends { r
   readonly #answerSchema: z.ZodMiniType<Answer>;
   readonly #pending = new Map<number, PendingCall<Answer>>();
   #frames: Promise<FrameStream> | undefined;
+  /** The same, once it is there: a call that need not wait for it costs no promise more than its own. */
+  #openFrames: FrameStream | undefined;
   #nextId = 1;
   #closed = false;
 
@@ -51,7 +53,7 @@ export class CallClient<Call extends { readonly id: number }, Answer extends { r
     this.#pending.set(id, { resolve, reject, timer });
     try {
       // Raced, because an opening stream may outlast the deadline, and a rejection that nobody awaits ends the process.
-      const frames = await Promise.race([this.#connected(), promise.then(neverBeforeSent)]);
+      const frames = this.#openFrames ?? (await Promise.race([this.#connected(), promise.then(neverBeforeSent)]));
       frames.send(encodeCbor({ id, ...call }));
     } catch (error) {
       this.#pending.delete(id);
@@ -82,11 +84,15 @@ export class CallClient<Call extends { readonly id: number }, Answer extends { r
       const frames = new FrameStream(stream, {
         onFrame: (payload) => this.#settle(decodeCbor(this.#answerSchema, payload) as Answer),
         onClose: (cause) => {
-          if (this.#frames === opening) this.#frames = undefined;
+          if (this.#frames === opening) {
+            this.#frames = undefined;
+            this.#openFrames = undefined;
+          }
           this.#failAll(new VsockError("CONNECTION_LOST", "the stream was lost before the answer", { cause }));
         },
       });
       if (this.#closed) frames.destroy();
+      else if (this.#frames === opening) this.#openFrames = frames;
       return frames;
     });
     this.#frames = opening;
