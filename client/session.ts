@@ -103,6 +103,11 @@ export class Session {
     return this.call("create_wallet", params, options);
   }
 
+  /** Adds accounts to a wallet; those that are there already are found. */
+  createAccounts(params: Params<"create_accounts">, options?: CallOptions): Promise<Result<"create_accounts">> {
+    return this.call("create_accounts", params, options);
+  }
+
   /** One page; ask again with `after` set to the last wallet's id while `more` is true. */
   listWallets(
     params: Params<"list_wallets"> = { after: null },

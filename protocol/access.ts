@@ -56,6 +56,7 @@ export const ACCESS = {
   revoke_session: { kind: "app", bearer: false, callers: SESSION, wallet: "none", chain: "none" },
   revoke_all_sessions: { ...ACCOUNT, bearer: false, callers: SESSION },
   create_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  create_accounts: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "none" },
   list_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   sign_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
   sign_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },

@@ -85,6 +85,7 @@ export const ERROR_CODES = {
   APP_KEY_NOT_FOUND: { status: 404, retry: false },
   WALLET_NOT_FOUND: { status: 404, retry: false },
   ACCOUNT_NOT_FOUND: { status: 404, retry: false },
+  TOO_MANY_ACCOUNTS: { status: 409, retry: false },
 
   // What is to be signed.
   TRANSACTION_MALFORMED: { status: 400, retry: false },

@@ -8,7 +8,7 @@ import { WALLET_OPERATIONS } from "./operations/wallets.ts";
 import type { z } from "./zod.ts";
 
 export type { VaultStatus } from "./operations/administration.ts";
-export type { Wallet } from "./operations/wallets.ts";
+export type { NewWallet, Wallet } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
   ...ADMINISTRATION_OPERATIONS,

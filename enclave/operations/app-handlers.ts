@@ -6,7 +6,7 @@ import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
 import { signMessage, signTransaction } from "./sign-evm.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
-import { createWallet, listWallets } from "./wallets.ts";
+import { createAccounts, createWallet, listWallets } from "./wallets.ts";
 
 export type AppHandlers = { readonly [Name in AppOperation]: AppHandler<Name> };
 
@@ -15,6 +15,7 @@ export const APP_HANDLERS = {
   revoke_session: revokeSession,
   revoke_all_sessions: revokeAllSessions,
   create_wallet: createWallet,
+  create_accounts: createAccounts,
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,

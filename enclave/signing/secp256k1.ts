@@ -42,6 +42,16 @@ export function addTweak(privateKey: Uint8Array, tweak: Uint8Array): Uint8Array 
   }
 }
 
+/** A compressed public key with its y, 65 bytes. */
+export function uncompressed(publicKey: Uint8Array): Uint8Array {
+  return binding.publicKeyConvert(publicKey, false);
+}
+
+/** The public key of (key + tweak), compressed. @throws Error if there is none, for one tweak in 2^127 */
+export function addTweakToPublicKey(publicKey: Uint8Array, tweak: Uint8Array): Uint8Array {
+  return binding.publicKeyTweakAdd(publicKey, tweak, true);
+}
+
 /** Signs a 32-byte digest with the nonce of RFC 6979: the same digest and key give the same signature. */
 export function signRecoverable(digest: Uint8Array, privateKey: Uint8Array): RecoverableSignature {
   const { signature, recid } = binding.ecdsaSign(digest, privateKey);

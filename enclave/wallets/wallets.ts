@@ -1,47 +1,23 @@
 /** Wallets: born here, sealed at once, unsealed for one signature. */
 import {
-  ADDRESS_FORMATS,
-  bytesOf,
-  bytesUpTo,
-  CURVES,
+  type Account,
+  MAX_ACCOUNTS,
   MAX_RECORDS_PER_PAGE,
+  type NewAccount,
+  type NewWallet,
   RequestError,
   type Wallet,
-  z,
 } from "../../protocol/index.ts";
 import type { Randomness } from "../nsm/randomness.ts";
-import { ethereumAddress } from "../signing/ethereum-address.ts";
-import { isPrivateKey, publicKeyOf } from "../signing/secp256k1.ts";
+import { Turns } from "../users/turns.ts";
 import type { Ids } from "../vault/ids.ts";
-import { change, type RecordKind, type Records } from "../vault/records.ts";
-import { derivePrivateKey } from "./bip32.ts";
-import { mnemonicOf, seedOf } from "./mnemonic.ts";
-import { OpenWallet, publicAccount, wipe } from "./open-wallet.ts";
+import { change, type ReadRecord, type RecordKind, type Records } from "../vault/records.ts";
+import { exactAccount, isSame, makeAccount } from "./make-accounts.ts";
+import { isAsAsked, makeSecret, makeWallet } from "./make-wallet.ts";
+import { OpenWallet } from "./open-wallet.ts";
+import { publicAccount, type WalletValue, walletSchema, wipe } from "./wallet-value.ts";
 
-/** BIP-44, coin type 60 (SLIP-44): the first account of every Ethereum wallet software. */
-const ETHEREUM_PATH = "m/44'/60'/0'/0/0";
-/** Twelve words. */
-const ENTROPY_BYTES = 16;
-
-const heldAccount = z.strictObject({
-  address: z.string(),
-  format: z.enum(ADDRESS_FORMATS),
-  curve: z.enum(CURVES),
-  publicKey: bytesUpTo(33),
-  path: z.nullable(z.string()),
-  /** The key that signs. Deriving the one at `path` anew would cost a PBKDF2 for every signature. */
-  privateKey: bytesOf(32),
-});
-export type HeldAccount = z.output<typeof heldAccount>;
-
-const walletSchema = z.strictObject({
-  kind: z.enum(["hd", "single-key"]),
-  accounts: z.tuple([heldAccount], heldAccount),
-  createdAtMs: z.int(),
-  /** BIP-39 entropy of an `hd` wallet. */
-  entropy: z.nullable(bytesOf(ENTROPY_BYTES)),
-});
-export type WalletValue = z.output<typeof walletSchema>;
+const MAX_ATTEMPTS = 5;
 
 const walletRecords: RecordKind<WalletValue> = { prefix: "wallet/", schema: walletSchema };
 
@@ -56,6 +32,7 @@ export class Wallets {
   readonly #ids: Ids;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
+  readonly #turns = new Turns();
 
   constructor(options: {
     readonly records: Records;
@@ -73,12 +50,13 @@ export class Wallets {
    * Makes a wallet. Its id comes from the request's, so a retried creation finds the same wallet, unless the parent has
    * lost it: what the parent can lose, it can lose before an enclave boots and have made anew.
    *
-   * @throws {@link RequestError} `RECORD_CONFLICT` for the same request id with another kind, and what records throw
+   * @throws {@link RequestError} `INVALID_PARAMS` for accounts that it cannot have, `RECORD_CONFLICT` for the same request
+   *   id with another wallet, and what records throw
    */
-  async create(owner: Owner, requestId: string, kind: Wallet["kind"]): Promise<Wallet> {
+  async create(owner: Owner, requestId: string, asked: NewWallet): Promise<Wallet> {
     const walletId = this.#ids.derive("wal", [owner.appId, owner.userId, requestId]);
     const name = nameOf(owner, walletId);
-    const value = await this.#generate(kind);
+    const value = makeWallet(await makeSecret(asked, this.#randomness), asked.accounts, this.#nowMs());
     try {
       if (await this.#records.write([change(walletRecords, name, null, value)])) {
         return publicPart(walletId, value);
@@ -88,11 +66,33 @@ export class Wallets {
     }
     const existing = await this.#records.read(walletRecords, name);
     if (existing === null) throw new RequestError("RECORD_CONFLICT", "the record store contradicts itself: try again");
+    const isSameWallet = isAsAsked(existing.value, asked);
     wipe(existing.value);
-    if (existing.value.kind !== kind) {
-      throw new RequestError("RECORD_CONFLICT", "this request id made a wallet of another kind: use a new one");
-    }
-    return publicPart(walletId, existing.value);
+    if (isSameWallet) return publicPart(walletId, existing.value);
+    throw new RequestError("RECORD_CONFLICT", "this request id made another wallet: use a new one");
+  }
+
+  /**
+   * Adds accounts to a wallet, those that it does not have yet.
+   *
+   * @returns All that were asked for, in that order.
+   * @throws {@link RequestError} `WALLET_NOT_FOUND`, `INVALID_PARAMS`, `TOO_MANY_ACCOUNTS`, `RECORD_CONFLICT`, and what
+   *   records throw
+   */
+  async addAccounts(owner: Owner, walletId: string, asked: readonly NewAccount[]): Promise<readonly Account[]> {
+    const name = nameOf(owner, walletId);
+    return this.#turns.take(name, async () => {
+      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+        const record = await this.#read(name);
+        const { accounts, all, isMore } = withAccounts(record.value, asked);
+        try {
+          if (!isMore || (await this.#records.write([change(walletRecords, name, record, all)]))) return accounts;
+        } finally {
+          wipe(all);
+        }
+      }
+      throw new RequestError("RECORD_CONFLICT", "the wallet keeps changing: try again");
+    });
   }
 
   /** One page of the user's wallets, in the order of their ids. The parent can leave out what this boot has not seen. */
@@ -115,41 +115,39 @@ export class Wallets {
    * @throws {@link RequestError} `WALLET_NOT_FOUND`, and what reading records throws
    */
   async open(owner: Owner, walletId: string): Promise<OpenWallet> {
-    const record = await this.#records.read(walletRecords, nameOf(owner, walletId));
+    const { value } = await this.#read(nameOf(owner, walletId));
+    return new OpenWallet(walletId, value);
+  }
+
+  async #read(name: string): Promise<ReadRecord<WalletValue>> {
+    const record = await this.#records.read(walletRecords, name);
     if (record === null) throw new RequestError("WALLET_NOT_FOUND", "this user has no such wallet in this app");
-    return new OpenWallet(walletId, record.value);
+    return record;
   }
+}
 
-  async #generate(kind: Wallet["kind"]): Promise<WalletValue> {
-    const { entropy, privateKey } = kind === "hd" ? await this.#generateHd() : this.#generateSingleKey();
-    const account: HeldAccount = {
-      address: ethereumAddress(publicKeyOf(privateKey, false)),
-      format: "ethereum",
-      curve: "secp256k1",
-      publicKey: publicKeyOf(privateKey, true),
-      path: kind === "hd" ? ETHEREUM_PATH : null,
-      privateKey,
-    };
-    return { kind, accounts: [account], createdAtMs: this.#nowMs(), entropy };
-  }
-
-  async #generateHd(): Promise<{ entropy: Uint8Array; privateKey: Uint8Array }> {
-    const entropy = this.#randomness.bytes(ENTROPY_BYTES);
-    const mnemonic = mnemonicOf(entropy);
-    const seed = await seedOf(mnemonic);
-    mnemonic.fill(0);
-    try {
-      return { entropy, privateKey: derivePrivateKey(seed, ETHEREUM_PATH) };
-    } finally {
-      seed.fill(0);
-    }
-  }
-
-  #generateSingleKey(): { entropy: null; privateKey: Uint8Array } {
-    for (;;) {
-      const privateKey = this.#randomness.bytes(32);
-      if (isPrivateKey(privateKey)) return { entropy: null, privateKey };
-    }
+/** A wallet with some more accounts. Takes the value over: what comes back shares its keys, and is wiped in its place. */
+function withAccounts(
+  value: WalletValue,
+  asked: readonly NewAccount[],
+): { readonly accounts: readonly Account[]; readonly all: WalletValue; readonly isMore: boolean } {
+  const all: WalletValue = { ...value, accounts: [...value.accounts] };
+  try {
+    const accounts = asked.map((account) => {
+      const exact = exactAccount(account, value.secret);
+      const there = all.accounts.find((held) => isSame(held, exact));
+      if (there !== undefined) return publicAccount(there);
+      if (all.accounts.length >= MAX_ACCOUNTS) {
+        throw new RequestError("TOO_MANY_ACCOUNTS", `a wallet has at most ${MAX_ACCOUNTS} accounts`);
+      }
+      const made = makeAccount(exact, value.secret);
+      all.accounts.push(made);
+      return publicAccount(made);
+    });
+    return { accounts, all, isMore: all.accounts.length > value.accounts.length };
+  } catch (error) {
+    wipe(all);
+    throw error;
   }
 }
 
@@ -157,7 +155,7 @@ function nameOf({ appId, userId }: Owner, walletId: string): string {
   return `${appId}/${userId}/${walletId}`;
 }
 
-function publicPart(walletId: string, { kind, accounts, createdAtMs }: WalletValue): Wallet {
+function publicPart(walletId: string, { secret, accounts, createdAtMs }: WalletValue): Wallet {
   const [first, ...others] = accounts;
-  return { walletId, kind, accounts: [publicAccount(first), ...others.map(publicAccount)], createdAtMs };
+  return { walletId, kind: secret.kind, accounts: [publicAccount(first), ...others.map(publicAccount)], createdAtMs };
 }

@@ -1,21 +1,44 @@
 /** Wallets and their accounts. */
-import { account } from "../accounts.ts";
+import { account, CURVES, MAX_ACCOUNTS, newAccount } from "../accounts.ts";
 import { walletId } from "../scope.ts";
 import { z } from "../zod.ts";
+
+export const WALLET_KINDS = ["hd", "single-key"] as const;
 
 const wallet = z.strictObject({
   walletId,
   /** `hd`: BIP-39 entropy, accounts at paths. `single-key`: one random key, which all its accounts share. */
-  kind: z.enum(["hd", "single-key"]),
+  kind: z.enum(WALLET_KINDS),
   accounts: z.tuple([account], account),
   createdAtMs: z.int(),
 });
 export type Wallet = z.output<typeof wallet>;
 
+const newAccounts = z.array(newAccount).check(z.minLength(1), z.maxLength(MAX_ACCOUNTS));
+
+const newWallet = z
+  .strictObject({
+    kind: z.enum(WALLET_KINDS),
+    /** Of an `hd` wallet's mnemonic; 12 unless given. */
+    words: z.exactOptional(z.literal([12, 15, 18, 21, 24])),
+    /** Of a `single-key` wallet's key; secp256k1 unless given. */
+    curve: z.exactOptional(z.enum(CURVES)),
+    /** One unless given: Ethereum's, Solana's on ed25519, one without an address on p256. */
+    accounts: z.exactOptional(newAccounts),
+  })
+  .check(
+    z.refine(({ kind, words }) => kind === "hd" || words === undefined, "a single key has no words"),
+    z.refine(({ kind, curve }) => kind === "single-key" || curve === undefined, "an hd wallet has every curve"),
+  );
+export type NewWallet = z.output<typeof newWallet>;
+
 export const WALLET_OPERATIONS = {
-  create_wallet: {
-    params: z.strictObject({ kind: z.enum(["hd", "single-key"]) }),
-    result: wallet,
+  create_wallet: { params: newWallet, result: wallet },
+  /** Adds accounts; those that are there already are found. */
+  create_accounts: {
+    params: z.strictObject({ walletId, accounts: newAccounts }),
+    /** In the order in which they were asked for. */
+    result: z.strictObject({ accounts: z.array(account) }),
   },
   list_wallets: {
     params: z.strictObject({
