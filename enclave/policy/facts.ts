@@ -55,9 +55,10 @@ export interface EvmTransactionFacts {
 export interface TokenMove {
   /**
    * ERC-20 and ERC-721 share `transferFrom` and `approve`, and only the contract knows which it is. Such a call has the
-   * same number as `amount` and `tokenId`, and is judged as either: what would be denied for one of them is denied.
+   * same number as `amount` and `tokenId`, and is judged as either: what would be denied for one of them is denied. So is
+   * `setApprovalForAll`, which ERC-721 and ERC-1155 share.
    */
-  readonly standard: "erc20" | "erc721" | "erc20-or-erc721" | "erc1155";
+  readonly standard: "erc20" | "erc721" | "erc20-or-erc721" | "erc1155" | "erc721-or-erc1155";
   readonly effect: "transfer" | "approve";
   /** The contract. */
   readonly token: string;

@@ -43,14 +43,25 @@ export function isCallOf({ selector }: FunctionSignature, data: Uint8Array): boo
 export function decodeCall(signature: FunctionSignature | string, data: Uint8Array): readonly AbiValue[] | null {
   const called = typeof signature === "string" ? parseSignature(signature) : signature;
   if (called === null || !isCallOf(called, data)) return null;
+  return decodeParameters(called.parameters, data.subarray(4));
+}
+
+/** As {@link decodeCall}, for what stands behind a selector, or without one. */
+export function decodeParameters(parameters: readonly AbiType[], bytes: Uint8Array): readonly AbiValue[] | null {
   try {
-    const decoder = new Decoder(data.subarray(4));
-    const { values, end } = decoder.sequence(called.parameters, 0);
-    return end === data.length - 4 ? values : null;
+    const { values, end } = new Decoder(bytes).sequence(parameters, 0);
+    return end === bytes.length ? values : null;
   } catch (error) {
     if (error instanceof NotCanonical) return null;
     throw error;
   }
+}
+
+/** For the ones that stand in our sources. */
+export function knownSignature(text: string): FunctionSignature {
+  const signature = parseSignature(text);
+  if (signature === null) throw new Error(`not a signature: ${text}`);
+  return signature;
 }
 
 class NotCanonical extends Error {}
