@@ -1,6 +1,6 @@
 /**
  * What conditions of a policy can name: each field with its type, and what it is a fact of. The enclave's
- * `policy/fields.ts` reads them, so that a name which stands here and is not read there does not compile.
+ * `policy/fields.ts` reads them; a test holds the one against the other.
  */
 
 /** The kinds of things that are signed. */
@@ -18,18 +18,20 @@ export const FACT_KINDS = [
 ] as const;
 export type FactKind = (typeof FACT_KINDS)[number];
 
-/** Lists among the facts, and the kind that has each. */
+/** Lists among the facts, and the kinds that have each. */
 export const COLLECTIONS = {
-  /** What a call of a known token moves, or lets somebody move. */
-  moves: "evm-transaction",
+  /** What calls of known tokens move, or let somebody move. */
+  moves: ["evm-transaction", "evm-user-operation"],
+  /** What a user operation makes its account call. */
+  calls: ["evm-user-operation"],
   /** EIP-7702, in a transaction of type 4. */
-  authorizations: "evm-transaction",
-  programs: "solana-transaction",
-  transfers: "solana-transaction",
-  inputs: "bitcoin-transaction",
-  outputs: "bitcoin-transaction",
-  sighashes: "bitcoin-transaction",
-} as const satisfies Record<string, FactKind>;
+  authorizations: ["evm-transaction"],
+  programs: ["solana-transaction"],
+  transfers: ["solana-transaction"],
+  inputs: ["bitcoin-transaction"],
+  outputs: ["bitcoin-transaction"],
+  sighashes: ["bitcoin-transaction"],
+} as const satisfies Record<string, readonly FactKind[]>;
 export type Collection = keyof typeof COLLECTIONS;
 
 export type FieldType = "uint" | "text" | "bool";
@@ -88,7 +90,11 @@ export const FIELDS = {
   /** The call's first four bytes, `0x` and lower-case hex. */
   "evm.selector": { type: "text", of: EVM_CALLS },
   /** True where there is no data, or a call of a token that is known: then `moves` tells all that it moves beside the value. */
-  "evm.understood": { type: "bool", of: TRANSACTION },
+  "evm.understood": { type: "bool", of: EVM_CALLS },
+  "evm.blobs": { type: "uint", of: TRANSACTION },
+  "call.to": { type: "text", of: "calls" },
+  "call.value": { type: "uint", of: "calls" },
+  "call.selector": { type: "text", of: "calls" },
   "move.standard": { type: "text", of: "moves" },
   /** `transfer` or `approve`. */
   "move.effect": { type: "text", of: "moves" },
@@ -101,8 +107,9 @@ export const FIELDS = {
   "authorization.chainId": { type: "uint", of: "authorizations" },
   "authorization.delegate": { type: "text", of: "authorizations" },
   "authorization.authority": { type: "text", of: "authorizations" },
-  /** Of an EIP-7702 authorisation that is signed by itself. */
-  delegate: { type: "text", of: ["evm-authorization"] },
+  /** The code that an account hands itself to (EIP-7702): by an authorisation, or beside a user operation. */
+  delegate: { type: "text", of: ["evm-authorization", "evm-user-operation"] },
+  /** 0 is good on every chain. */
   "delegate.chainId": { type: "uint", of: ["evm-authorization"] },
   "domain.name": { type: "text", of: TYPED },
   "domain.version": { type: "text", of: TYPED },
@@ -175,7 +182,7 @@ export function collectionOf(name: FieldName): Collection | null {
 export function kindsWith(name: FieldName): readonly FactKind[] {
   const { of }: Field = FIELDS[name];
   if (of === "all") return FACT_KINDS;
-  return typeof of === "string" ? [COLLECTIONS[of]] : of;
+  return typeof of === "string" ? COLLECTIONS[of] : of;
 }
 
 export function fieldsOf<Type extends FieldType>(type: Type): [FieldOf<Type>, ...FieldOf<Type>[]] {

@@ -38,6 +38,7 @@ export class Policies {
     const document = policy === null ? null : (await this.#documents.get(placeOf(actor.appId), policy)).document;
     const decision = decide(facts, document);
     if (decision.kind === "deny") throw new RequestError("POLICY_DENIED", decision.reason);
+    // The only place that makes one.
     return { walletId, publicKeys: accounts.map(({ publicKey }) => publicKey), facts } as unknown as Authorised;
   }
 }
