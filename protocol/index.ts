@@ -1,5 +1,15 @@
 export * from "./access.ts";
-export { type Account, ADDRESS_FORMATS, type AddressFormat, CURVES, type Curve } from "./accounts.ts";
+export {
+  type Account,
+  ADDRESS_FORMATS,
+  type AddressFormat,
+  CURVE_OF_FORMAT,
+  CURVES,
+  type Curve,
+  derivationPath,
+  MAX_ACCOUNTS,
+  type NewAccount,
+} from "./accounts.ts";
 export * from "./answer.ts";
 export {
   type ApiKey,
@@ -9,12 +19,15 @@ export {
   type IssuerConfig,
   JWT_ALGORITHMS,
   type NewApp,
+  rulesOf,
   type SigningPolicy,
   withDefaults,
 } from "./app-config.ts";
 export * from "./attested-keys.ts";
+export * from "./bundles.ts";
 export * from "./cbor.ts";
 export * from "./encoding.ts";
+export * from "./erasure.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./frame.ts";
@@ -22,6 +35,8 @@ export * from "./limits.ts";
 export * from "./messages.ts";
 export * from "./operations.ts";
 export * from "./passkeys.ts";
+export * from "./policy.ts";
+export * from "./policy-fields.ts";
 export * from "./ports.ts";
 export * from "./request.ts";
 export { type Permissions, type Scope, scope, WHOLE_SCOPE } from "./scope.ts";

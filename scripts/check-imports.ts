@@ -30,6 +30,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
       "@aws-sdk/client-kms",
       "@ethereumjs/rlp",
       "@noble/hashes/sha3.js",
+      "@scure/base",
       "@scure/bip39/wordlists/english.js",
       "@smithy/node-http-handler",
       "cborg",
@@ -37,6 +38,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
       "pino",
       // The native binding by its own path: the package's main entry falls back to JavaScript without a word.
       "secp256k1/bindings.js",
+      "secp256k1/package.json",
       "yaml",
     ],
     node: true,

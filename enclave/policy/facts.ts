@@ -3,7 +3,7 @@
  * the one parser of its format, which refuses whatever it does not know. Integers of chains are `bigint`, in the chain's
  * smallest unit; bytes are `Uint8Array`; addresses are text in their chain's own form (EIP-55 on Ethereum).
  */
-import type { Curve } from "../../protocol/index.ts";
+import type { Curve, ExportForm } from "../../protocol/index.ts";
 
 export type Facts =
   | EvmTransactionFacts
@@ -15,7 +15,8 @@ export type Facts =
   | SolanaMessageFacts
   | BitcoinTransactionFacts
   | BitcoinMessageFacts
-  | RawDigestFacts;
+  | RawDigestFacts
+  | WalletExportFacts;
 
 export interface EvmTransactionFacts {
   readonly kind: "evm-transaction";
@@ -36,19 +37,31 @@ export interface EvmTransactionFacts {
   readonly maxFeeWei: bigint;
   /** What `data` moves, where it is a call of ERC-20, 721 or 1155 that is known. */
   readonly tokenMoves: readonly TokenMove[];
+  /** True for a call that begins like a token's and is not encoded like one: what it moves is not known, so deny it. */
+  readonly hasUnreadTokenCall: boolean;
+  /** EIP-4844: how many blobs. Type 3 alone has some. */
+  readonly blobs: number;
   /** EIP-7702: accounts that hand themselves to code. Type 4 alone has some. */
   readonly authorizations: readonly {
+    /** 0 is good on every chain. */
     readonly chainId: bigint;
     readonly delegate: string;
+    readonly nonce: bigint;
+    /** Whose signature it bears; null where it bears nobody's, and chains pass over it. */
     readonly authority: string | null;
   }[];
 }
 
 /** What a call of a token's contract moves, or lets somebody move. */
 export interface TokenMove {
-  readonly standard: "erc20" | "erc721" | "erc1155";
+  /**
+   * ERC-20 and ERC-721 share `transferFrom` and `approve`, and only the contract knows which it is. Such a call has the
+   * same number as `amount` and `tokenId`, and is judged as either: what would be denied for one of them is denied. So is
+   * `setApprovalForAll`, which ERC-721 and ERC-1155 share.
+   */
+  readonly standard: "erc20" | "erc721" | "erc20-or-erc721" | "erc1155" | "erc721-or-erc1155";
   readonly effect: "transfer" | "approve";
-  /** The contract. ERC-20 and ERC-721 share selectors: such a call is judged as either. */
+  /** The contract. */
   readonly token: string;
   /** Whose tokens. */
   readonly owner: string;
@@ -107,10 +120,25 @@ export interface EvmUserOperationFacts {
   readonly sender: string;
   readonly nonce: bigint;
   readonly callData: Uint8Array;
+  /** What `callData` makes the account call, where it is `execute` or `executeBatch` as the usual accounts have them. */
+  readonly calls: readonly EvmCall[] | null;
+  /** What these calls move; as in {@link EvmTransactionFacts}. */
+  readonly tokenMoves: readonly TokenMove[];
+  readonly hasUnreadTokenCall: boolean;
+  /** What makes the account, if it is not there yet. */
   readonly factory: string | null;
+  /** EIP-7702: the code that the account hands itself to. */
+  readonly delegate: string | null;
+  /** Who pays in the account's place. */
   readonly paymaster: string | null;
   /** The most that it may cost: all gas limits, at `maxFeePerGas`. */
   readonly maxFeeWei: bigint;
+}
+
+export interface EvmCall {
+  readonly to: string;
+  readonly valueWei: bigint;
+  readonly data: Uint8Array;
 }
 
 export interface SolanaTransactionFacts {
@@ -190,6 +218,16 @@ export interface RawDigestFacts {
   readonly digest: Uint8Array;
 }
 
+/** Nothing that is signed: a secret that is to leave the enclave, and can sign anything from then on. */
+export interface WalletExportFacts {
+  readonly kind: "wallet-export";
+  readonly form: ExportForm;
+  /** Whose key; null for a mnemonic, which is all accounts'. */
+  readonly from: string | null;
+  /** X25519, 32 bytes: to whom it is sealed. */
+  readonly recipient: Uint8Array;
+}
+
 /**
  * CAIP-2, of what a signature is good on. Null where it belongs to no chain: no scope that lists chains covers it. Solana's
  * transactions name no cluster: what is good on one is held to be for the main one.
@@ -213,6 +251,7 @@ export function chainOf(facts: Facts): string | null {
     case "solana-message":
     case "bitcoin-message":
     case "raw-digest":
+    case "wallet-export":
       return null;
   }
 }
