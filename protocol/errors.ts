@@ -90,6 +90,8 @@ export const ERROR_CODES = {
   TRANSACTION_MALFORMED: { status: 400, retry: false },
   TRANSACTION_TYPE_UNSUPPORTED: { status: 400, retry: false },
   CHAIN_MISMATCH: { status: 400, retry: false },
+  TYPED_DATA_MALFORMED: { status: 400, retry: false },
+  ENTRY_POINT_MISMATCH: { status: 400, retry: false },
   POLICY_DENIED: { status: 403, retry: false },
 
   // Records, which the parent keeps and the enclave does not trust.

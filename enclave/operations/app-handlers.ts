@@ -4,7 +4,7 @@ import type { AppHandler } from "./handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./identities.ts";
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
-import { signMessage, signTransaction } from "./sign-evm.ts";
+import { signAuthorization, signMessage, signTransaction, signTypedData, signUserOperation } from "./sign-evm.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
 import { createWallet, listWallets } from "./wallets.ts";
 
@@ -18,6 +18,9 @@ export const APP_HANDLERS = {
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,
+  sign_typed_data: signTypedData,
+  sign_authorization: signAuthorization,
+  sign_user_operation: signUserOperation,
   register_passkey: registerPasskey,
   list_passkeys: listPasskeys,
   remove_passkey: removePasskey,

@@ -48,6 +48,15 @@ export function signRecoverable(digest: Uint8Array, privateKey: Uint8Array): Rec
   return { rs: signature, recoveryId: recid };
 }
 
+/** The public key that made a signature, uncompressed; null where there is none. */
+export function recoverPublicKey(digest: Uint8Array, { rs, recoveryId }: RecoverableSignature): Uint8Array | null {
+  try {
+    return binding.ecdsaRecover(rs, recoveryId, digest, false);
+  } catch {
+    return null;
+  }
+}
+
 /** Verifies a DER signature over a 32-byte digest. High s is accepted: clients of this format do not all normalise. */
 export function verifyDer(digest: Uint8Array, derSignature: Uint8Array, publicKey: Uint8Array): boolean {
   try {
