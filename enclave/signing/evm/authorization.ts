@@ -71,8 +71,8 @@ export function signAuthorization(authorization: Authorization, signer: DigestSi
 
 /** Whose it is, EIP-55; null if it bears nobody's signature: chains pass over such a one. */
 export function authorityOf({ signature, ...authorization }: SignedAuthorization): string | null {
-  const publicKey = recoverPublicKey(digestOf(authorization), signature);
-  return publicKey === null ? null : ethereumAddress(publicKey);
+  const publicKey = recoverPublicKey(digestOf(authorization), signature.rs, signature.recoveryId);
+  return publicKey === undefined ? null : ethereumAddress(publicKey);
 }
 
 function digestOf(authorization: Authorization): Uint8Array {
