@@ -42,8 +42,11 @@ import { kmsHost, type Manifest, parseManifest } from "./manifest.ts";
 import { Nsm, type NsmDevice } from "./nsm/nsm.ts";
 import { Randomness } from "./nsm/randomness.ts";
 import type { Phase } from "./phase.ts";
+import { Approvals } from "./policy/approvals.ts";
 import { Policies } from "./policy/authorise.ts";
 import { PolicyDocuments } from "./policy/documents.ts";
+import { Limits } from "./policy/limits.ts";
+import { UserPolicies } from "./policy/user-policies.ts";
 import { RequestHandler } from "./request-handler.ts";
 import { SealedRequests } from "./sealed/sealed-requests.ts";
 import { randomizeContext } from "./signing/secp256k1.ts";
@@ -226,6 +229,7 @@ class RunningEnclave implements Enclave {
       const users = new Users({ records, ids, randomness, nowMs });
       const sessions = new Sessions({ records, ids, users, nowMs });
       const events = new Events({ records, key: eventKeyOf(ids), deployment: manifest.deployment, nowMs });
+      const approvals = new Approvals({ records, ids, users, events, nowMs });
       this.#log.info(vault.isNew ? "vault-made" : "vault-opened");
       const handler = new RequestHandler({
         answerKey: this.#answerKeys.privateKey,
@@ -245,7 +249,15 @@ class RunningEnclave implements Enclave {
           secondFactors: new SecondFactors({ users, events, randomness, nowMs }),
           identities: new Identities({ records, users, events, sessions, nowMs }),
           events,
-          policies: new Policies({ apps, documents }),
+          policies: new Policies({
+            apps,
+            documents,
+            approvals,
+            limits: new Limits({ records, ids, nowMs, sleep }),
+            nowMs,
+          }),
+          userPolicies: new UserPolicies({ users, events, documents, nowMs }),
+          approvals,
           wallets: new Wallets({ records, ids, randomness, nowMs }),
           jwks: new JwksCache({ fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS), nowMs }),
           rotation: new VaultRotation({

@@ -74,6 +74,14 @@ export const ACCESS = {
   link_identity: { ...ACCOUNT, bearer: true, callers: SESSION },
   list_identities: { ...ACCOUNT, bearer: false, callers: USER },
   unlink_identity: { ...ACCOUNT, bearer: false, callers: USER },
+  reset_policy: { kind: "administrators", bearer: false },
+  set_policy: { ...ACCOUNT, bearer: false, callers: USER },
+  get_policy: { ...ACCOUNT, bearer: false, callers: USER },
+  /** Approvers need not be users: an API key approves as itself. */
+  approve_request: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
+  reject_request: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
+  get_approval: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
+  list_approvals: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
   list_events: { ...ACCOUNT, bearer: false, callers: USER },
 } as const satisfies Record<string, Access>;
 

@@ -16,6 +16,11 @@ export const EVENT_KINDS = [
   "recovery-code-used",
   "identity-linked",
   "identity-unlinked",
+  "policy-set",
+  "policy-reset",
+  "approval-given",
+  "approval-rejected",
+  "approval-collected",
 ] as const;
 
 const digest = z.string().check(z.regex(/^[0-9a-f]{64}$/));

@@ -10,7 +10,7 @@ const UNGUARDED: ReadonlySet<AppOperation> = new Set(["enrol_totp", "confirm_tot
 
 /** CAIP-2, such as `eip155:1`. */
 const chain = z.string().check(z.regex(/^[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}$/, "expected a CAIP-2 chain"));
-export const operations = z.array(z.enum(APP_OPERATIONS as [AppOperation, ...AppOperation[]])).check(z.maxLength(32));
+export const operations = z.array(z.enum(APP_OPERATIONS as [AppOperation, ...AppOperation[]])).check(z.maxLength(64));
 
 /** What can be guarded by a one-time password: not the way to one. */
 export const guardable = operations.check(

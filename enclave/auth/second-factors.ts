@@ -22,6 +22,7 @@ export const ALWAYS_GUARDED: readonly AppOperation[] = [
   "regenerate_recovery_codes",
   "link_identity",
   "unlink_identity",
+  "set_policy",
 ];
 
 /** Of users with attempts whose outcome may not have been written; the records remember the rest. */

@@ -3,6 +3,7 @@ import type { AppOperation } from "../../protocol/index.ts";
 import type { AppHandler } from "./handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./identities.ts";
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
+import { approveRequest, getApproval, getPolicy, listApprovals, rejectRequest, setPolicy } from "./policies.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
 import { signAuthorization, signMessage, signTransaction, signTypedData, signUserOperation } from "./sign-evm.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
@@ -34,4 +35,10 @@ export const APP_HANDLERS = {
   list_identities: listIdentities,
   unlink_identity: unlinkIdentity,
   list_events: listEvents,
+  set_policy: setPolicy,
+  get_policy: getPolicy,
+  approve_request: approveRequest,
+  reject_request: rejectRequest,
+  get_approval: getApproval,
+  list_approvals: listApprovals,
 } as const satisfies AppHandlers;
