@@ -51,6 +51,7 @@ const TRANSACTION = ["evm-transaction"] as const;
 const TYPED = ["evm-typed-data"] as const;
 const SOLANA = ["solana-transaction"] as const;
 const BITCOIN = ["bitcoin-transaction"] as const;
+const EXPORT = ["wallet-export"] as const;
 const RAW = ["raw-digest"] as const;
 const MESSAGES = ["evm-message", "solana-message", "bitcoin-message"] as const;
 const ON_CHAIN = [
@@ -161,6 +162,12 @@ export const FIELDS = {
   "raw.scheme": { type: "text", of: RAW },
   /** `0x` and lower-case hex. */
   "raw.digest": { type: "text", of: RAW },
+
+  // What leaves.
+  /** `mnemonic`, `private-key` or `keystore-v3`. */
+  "export.form": { type: "text", of: EXPORT },
+  /** X25519 key that it is sealed to, hex. */
+  "export.recipient": { type: "text", of: EXPORT },
 } as const satisfies Record<string, Field>;
 
 type Fields = typeof FIELDS;
