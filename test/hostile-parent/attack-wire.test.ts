@@ -133,7 +133,7 @@ test("time manipulation: the instance's clock, a day off either way, decides not
   const administrator = simulator.administratorKey;
   const create = (issuedAtMs: number) => {
     const params = appParams(simulator);
-    return send(simulator, requestBody(simulator, { operation: "create_app", params, issuedAtMs }), administrator);
+    return send(simulator, requestBody(simulator, { operation: "create_app", params: params as JsonValue, issuedAtMs }), administrator);
   };
   expect((await create(Date.now())).code).toBe("REQUEST_STALE");
   expect((await create(simulator.nowMs() + DAY_MS)).code).toBe("REQUEST_FROM_FUTURE");
