@@ -92,6 +92,8 @@ export const ERROR_CODES = {
   TRANSACTION_MALFORMED: { status: 400, retry: false },
   TRANSACTION_TYPE_UNSUPPORTED: { status: 400, retry: false },
   CHAIN_MISMATCH: { status: 400, retry: false },
+  TYPED_DATA_MALFORMED: { status: 400, retry: false },
+  ENTRY_POINT_MISMATCH: { status: 400, retry: false },
   POLICY_DENIED: { status: 403, retry: false },
   POLICY_VERSION_CONFLICT: { status: 409, retry: false },
   POLICY_GUARDED: { status: 403, retry: false },

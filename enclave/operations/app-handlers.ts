@@ -5,7 +5,7 @@ import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./iden
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
 import { approveRequest, getApproval, getPolicy, listApprovals, rejectRequest, setPolicy } from "./policies.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
-import { signMessage, signTransaction } from "./sign-evm.ts";
+import { signAuthorization, signMessage, signTransaction, signTypedData, signUserOperation } from "./sign-evm.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
 import { createWallet, listWallets } from "./wallets.ts";
 
@@ -19,6 +19,9 @@ export const APP_HANDLERS = {
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,
+  sign_typed_data: signTypedData,
+  sign_authorization: signAuthorization,
+  sign_user_operation: signUserOperation,
   register_passkey: registerPasskey,
   list_passkeys: listPasskeys,
   remove_passkey: removePasskey,
