@@ -126,6 +126,33 @@ export class Session {
     return this.call("sign_message", params, options);
   }
 
+  /**
+   * Signs a Solana transaction, legacy or version 0, given as its wire bytes in lower-case hex with 0x; signatures that are
+   * still missing are 64 zeros.
+   */
+  signSolanaTransaction(
+    params: Params<"sign_solana_transaction">,
+    options?: CallOptions,
+  ): Promise<Result<"sign_solana_transaction">> {
+    return this.call("sign_solana_transaction", params, options);
+  }
+
+  /** Signs an off-chain message, given with its head, or a text as it is; in lower-case hex with 0x. */
+  signSolanaMessage(
+    params: Params<"sign_solana_message">,
+    options?: CallOptions,
+  ): Promise<Result<"sign_solana_message">> {
+    return this.call("sign_solana_message", params, options);
+  }
+
+  /**
+   * Signs a digest of what the enclave does not see, and so cannot judge. Denied unless a policy names raw digests
+   * (docs/raw-digests.md).
+   */
+  signDigest(params: Params<"sign_digest">, options?: CallOptions): Promise<Result<"sign_digest">> {
+    return this.call("sign_digest", params, options);
+  }
+
   listSessions(options?: CallOptions): Promise<Result<"list_sessions">> {
     return this.call("list_sessions", {}, options);
   }

@@ -91,6 +91,11 @@ export const ERROR_CODES = {
   TRANSACTION_MALFORMED: { status: 400, retry: false },
   TRANSACTION_TYPE_UNSUPPORTED: { status: 400, retry: false },
   CHAIN_MISMATCH: { status: 400, retry: false },
+  TRANSACTION_SIGNATURE_INVALID: { status: 400, retry: false },
+  MESSAGE_MALFORMED: { status: 400, retry: false },
+  NOT_A_SIGNER: { status: 400, retry: false },
+  SCHEME_MISMATCH: { status: 400, retry: false },
+  NOT_RAW: { status: 400, retry: false },
   POLICY_DENIED: { status: 403, retry: false },
 
   // Records, which the parent keeps and the enclave does not trust.

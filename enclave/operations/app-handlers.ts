@@ -4,7 +4,9 @@ import type { AppHandler } from "./handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./identities.ts";
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
+import { signDigest } from "./sign-digest.ts";
 import { signMessage, signTransaction } from "./sign-evm.ts";
+import { signSolanaMessage, signSolanaTransaction } from "./sign-solana.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
 import { createAccounts, createWallet, listWallets } from "./wallets.ts";
 
@@ -19,6 +21,9 @@ export const APP_HANDLERS = {
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,
+  sign_solana_transaction: signSolanaTransaction,
+  sign_solana_message: signSolanaMessage,
+  sign_digest: signDigest,
   register_passkey: registerPasskey,
   list_passkeys: listPasskeys,
   remove_passkey: removePasskey,
