@@ -13,7 +13,6 @@ import {
   getTransactionEncoder,
   type Instruction,
   type Nonce,
-  pipe,
   setTransactionMessageFeePayer,
   setTransactionMessageLifetimeUsingBlockhash,
   setTransactionMessageLifetimeUsingDurableNonce,
@@ -46,14 +45,18 @@ export interface Made {
 }
 
 export function makeTransaction(instructions: readonly Instruction[], making: Making): Made {
-  const { feePayer, version = 0, nonce } = making;
-  const message = pipe(
-    createTransactionMessage({ version }),
-    (made) => setTransactionMessageFeePayer(feePayer, made),
-    (made) => appendTransactionMessageInstructions([...instructions], made),
-  );
+  const { feePayer, version = 0, nonce, tables } = making;
+  const empty = createTransactionMessage({ version });
+  const unpaid =
+    tables === undefined || empty.version !== 0
+      ? appendTransactionMessageInstructions(instructions, empty)
+      : compressTransactionMessageUsingAddressLookupTables(
+          appendTransactionMessageInstructions(instructions, createTransactionMessage({ version: 0 })),
+          tables,
+        );
+  const message = setTransactionMessageFeePayer(feePayer, unpaid);
   const blockhash = (making.blockhash ?? named("blockhash")) as Blockhash;
-  const live =
+  const compiled = compileTransaction(
     nonce === undefined
       ? setTransactionMessageLifetimeUsingBlockhash({ blockhash, lastValidBlockHeight: 1n }, message)
       : setTransactionMessageLifetimeUsingDurableNonce(
@@ -62,11 +65,7 @@ export function makeTransaction(instructions: readonly Instruction[], making: Ma
             nonce: nonce.value as Nonce,
           },
           message,
-        );
-  const compiled = compileTransaction(
-    making.tables === undefined || live.version !== 0
-      ? live
-      : compressTransactionMessageUsingAddressLookupTables(live, making.tables),
+        ),
   );
   const wire = Uint8Array.from(getTransactionEncoder().encode(compiled));
   return { wire, message: Uint8Array.from(compiled.messageBytes) };

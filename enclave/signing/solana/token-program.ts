@@ -55,7 +55,8 @@ export function tokenMeaning(call: ProgramCall): Meaning | null {
     case REVOKE:
       return data.length === 1 && accounts.length === 2 ? NOTHING : null;
     case SYNC_NATIVE:
-      return data.length === 1 && accounts.length === 1 ? NOTHING : null;
+      // What rent is may stand beside it.
+      return data.length === 1 && (accounts.length === 1 || accounts.length === 2) ? NOTHING : null;
     case CLOSE_ACCOUNT:
       return closeMeaning(call);
     case SET_AUTHORITY:
