@@ -1,14 +1,20 @@
 /** What an app's wallets may sign. Nothing is allowed that a policy does not name. */
 import type { Policy, Rule } from "../../protocol/index.ts";
 import { chainOf, type Facts } from "./facts.ts";
+import { namesRawDigests } from "./raw-digests.ts";
 
 export type Decision = { readonly kind: "allow" } | { readonly kind: "deny"; readonly reason: string };
 
 export function decide(facts: Facts, policy: Policy | null): Decision {
   const rules = policy?.rules ?? [];
-  const isAllowed = rules.some((rule) => rule.effect === "allow" && matches(rule, facts));
+  const isAllowed = rules.some((rule) => rule.effect === "allow" && matches(rule, facts) && mayAllow(rule, facts));
   if (isAllowed && !rules.some(({ effect }) => effect === "deny")) return { kind: "allow" };
   return { kind: "deny", reason: `the app's policy does not allow this ${facts.kind} on ${chainOf(facts)}` };
+}
+
+/** Off by default: see `raw-digests.ts`. */
+function mayAllow(rule: Rule, facts: Facts): boolean {
+  return facts.kind !== "raw-digest" || namesRawDigests(rule);
 }
 
 function matches({ when }: Rule, facts: Facts): boolean {

@@ -11,13 +11,13 @@ import { ADDRESS_BYTES } from "./message.ts";
 const SIGNING_DOMAIN = Buffer.from("\xffsolana offchain", "latin1");
 /** Domain, version, application domain, format, number of signers. */
 const HEAD_BYTES = 16 + 1 + 32 + 1 + 1;
-/** Formats 0 and 1: what a hardware wallet can show. */
+/** Formats 0 and 1, with the head: what a hardware wallet takes. */
 const MAX_SHORT_BYTES = 1232;
 
 const FORMATS = [
-  { name: "restricted ASCII", maxBytes: MAX_SHORT_BYTES, isAscii: true },
-  { name: "UTF-8", maxBytes: MAX_SHORT_BYTES, isAscii: false },
-  { name: "long UTF-8", maxBytes: 0xffff, isAscii: false },
+  { name: "restricted ASCII", isShort: true, isAscii: true },
+  { name: "UTF-8", isShort: true, isAscii: false },
+  { name: "long UTF-8", isShort: false, isAscii: false },
 ] as const;
 
 export interface SolanaTextMessage {
@@ -66,7 +66,8 @@ function parseOffChain(bytes: Uint8Array): SolanaTextMessage {
   if (signerCount === 0) throw malformed("nobody is to sign it");
   if (new Set(signers.map(address)).size !== signerCount) throw malformed("a signer twice");
   if (length !== text.length) throw malformed(`${text.length} bytes of text, where ${length} are announced`);
-  if (length === 0 || length > format.maxBytes) throw malformed(`1 to ${format.maxBytes} bytes of ${format.name}`);
+  if (length === 0) throw malformed("no text");
+  if (format.isShort && bytes.length > MAX_SHORT_BYTES) throw malformed(`over ${MAX_SHORT_BYTES} bytes of ${format.name}`);
   if (format.isAscii && text.some((byte) => byte < 0x20 || byte > 0x7e)) throw malformed(`not ${format.name}`);
   checkUtf8(text);
   const applicationDomain = address(addressAt(bytes, domainBytes + 1));
