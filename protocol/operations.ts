@@ -9,8 +9,9 @@ import { SOLANA_OPERATIONS } from "./operations/solana.ts";
 import { WALLET_OPERATIONS } from "./operations/wallets.ts";
 import type { z } from "./zod.ts";
 
+export type { HeldOnUser } from "./operations/account.ts";
 export type { VaultStatus } from "./operations/administration.ts";
-export type { NewWallet, Wallet } from "./operations/wallets.ts";
+export type { NewImport, NewWallet, Wallet } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
   ...ADMINISTRATION_OPERATIONS,

@@ -8,7 +8,16 @@ import { signDigest } from "./sign-digest.ts";
 import { signMessage, signTransaction } from "./sign-evm.ts";
 import { signSolanaMessage, signSolanaTransaction } from "./sign-solana.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
-import { createAccounts, createWallet, listWallets } from "./wallets.ts";
+import { eraseUser, exportUser } from "./user-data.ts";
+import {
+  beginImport,
+  createAccounts,
+  createWallet,
+  deleteWallet,
+  exportWallet,
+  importWallet,
+  listWallets,
+} from "./wallets.ts";
 
 export type AppHandlers = { readonly [Name in AppOperation]: AppHandler<Name> };
 
@@ -18,6 +27,10 @@ export const APP_HANDLERS = {
   revoke_all_sessions: revokeAllSessions,
   create_wallet: createWallet,
   create_accounts: createAccounts,
+  export_wallet: exportWallet,
+  begin_import: beginImport,
+  import_wallet: importWallet,
+  delete_wallet: deleteWallet,
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,
@@ -37,4 +50,6 @@ export const APP_HANDLERS = {
   list_identities: listIdentities,
   unlink_identity: unlinkIdentity,
   list_events: listEvents,
+  export_user: exportUser,
+  erase_user: eraseUser,
 } as const satisfies AppHandlers;
