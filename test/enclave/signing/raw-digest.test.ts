@@ -118,6 +118,30 @@ describe("the signature", () => {
     );
   });
 
+  // BIP-340, test vector 0: the key is 3, and neither the message nor what is mixed into the nonce is anything but zeros.
+  test("of BIP-340 is the vector's: the key as it is, without a tweak", () => {
+    using key = new SecretKey(new Uint8Array(32).fill(3, 31));
+    const signer = signerOf({ curve: "secp256k1", publicKey: new Uint8Array(33) }, key);
+    const { signature, recoveryId } = signRaw(new Uint8Array(32), "schnorr", signer);
+    expect(encodeHex(signature)).toBe(
+      "e907831f80848d1069a5371b402410364bdf1c5f8307b0084c55f1ce2dca8215" +
+        "25f66a4a85ea8b71e482a74f382d2ce5ebeee8fdb2172f477df4900d310536c0",
+    );
+    expect(recoveryId).toBeNull();
+  });
+
+  // RFC 6979, A.2.5: SHA-256 of "sample".
+  test("of ECDSA on P-256 is RFC 6979's", () => {
+    using key = new SecretKey(Buffer.from("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721", "hex"));
+    const signer = signerOf({ curve: "p256", publicKey: new Uint8Array(33) }, key);
+    const { signature, recoveryId } = signRaw(createHash("sha256").update("sample").digest(), "ecdsa", signer);
+    expect(encodeHex(signature)).toBe(
+      "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716" +
+        "f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8",
+    );
+    expect(recoveryId).toBeNull();
+  });
+
   // RFC 8032, 7.1: tests 1, 2, 3 and "SHA(abc)".
   test.each([
     [

@@ -53,7 +53,7 @@ test("an off-chain message has these bytes", () => {
   const bytes = compile("Hi ✓", 1, [alice.address]);
   const head = Buffer.concat([
     Buffer.from("ff736f6c616e61206f6666636861696e00", "hex"),
-    getBase58Encoder().encode(DOMAIN),
+    Uint8Array.from(getBase58Encoder().encode(DOMAIN)),
   ]);
   const text = Buffer.from("Hi ✓");
   const whole = Buffer.concat([head, Uint8Array.of(1, 1), alice.publicKey, Uint8Array.of(text.length, 0), text]);
