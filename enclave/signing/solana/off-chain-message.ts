@@ -67,7 +67,8 @@ function parseOffChain(bytes: Uint8Array): SolanaTextMessage {
   if (new Set(signers.map(address)).size !== signerCount) throw malformed("a signer twice");
   if (length !== text.length) throw malformed(`${text.length} bytes of text, where ${length} are announced`);
   if (length === 0) throw malformed("no text");
-  if (format.isShort && bytes.length > MAX_SHORT_BYTES) throw malformed(`over ${MAX_SHORT_BYTES} bytes of ${format.name}`);
+  if (format.isShort && bytes.length > MAX_SHORT_BYTES)
+    throw malformed(`over ${MAX_SHORT_BYTES} bytes of ${format.name}`);
   if (format.isAscii && text.some((byte) => byte < 0x20 || byte > 0x7e)) throw malformed(`not ${format.name}`);
   checkUtf8(text);
   const applicationDomain = address(addressAt(bytes, domainBytes + 1));
