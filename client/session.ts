@@ -177,6 +177,8 @@ export class Session {
 
   rejectRequest(params: Params<"reject_request">, options?: CallOptions): Promise<Result<"reject_request">> {
     return this.call("reject_request", params, options);
+  }
+
   /** Signs EIP-712 typed data; integers over 2^53 are decimal strings. */
   signTypedData(params: Params<"sign_typed_data">, options?: CallOptions): Promise<Result<"sign_typed_data">> {
     return this.call("sign_typed_data", params, options);
@@ -196,6 +198,33 @@ export class Session {
     options?: CallOptions,
   ): Promise<Result<"sign_user_operation">> {
     return this.call("sign_user_operation", params, options);
+  }
+
+  /**
+   * Signs a Solana transaction, legacy or version 0, given as its wire bytes in lower-case hex with 0x; signatures that are
+   * still missing are 64 zeros.
+   */
+  signSolanaTransaction(
+    params: Params<"sign_solana_transaction">,
+    options?: CallOptions,
+  ): Promise<Result<"sign_solana_transaction">> {
+    return this.call("sign_solana_transaction", params, options);
+  }
+
+  /** Signs an off-chain message, given with its head, or a text as it is; in lower-case hex with 0x. */
+  signSolanaMessage(
+    params: Params<"sign_solana_message">,
+    options?: CallOptions,
+  ): Promise<Result<"sign_solana_message">> {
+    return this.call("sign_solana_message", params, options);
+  }
+
+  /**
+   * Signs a digest of what the enclave does not see, and so cannot judge. Denied unless a policy names raw digests
+   * (docs/raw-digests.md).
+   */
+  signDigest(params: Params<"sign_digest">, options?: CallOptions): Promise<Result<"sign_digest">> {
+    return this.call("sign_digest", params, options);
   }
 
   listSessions(options?: CallOptions): Promise<Result<"list_sessions">> {

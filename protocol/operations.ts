@@ -4,7 +4,9 @@ import { ACCOUNT_OPERATIONS } from "./operations/account.ts";
 import { ADMINISTRATION_OPERATIONS } from "./operations/administration.ts";
 import { EVM_OPERATIONS } from "./operations/evm.ts";
 import { POLICY_OPERATIONS } from "./operations/policies.ts";
+import { RAW_OPERATIONS } from "./operations/raw.ts";
 import { SESSION_OPERATIONS } from "./operations/sessions.ts";
+import { SOLANA_OPERATIONS } from "./operations/solana.ts";
 import { WALLET_OPERATIONS } from "./operations/wallets.ts";
 import type { z } from "./zod.ts";
 
@@ -18,6 +20,8 @@ export const OPERATIONS = {
   ...SESSION_OPERATIONS,
   ...WALLET_OPERATIONS,
   ...EVM_OPERATIONS,
+  ...SOLANA_OPERATIONS,
+  ...RAW_OPERATIONS,
   ...ACCOUNT_OPERATIONS,
   ...POLICY_OPERATIONS,
 } as const satisfies Record<OperationName, { params: z.ZodMiniType; result: z.ZodMiniType }>;

@@ -15,6 +15,7 @@ import {
 import { compileCall, compileTyped } from "./compile-call.ts";
 import type { Evaluation } from "./evaluation.ts";
 import { callDataOf, type Values } from "./fields.ts";
+import { mayAllow } from "./named-kinds.ts";
 import { ABSENT, contraryOf, greatest, least, NO, type Tri, triOf, UNSURE, YES } from "./tri.ts";
 import { matcherOf } from "./value-tests.ts";
 
@@ -43,7 +44,9 @@ export function compilePolicy(document: Policy): CompiledPolicy {
     FACT_KINDS.map((kind) => {
       const fitting = compiled.filter(({ kinds }) => kinds.has(kind));
       const denies = fitting.filter(({ rule }) => rule.effect === "deny");
-      const allows = fitting.filter((each): each is typeof each & { rule: AllowRule } => each.rule.effect === "allow");
+      const allows = fitting.filter(
+        (each): each is typeof each & { rule: AllowRule } => each.rule.effect === "allow" && mayAllow(each.rule, kind),
+      );
       return [kind, { denies, allows }] as const;
     }),
   );

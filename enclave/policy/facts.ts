@@ -146,7 +146,7 @@ export interface SolanaTransactionFacts {
   readonly from: string;
   readonly version: "legacy" | 0;
   readonly feePayer: string;
-  /** Base58. Null for one that an address table holds, which is not known here. */
+  /** Of each instruction, base58. None is null today: the chain takes no program from an address table. */
   readonly programs: readonly (string | null)[];
   /** What known programs move: SOL in lamports, tokens in their own units. */
   readonly transfers: readonly SolanaTransfer[];
@@ -154,25 +154,46 @@ export interface SolanaTransactionFacts {
   readonly unknownInstructions: readonly number[];
   /** True where accounts come from address tables: whose they are is not known here. */
   readonly usesAddressTables: boolean;
-  /** The most that it may cost, in lamports: signatures, and the priority fee that it names. */
+  /** The most that it may cost `feePayer`, in lamports: signatures, and the priority fee that it names. */
   readonly maxFeeLamports: bigint;
+  /** True where it does not go stale with its blockhash: it can be sent for as long as the nonce stands. */
+  readonly usesDurableNonce: boolean;
+  /** What memos say. */
+  readonly memos: readonly string[];
 }
 export interface SolanaTransfer {
   readonly asset: "sol" | "token";
-  readonly effect: "transfer" | "approve";
+  /**
+   * `authority` hands over a token account or a mint: all that can be done with it. `close` gives away a token account's
+   * lamports, wrapped ones included.
+   */
+  readonly effect: "transfer" | "approve" | "mint" | "burn" | "authority" | "close";
   /** Of a token, where the instruction names it. */
   readonly mint: string | null;
+  /** Where it comes from: null where an address table holds it, and for what is minted. Of tokens, a token account. */
   readonly source: string | null;
-  /** Null where an address table holds it. */
+  /** Whose signature moves it. Null where an address table holds it. */
+  readonly authority: string | null;
+  /**
+   * Who gets it: of tokens a token account, the delegate, or the new authority. Null where an address table holds it, and
+   * where nobody gets it.
+   */
   readonly destination: string | null;
+  /** Of the token account that is the destination, where the transaction itself has it made for somebody, and so checked. */
+  readonly destinationOwner: string | null;
+  /** The most that it can be: 2^64 - 1 where the instruction names no amount. */
   readonly amount: bigint;
 }
 
-/** Off-chain message. */
+/** An off-chain message, or a text that is signed as it is. */
 export interface SolanaMessageFacts {
   readonly kind: "solana-message";
   readonly from: string;
+  /** UTF-8, without an off-chain message's head. */
   readonly message: Uint8Array;
+  readonly form: "off-chain" | "text";
+  /** Of an off-chain message: who asks for it, as it says itself; base58. */
+  readonly applicationDomain: string | null;
 }
 
 export interface BitcoinTransactionFacts {
@@ -215,6 +236,7 @@ export interface RawDigestFacts {
   readonly scheme: "ecdsa" | "schnorr" | "eddsa";
   /** Address, or public key. */
   readonly from: string;
+  /** 32 bytes; of `eddsa` the whole message. */
   readonly digest: Uint8Array;
 }
 

@@ -117,6 +117,7 @@ function factValues(facts: Facts): Values {
         "solana.maxFee": facts.maxFeeLamports,
         "solana.unknownInstructions": BigInt(facts.unknownInstructions.length),
         "solana.usesAddressTables": facts.usesAddressTables,
+        "solana.usesDurableNonce": facts.usesDurableNonce,
       };
     case "bitcoin-transaction":
       return {
@@ -130,6 +131,9 @@ function factValues(facts: Facts): Values {
     case "bitcoin-message":
       return {
         from: facts.from,
+        ...(facts.kind === "solana-message"
+          ? { "message.form": facts.form, "message.domain": facts.applicationDomain }
+          : {}),
         "message.bytes": BigInt(facts.message.length),
         get "message.text"() {
           return textOf(facts.message);
@@ -230,13 +234,16 @@ function ofCall({ to, valueWei, data }: EvmCall): Values {
 }
 
 /** What is not named is there all the same: a token has a mint, and a transfer two ends. */
-function ofTransfer({ asset, effect, mint, source, destination, amount }: SolanaTransfer): Values {
+function ofTransfer(transfer: SolanaTransfer): Values {
+  const { asset, effect, mint, source, authority, destination, destinationOwner, amount } = transfer;
   return {
     "transfer.asset": asset,
     "transfer.effect": effect,
     "transfer.mint": asset === "sol" ? null : (mint ?? UNKNOWN),
     "transfer.source": source ?? UNKNOWN,
+    "transfer.authority": authority ?? UNKNOWN,
     "transfer.destination": destination ?? UNKNOWN,
+    "transfer.destinationOwner": destinationOwner ?? UNKNOWN,
     "transfer.amount": amount,
   };
 }

@@ -54,10 +54,17 @@ export const SAMPLES: { readonly [Kind in Facts["kind"]]: Extract<Facts, { reado
       feePayer: "A1",
       programs: ["11111111111111111111111111111111"],
     },
-    transfers: [{ asset: "sol", effect: "transfer", mint: null, source: "A1", destination: "B1", amount: 500n }],
-    ...{ unknownInstructions: [], usesAddressTables: false, maxFeeLamports: 5000n },
+    transfers: [
+      {
+        ...{ asset: "sol", effect: "transfer", mint: null, source: "A1", authority: "A1", destination: "B1" },
+        ...{ destinationOwner: null, amount: 500n },
+      },
+    ],
+    ...{ unknownInstructions: [], usesAddressTables: false, maxFeeLamports: 5000n, usesDurableNonce: false, memos: [] },
   },
-  "solana-message": { kind: "solana-message", from: "A1", message: Uint8Array.of(0xff) },
+  "solana-message": {
+    ...{ kind: "solana-message", from: "A1", message: Uint8Array.of(0xff), form: "text", applicationDomain: null },
+  },
   "bitcoin-transaction": {
     ...{ kind: "bitcoin-transaction", network: "bitcoin", feeSats: 300n, spentSats: 1300n, sighashTypes: ["ALL"] },
     inputs: [{ txid: "00".repeat(32), index: 0, address: "bc1qown", amountSats: 5000n, isOwn: true }],
