@@ -60,6 +60,8 @@ export const ACCESS = {
   list_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   sign_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
   sign_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
+  sign_bitcoin_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
+  sign_bitcoin_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
   register_passkey: { ...ACCOUNT, bearer: false, callers: SESSION, withNewPasskey: true },
   list_passkeys: { ...ACCOUNT, bearer: false, callers: USER },
   remove_passkey: { ...ACCOUNT, bearer: false, callers: USER },

@@ -2,12 +2,14 @@
 import type { OperationName } from "./access.ts";
 import { ACCOUNT_OPERATIONS } from "./operations/account.ts";
 import { ADMINISTRATION_OPERATIONS } from "./operations/administration.ts";
+import { BITCOIN_OPERATIONS } from "./operations/bitcoin.ts";
 import { EVM_OPERATIONS } from "./operations/evm.ts";
 import { SESSION_OPERATIONS } from "./operations/sessions.ts";
 import { WALLET_OPERATIONS } from "./operations/wallets.ts";
 import type { z } from "./zod.ts";
 
 export type { VaultStatus } from "./operations/administration.ts";
+export { BITCOIN_NETWORKS, type BitcoinNetworkName, type OpenSighashType } from "./operations/bitcoin.ts";
 export type { NewWallet, Wallet } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
@@ -15,6 +17,7 @@ export const OPERATIONS = {
   ...SESSION_OPERATIONS,
   ...WALLET_OPERATIONS,
   ...EVM_OPERATIONS,
+  ...BITCOIN_OPERATIONS,
   ...ACCOUNT_OPERATIONS,
 } as const satisfies Record<OperationName, { params: z.ZodMiniType; result: z.ZodMiniType }>;
 

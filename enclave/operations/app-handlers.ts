@@ -4,6 +4,7 @@ import type { AppHandler } from "./handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./identities.ts";
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
+import { signBitcoinMessage, signBitcoinTransaction } from "./sign-bitcoin.ts";
 import { signMessage, signTransaction } from "./sign-evm.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
 import { createAccounts, createWallet, listWallets } from "./wallets.ts";
@@ -19,6 +20,8 @@ export const APP_HANDLERS = {
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,
+  sign_bitcoin_transaction: signBitcoinTransaction,
+  sign_bitcoin_message: signBitcoinMessage,
   register_passkey: registerPasskey,
   list_passkeys: listPasskeys,
   remove_passkey: removePasskey,
