@@ -23,8 +23,10 @@ export {
   withDefaults,
 } from "./app-config.ts";
 export * from "./attested-keys.ts";
+export * from "./bundles.ts";
 export * from "./cbor.ts";
 export * from "./encoding.ts";
+export * from "./erasure.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./frame.ts";

@@ -7,7 +7,16 @@ import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
 import { signBitcoinMessage, signBitcoinTransaction } from "./sign-bitcoin.ts";
 import { signMessage, signTransaction } from "./sign-evm.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
-import { createAccounts, createWallet, listWallets } from "./wallets.ts";
+import { eraseUser, exportUser } from "./user-data.ts";
+import {
+  beginImport,
+  createAccounts,
+  createWallet,
+  deleteWallet,
+  exportWallet,
+  importWallet,
+  listWallets,
+} from "./wallets.ts";
 
 export type AppHandlers = { readonly [Name in AppOperation]: AppHandler<Name> };
 
@@ -17,6 +26,10 @@ export const APP_HANDLERS = {
   revoke_all_sessions: revokeAllSessions,
   create_wallet: createWallet,
   create_accounts: createAccounts,
+  export_wallet: exportWallet,
+  begin_import: beginImport,
+  import_wallet: importWallet,
+  delete_wallet: deleteWallet,
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,
@@ -35,4 +48,6 @@ export const APP_HANDLERS = {
   list_identities: listIdentities,
   unlink_identity: unlinkIdentity,
   list_events: listEvents,
+  export_user: exportUser,
+  erase_user: eraseUser,
 } as const satisfies AppHandlers;

@@ -23,6 +23,8 @@ import type { Manifest } from "../manifest.ts";
 import type { Policies } from "../policy/authorise.ts";
 import type { Users } from "../users/users.ts";
 import type { VaultRotation } from "../vault/vault-rotation.ts";
+import type { Imports } from "../wallets/imports.ts";
+import type { Keystores } from "../wallets/keystore-v3.ts";
 import type { Wallets } from "../wallets/wallets.ts";
 
 /** What operations work with. */
@@ -39,6 +41,8 @@ export interface Services {
   readonly identities: Identities;
   readonly events: Events;
   readonly wallets: Wallets;
+  readonly imports: Imports;
+  readonly keystores: Keystores;
   readonly policies: Policies;
   readonly jwks: JwksCache;
   readonly egress: Egress;

@@ -39,6 +39,10 @@ export const walletSchema = z.strictObject({
   secret: walletSecret,
   accounts: heldAccounts,
   createdAtMs: z.int(),
+  /** When it was last exported; null for never. */
+  exportedAtMs: z.nullable(z.int()),
+  /** SHA-256 of the bundle that it came in, so that the import which is asked for again finds it; null if made here. */
+  importedAs: z.nullable(bytesOf(32)),
 });
 export type WalletValue = z.output<typeof walletSchema>;
 

@@ -8,16 +8,15 @@ import {
   RequestError,
   type Wallet,
 } from "../../protocol/index.ts";
+import type { Events, NewEvent } from "../events/events.ts";
 import type { Randomness } from "../nsm/randomness.ts";
-import { Turns } from "../users/turns.ts";
+import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
-import { change, type ReadRecord, type RecordKind, type Records } from "../vault/records.ts";
+import { type Change, change, type ReadRecord, type RecordKind, type Records } from "../vault/records.ts";
 import { exactAccount, isSame, makeAccount } from "./make-accounts.ts";
 import { isAsAsked, makeSecret, makeWallet } from "./make-wallet.ts";
 import { OpenWallet } from "./open-wallet.ts";
-import { publicAccount, type WalletValue, walletSchema, wipe } from "./wallet-value.ts";
-
-const MAX_ATTEMPTS = 5;
+import { publicAccount, type WalletSecret, type WalletValue, walletSchema, wipe } from "./wallet-value.ts";
 
 const walletRecords: RecordKind<WalletValue> = { prefix: "wallet/", schema: walletSchema };
 
@@ -27,21 +26,42 @@ export interface Owner {
   readonly userId: string;
 }
 
+/** Who changes a wallet: the owner, by a session, a passkey or an API key. */
+export interface Asker extends Owner {
+  readonly by: string;
+}
+
+/** What comes of a look at a wallet's record. */
+type Decision<Result> =
+  | { readonly kind: "leave"; readonly result: Result }
+  | { readonly kind: "write"; readonly change: Change; readonly event: Omit<NewEvent, "by">; readonly result: Result };
+
+export interface ImportedWallet {
+  readonly wallet: Wallet;
+  /** SHA-256 of the bundle that it came in. */
+  readonly importedAs: Uint8Array | null;
+}
+
 export class Wallets {
   readonly #records: Records;
   readonly #ids: Ids;
+  readonly #users: Users;
+  readonly #events: Events;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
-  readonly #turns = new Turns();
 
   constructor(options: {
     readonly records: Records;
     readonly ids: Ids;
+    readonly users: Users;
+    readonly events: Events;
     readonly randomness: Randomness;
     readonly nowMs: () => number;
   }) {
     this.#records = options.records;
     this.#ids = options.ids;
+    this.#users = options.users;
+    this.#events = options.events;
     this.#randomness = options.randomness;
     this.#nowMs = options.nowMs;
   }
@@ -53,23 +73,21 @@ export class Wallets {
    * @throws {@link RequestError} `INVALID_PARAMS` for accounts that it cannot have, `RECORD_CONFLICT` for the same request
    *   id with another wallet, and what records throw
    */
-  async create(owner: Owner, requestId: string, asked: NewWallet): Promise<Wallet> {
-    const walletId = this.#ids.derive("wal", [owner.appId, owner.userId, requestId]);
-    const name = nameOf(owner, walletId);
-    const value = makeWallet(await makeSecret(asked, this.#randomness), asked.accounts, this.#nowMs());
+  async create(asker: Asker, requestId: string, asked: NewWallet): Promise<Wallet> {
+    const walletId = this.#idOf(asker, requestId);
+    const made = makeWallet(await makeSecret(asked, this.#randomness), asked.accounts, this.#nowMs());
     try {
-      if (await this.#records.write([change(walletRecords, name, null, value)])) {
-        return publicPart(walletId, value);
-      }
+      return await this.#change(asker, walletId, (record) => {
+        if (record === null) {
+          const event = { kind: "wallet-created", details: { walletId, kind: asked.kind } } as const;
+          return this.#write(asker, walletId, null, made, event, publicPart(walletId, made));
+        }
+        if (isAsAsked(record.value, asked)) return { kind: "leave", result: publicPart(walletId, record.value) };
+        throw new RequestError("RECORD_CONFLICT", "this request id made another wallet: use a new one");
+      });
     } finally {
-      wipe(value);
+      wipe(made);
     }
-    const existing = await this.#records.read(walletRecords, name);
-    if (existing === null) throw new RequestError("RECORD_CONFLICT", "the record store contradicts itself: try again");
-    const isSameWallet = isAsAsked(existing.value, asked);
-    wipe(existing.value);
-    if (isSameWallet) return publicPart(walletId, existing.value);
-    throw new RequestError("RECORD_CONFLICT", "this request id made another wallet: use a new one");
   }
 
   /**
@@ -79,20 +97,103 @@ export class Wallets {
    * @throws {@link RequestError} `WALLET_NOT_FOUND`, `INVALID_PARAMS`, `TOO_MANY_ACCOUNTS`, `RECORD_CONFLICT`, and what
    *   records throw
    */
-  async addAccounts(owner: Owner, walletId: string, asked: readonly NewAccount[]): Promise<readonly Account[]> {
-    const name = nameOf(owner, walletId);
-    return this.#turns.take(name, async () => {
-      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-        const record = await this.#read(name);
-        const { accounts, all, isMore } = withAccounts(record.value, asked);
-        try {
-          if (!isMore || (await this.#records.write([change(walletRecords, name, record, all)]))) return accounts;
-        } finally {
-          wipe(all);
-        }
-      }
-      throw new RequestError("RECORD_CONFLICT", "the wallet keeps changing: try again");
+  async addAccounts(asker: Asker, walletId: string, asked: readonly NewAccount[]): Promise<readonly Account[]> {
+    return await this.#change(asker, walletId, (record) => {
+      if (record === null) throw notFound();
+      const { accounts, all } = withAccounts(record.value, asked);
+      const added = all.accounts.length - record.value.accounts.length;
+      // From now on the record's value stands for all of it, and is wiped as such.
+      record.value.accounts.push(...all.accounts.slice(record.value.accounts.length));
+      if (added === 0) return { kind: "leave", result: accounts };
+      const event = { kind: "accounts-created", details: { walletId, added: `${added}` } } as const;
+      return this.#write(asker, walletId, record, all, event, accounts);
     });
+  }
+
+  /** The wallet that an import has made, if it has. @throws {@link RequestError} what reading records throws */
+  async imported(owner: Owner, importId: string): Promise<ImportedWallet | null> {
+    const walletId = this.#idOf(owner, importId);
+    const record = await this.#records.read(walletRecords, nameOf(owner, walletId));
+    if (record === null) return null;
+    wipe(record.value);
+    return { wallet: publicPart(walletId, record.value), importedAs: record.value.importedAs };
+  }
+
+  /**
+   * Takes a secret in that came from outside, under the id of its import.
+   *
+   * @param secret - Taken over.
+   * @throws {@link RequestError} `IMPORT_TARGET_USED`, `RECORD_CONFLICT`, and what records throw
+   */
+  async adopt(
+    asker: Asker,
+    { importId, importedAs }: { readonly importId: string; readonly importedAs: Uint8Array },
+    secret: WalletSecret,
+    accounts: readonly NewAccount[] | undefined,
+  ): Promise<Wallet> {
+    const walletId = this.#idOf(asker, importId);
+    const made = { ...makeWallet(secret, accounts, this.#nowMs()), importedAs };
+    try {
+      return await this.#change(asker, walletId, (record) => {
+        if (record === null) {
+          const event = { kind: "wallet-imported", details: { walletId, kind: secret.kind, importId } } as const;
+          return this.#write(asker, walletId, null, made, event, publicPart(walletId, made));
+        }
+        // Written by an attempt whose answer was lost.
+        const { importedAs: earlier } = record.value;
+        if (earlier !== null && Buffer.compare(earlier, importedAs) === 0) {
+          return { kind: "leave", result: publicPart(walletId, record.value) };
+        }
+        throw new RequestError("IMPORT_TARGET_USED", "this target has received another secret");
+      });
+    } finally {
+      wipe(made);
+    }
+  }
+
+  /**
+   * Notes that a secret leaves, before it does.
+   *
+   * @param isWhole - Whether it is all that the wallet is.
+   * @throws {@link RequestError} `WALLET_NOT_FOUND`, `RECORD_CONFLICT`, and what records throw
+   */
+  async noteExport(
+    asker: Asker,
+    walletId: string,
+    isWhole: boolean,
+    details: Readonly<Record<string, string>>,
+  ): Promise<void> {
+    await this.#change(asker, walletId, (record) => {
+      if (record === null) throw notFound();
+      const exportedAtMs = isWhole ? this.#nowMs() : record.value.exportedAtMs;
+      const event = { kind: "wallet-exported", details: { walletId, ...details } } as const;
+      return this.#write(asker, walletId, record, { ...record.value, exportedAtMs }, event, undefined);
+    });
+  }
+
+  /**
+   * Destroys a wallet that has been exported whole, or whose loss the caller says they mean.
+   *
+   * @throws {@link RequestError} `WALLET_NOT_FOUND`, `WALLET_NOT_EXPORTED`, `RECORD_CONFLICT`, and what records throw
+   */
+  async delete(asker: Asker, walletId: string, withoutExport: boolean): Promise<void> {
+    await this.#change(asker, walletId, (record) => {
+      if (record === null) throw notFound();
+      const { exportedAtMs } = record.value;
+      if (exportedAtMs === null && !withoutExport) {
+        throw new RequestError(
+          "WALLET_NOT_EXPORTED",
+          "its secret was never exported whole, and would be lost: export it, or say that you mean it",
+        );
+      }
+      const details = { walletId, exported: exportedAtMs === null ? "never" : `${exportedAtMs}` };
+      return this.#write(asker, walletId, record, undefined, { kind: "wallet-deleted", details }, undefined);
+    });
+  }
+
+  /** Destroys all of an owner's wallets, without events. @returns How many there were. */
+  async erase(owner: Owner): Promise<number> {
+    return await this.#records.erase(walletRecords, nameOf(owner, ""));
   }
 
   /** One page of the user's wallets, in the order of their ids. The parent can leave out what this boot has not seen. */
@@ -115,22 +216,60 @@ export class Wallets {
    * @throws {@link RequestError} `WALLET_NOT_FOUND`, and what reading records throws
    */
   async open(owner: Owner, walletId: string): Promise<OpenWallet> {
-    const { value } = await this.#read(nameOf(owner, walletId));
-    return new OpenWallet(walletId, value);
+    const record = await this.#records.read(walletRecords, nameOf(owner, walletId));
+    if (record === null) throw notFound();
+    return new OpenWallet(walletId, record.value);
   }
 
-  async #read(name: string): Promise<ReadRecord<WalletValue>> {
-    const record = await this.#records.read(walletRecords, name);
-    if (record === null) throw new RequestError("WALLET_NOT_FOUND", "this user has no such wallet in this app");
-    return record;
+  #idOf({ appId, userId }: Owner, madeBy: string): string {
+    return this.#ids.derive("wal", [appId, userId, madeBy]);
+  }
+
+  /**
+   * Changes a wallet together with its owner's events, or not at all; `decide` is asked again if something else came
+   * between. The record's secrets are wiped in the end.
+   */
+  async #change<Result>(
+    { appId, userId, by }: Asker,
+    walletId: string,
+    decide: (record: ReadRecord<WalletValue> | null) => Decision<Result>,
+  ): Promise<Result> {
+    const read: WalletValue[] = [];
+    try {
+      return await this.#users.change(appId, userId, async (user) => {
+        const record = await this.#records.read(walletRecords, nameOf({ appId, userId }, walletId));
+        if (record !== null) read.push(record.value);
+        const decision = decide(record);
+        if (decision.kind === "leave") return decision;
+        const added = this.#events.add(appId, userId, user, { ...decision.event, by });
+        return { kind: "write", user: added.user, also: [decision.change, added.also], result: decision.result };
+      });
+    } finally {
+      for (const value of read) wipe(value);
+    }
+  }
+
+  #write<Result>(
+    owner: Owner,
+    walletId: string,
+    read: ReadRecord<WalletValue> | null,
+    value: WalletValue | undefined,
+    event: Omit<NewEvent, "by">,
+    result: Result,
+  ): Decision<Result> {
+    return { kind: "write", change: change(walletRecords, nameOf(owner, walletId), read, value), event, result };
   }
 }
 
-/** A wallet with some more accounts. Takes the value over: what comes back shares its keys, and is wiped in its place. */
+function notFound(): RequestError {
+  return new RequestError("WALLET_NOT_FOUND", "this user has no such wallet in this app");
+}
+
+/** A wallet with some more accounts; it shares its secrets with the one that it came from. */
 function withAccounts(
   value: WalletValue,
   asked: readonly NewAccount[],
-): { readonly accounts: readonly Account[]; readonly all: WalletValue; readonly isMore: boolean } {
+): { readonly accounts: readonly Account[]; readonly all: WalletValue } {
   const all: WalletValue = { ...value, accounts: [...value.accounts] };
   try {
     const accounts = asked.map((account) => {
@@ -144,9 +283,9 @@ function withAccounts(
       all.accounts.push(made);
       return publicAccount(made);
     });
-    return { accounts, all, isMore: all.accounts.length > value.accounts.length };
+    return { accounts, all };
   } catch (error) {
-    wipe(all);
+    for (const { privateKey } of all.accounts) privateKey.fill(0);
     throw error;
   }
 }

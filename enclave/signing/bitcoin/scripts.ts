@@ -45,8 +45,14 @@ export function scriptOf(kind: ScriptKind, publicKey: Uint8Array): Uint8Array {
     case "p2wpkh":
       return p2wpkhScript(publicKey);
     case "p2tr":
-      return Buffer.concat([Uint8Array.of(OP_1, 32), taprootOutput(publicKey.subarray(1), null).xOnly]);
+      return p2trScript(publicKey.subarray(1));
   }
+}
+
+/** BIP-86: no script stands beside the key. A key that is no point has none, and neither has an output that is empty. */
+function p2trScript(internalKey: Uint8Array): Uint8Array {
+  const output = taprootOutput(internalKey, null);
+  return output === undefined ? new Uint8Array(0) : Buffer.concat([Uint8Array.of(OP_1, 32), output.xOnly]);
 }
 
 export function p2wpkhScript(publicKey: Uint8Array): Uint8Array {

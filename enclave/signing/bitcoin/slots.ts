@@ -22,6 +22,8 @@ export type Slot =
       readonly xOnly: Uint8Array;
     };
 
+const NOTHING = new Uint8Array(0);
+
 /** A key that may be the wallet's, and how to find out. */
 interface Candidate {
   readonly xOnly: Uint8Array;
@@ -84,7 +86,7 @@ function taprootSlots(map: InputMap, outputKey: Uint8Array, own: OwnKeys): reado
   const root = map.tapMerkleRoot ?? null;
   for (const { xOnly, account } of candidates) {
     const isInternal = map.tapInternalKey === undefined || equal(map.tapInternalKey, xOnly);
-    if (!isInternal || !equal(taprootOutput(xOnly, root).xOnly, outputKey)) continue;
+    if (!isInternal || !equal(taprootOutput(xOnly, root)?.xOnly ?? NOTHING, outputKey)) continue;
     const held = account();
     if (held !== null) slots.push({ kind: "p2tr-key", account: held, tweak: tapTweak(xOnly, root) });
   }

@@ -1,7 +1,7 @@
 /** BIP-341 on public keys: tweaks, leaves and the paths from them to an output. All of it is public. */
 import { createHash, hash } from "node:crypto";
 import { VarBytes } from "@scure/btc-signer/script.js";
-import { addTweakToPublicKey } from "../secp256k1.ts";
+import { type TweakedXOnlyKey, tweakXOnlyPublicKey } from "../secp256k1.ts";
 
 /** BIP-341: the only leaf version that has a meaning, tapscript (BIP-342). */
 export const TAPSCRIPT = 0xc0;
@@ -26,20 +26,9 @@ export function tapTweak(internalKey: Uint8Array, merkleRoot: Uint8Array | null)
   return taggedHash("TapTweak", internalKey, merkleRoot ?? new Uint8Array(0));
 }
 
-/**
- * The output key of an internal key, and the parity of its y.
- *
- * @throws Error where the internal key is no point, or for one tweak in 2^127
- */
-export function taprootOutput(
-  internalKey: Uint8Array,
-  merkleRoot: Uint8Array | null,
-): { readonly xOnly: Uint8Array; readonly parity: number } {
-  const point = addTweakToPublicKey(
-    Buffer.concat([Uint8Array.of(0x02), internalKey]),
-    tapTweak(internalKey, merkleRoot),
-  );
-  return { xOnly: point.subarray(1), parity: (point[0] ?? 0) & 1 };
+/** @returns Undefined where the internal key is no point, or for one tweak in 2^127. */
+export function taprootOutput(internalKey: Uint8Array, merkleRoot: Uint8Array | null): TweakedXOnlyKey | undefined {
+  return tweakXOnlyPublicKey(internalKey, tapTweak(internalKey, merkleRoot));
 }
 
 /** Of a leaf of version {@link TAPSCRIPT}. */
@@ -53,13 +42,8 @@ export function commitsTo(
   { version, internalKey, merklePath }: ControlBlock,
   leafHash: Uint8Array,
 ): boolean {
-  const root = merkleRootOf(leafHash, merklePath);
-  try {
-    const { xOnly, parity } = taprootOutput(internalKey, root);
-    return Buffer.compare(xOnly, outputKey) === 0 && parity === (version & 1);
-  } catch {
-    return false;
-  }
+  const output = taprootOutput(internalKey, merkleRootOf(leafHash, merklePath));
+  return output !== undefined && Buffer.compare(output.xOnly, outputKey) === 0 && output.parity === (version & 1);
 }
 
 export function merkleRootOf(leafHash: Uint8Array, merklePath: readonly Uint8Array[]): Uint8Array {
