@@ -11,7 +11,7 @@ import type { z } from "./zod.ts";
 export type { HeldOnUser } from "./operations/account.ts";
 export type { VaultStatus } from "./operations/administration.ts";
 export { BITCOIN_NETWORKS, type BitcoinNetworkName, type OpenSighashType } from "./operations/bitcoin.ts";
-export type { NewImport, NewWallet, NewWallet, Wallet, Wallet } from "./operations/wallets.ts";
+export type { NewImport, NewWallet, Wallet } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
   ...ADMINISTRATION_OPERATIONS,
