@@ -73,6 +73,8 @@ export const ACCESS = {
   sign_solana_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
   sign_solana_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
   sign_digest: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
+  sign_bitcoin_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
+  sign_bitcoin_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
   register_passkey: { ...ACCOUNT, bearer: false, callers: SESSION, withNewPasskey: true },
   list_passkeys: { ...ACCOUNT, bearer: false, callers: USER },
   remove_passkey: { ...ACCOUNT, bearer: false, callers: USER },

@@ -103,6 +103,9 @@ export const ERROR_CODES = {
   // What is to be signed.
   TRANSACTION_MALFORMED: { status: 400, retry: false },
   TRANSACTION_TYPE_UNSUPPORTED: { status: 400, retry: false },
+  AMOUNT_UNVERIFIED: { status: 400, retry: false },
+  SIGHASH_NOT_ALLOWED: { status: 400, retry: false },
+  NOTHING_TO_SIGN: { status: 400, retry: false },
   CHAIN_MISMATCH: { status: 400, retry: false },
   TYPED_DATA_MALFORMED: { status: 400, retry: false },
   ENTRY_POINT_MISMATCH: { status: 400, retry: false },

@@ -2,6 +2,7 @@
 import type { OperationName } from "./access.ts";
 import { ACCOUNT_OPERATIONS } from "./operations/account.ts";
 import { ADMINISTRATION_OPERATIONS } from "./operations/administration.ts";
+import { BITCOIN_OPERATIONS } from "./operations/bitcoin.ts";
 import { EVM_OPERATIONS } from "./operations/evm.ts";
 import { POLICY_OPERATIONS } from "./operations/policies.ts";
 import { RAW_OPERATIONS } from "./operations/raw.ts";
@@ -12,6 +13,7 @@ import type { z } from "./zod.ts";
 
 export type { HeldOnUser } from "./operations/account.ts";
 export type { VaultStatus } from "./operations/administration.ts";
+export { BITCOIN_NETWORKS, type BitcoinNetworkName, type OpenSighashType } from "./operations/bitcoin.ts";
 export type { PendingApproval } from "./operations/policies.ts";
 export type { NewImport, NewWallet, Wallet } from "./operations/wallets.ts";
 
@@ -22,6 +24,7 @@ export const OPERATIONS = {
   ...EVM_OPERATIONS,
   ...SOLANA_OPERATIONS,
   ...RAW_OPERATIONS,
+  ...BITCOIN_OPERATIONS,
   ...ACCOUNT_OPERATIONS,
   ...POLICY_OPERATIONS,
 } as const satisfies Record<OperationName, { params: z.ZodMiniType; result: z.ZodMiniType }>;

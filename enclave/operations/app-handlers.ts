@@ -5,6 +5,7 @@ import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./iden
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
 import { approveRequest, getApproval, getPolicy, listApprovals, rejectRequest, setPolicy } from "./policies.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
+import { signBitcoinMessage, signBitcoinTransaction } from "./sign-bitcoin.ts";
 import { signDigest } from "./sign-digest.ts";
 import { signAuthorization, signMessage, signTransaction, signTypedData, signUserOperation } from "./sign-evm.ts";
 import { signSolanaMessage, signSolanaTransaction } from "./sign-solana.ts";
@@ -41,6 +42,8 @@ export const APP_HANDLERS = {
   sign_solana_transaction: signSolanaTransaction,
   sign_solana_message: signSolanaMessage,
   sign_digest: signDigest,
+  sign_bitcoin_transaction: signBitcoinTransaction,
+  sign_bitcoin_message: signBitcoinMessage,
   register_passkey: registerPasskey,
   list_passkeys: listPasskeys,
   remove_passkey: removePasskey,

@@ -199,7 +199,7 @@ export interface SolanaMessageFacts {
 export interface BitcoinTransactionFacts {
   readonly kind: "bitcoin-transaction";
   readonly network: "bitcoin" | "bitcoin-testnet";
-  /** Those that are to be signed, with amounts that were verified. */
+  /** All of them, with amounts that were verified; those that are own are signed, unless they already were. */
   readonly inputs: readonly {
     readonly txid: string;
     readonly index: number;
@@ -216,7 +216,10 @@ export interface BitcoinTransactionFacts {
     readonly isChange: boolean;
   }[];
   readonly feeSats: bigint;
-  /** All that own inputs bring, less what change brings back: what leaves the wallet, fee included. */
+  /**
+   * What leaves the wallet, fee included: what own inputs bring, less what change brings back. Where others pay in as well,
+   * or may still change something, it is more than that, and never less.
+   */
   readonly spentSats: bigint;
   /** Of the inputs that are to be signed: anything but `ALL` and `DEFAULT` leaves something open. */
   readonly sighashTypes: readonly string[];

@@ -22,6 +22,7 @@ const LIBRARIES = [
 const PLAIN = [
   "app/main.mjs",
   "app/native/nsm.node",
+  "app/native/p256.node",
   "app/native/secp256k1.node",
   "app/native/vsock.node",
   "etc/cloister/cloister.yaml",
@@ -81,7 +82,7 @@ describe.skipIf(ABSENT)("the image that make eif left in dist/image", () => {
   });
 
   test("finds every library in itself, and every addon can be loaded", () => {
-    const addons = ["nsm", "secp256k1", "vsock"].map((name) => join(folder, `app/native/${name}.node`));
+    const addons = ["nsm", "p256", "secp256k1", "vsock"].map((name) => join(folder, `app/native/${name}.node`));
     const script = `for (const path of ${JSON.stringify(addons)}) require(path); console.log("loaded")`;
     expect(run(["-e", script])).toMatchObject({ status: 0, stdout: "loaded\n" });
   });
