@@ -152,6 +152,8 @@ export class Session {
 
   rejectRequest(params: Params<"reject_request">, options?: CallOptions): Promise<Result<"reject_request">> {
     return this.call("reject_request", params, options);
+  }
+
   /** Signs EIP-712 typed data; integers over 2^53 are decimal strings. */
   signTypedData(params: Params<"sign_typed_data">, options?: CallOptions): Promise<Result<"sign_typed_data">> {
     return this.call("sign_typed_data", params, options);
