@@ -42,11 +42,9 @@ export function compilePolicy(document: Policy): CompiledPolicy {
   compiled.sort((first, second) => demandOf(first.rule) - demandOf(second.rule) || compareIds(first.rule, second.rule));
   const rules = new Map(
     FACT_KINDS.map((kind) => {
-      const fitting = compiled.filter(({ kinds }) => kinds.has(kind));
+      const fitting = compiled.filter(({ rule, kinds }) => kinds.has(kind) && mayAllow(rule, kind));
       const denies = fitting.filter(({ rule }) => rule.effect === "deny");
-      const allows = fitting.filter(
-        (each): each is typeof each & { rule: AllowRule } => each.rule.effect === "allow" && mayAllow(each.rule, kind),
-      );
+      const allows = fitting.filter((each): each is typeof each & { rule: AllowRule } => each.rule.effect === "allow");
       return [kind, { denies, allows }] as const;
     }),
   );

@@ -148,10 +148,10 @@ function factValues(facts: Facts): Values {
       };
     case "wallet-export":
       return {
+        "export.form": facts.form,
         // Words are every account's.
         from: facts.from ?? UNKNOWN,
-        "export.form": facts.form,
-        "export.recipient": encodeHex(facts.recipient),
+        "export.recipient": `0x${encodeHex(facts.recipient)}`,
       };
   }
 }

@@ -14,7 +14,7 @@ import {
 import { decodeHex, encodeHex, type HeldOnUser } from "../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
 import { enrol } from "../support/account.ts";
-import { ALLOW_EXPORTS } from "../support/allow-all.ts";
+import { ALLOW_ALL } from "../support/allow-all.ts";
 import { createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { apiKeyOf, generateKeyOf } from "../support/app-requests.ts";
 import { decryptKeystore } from "../support/keystore.ts";
@@ -34,7 +34,7 @@ let alice: LoggedIn;
 beforeAll(async () => {
   simulator = await startSimulator();
   client = await simulator.connect();
-  appId = await createApp(simulator, client, { policy: ALLOW_EXPORTS });
+  appId = await createApp(simulator, client, { policy: ALLOW_ALL });
 });
 afterAll(() => simulator.stop());
 beforeEach(async () => {
@@ -253,7 +253,7 @@ describe("an API key", () => {
       ...(["delete_wallet", "list_events"] as const),
     ];
     const own = await createApp(simulator, client, {
-      policy: ALLOW_EXPORTS,
+      policy: ALLOW_ALL,
       apiKeys: [apiKeyOf(key, [...operations])],
     });
     const caller: WalletCaller = {
@@ -276,7 +276,7 @@ describe("an API key", () => {
   test("OUT_OF_SCOPE unless its permissions name it", async () => {
     const key = generateKeyOf("SIGNATURE_SCHEME_TK_API_P256");
     const apiKeys = [apiKeyOf(key, ["create_wallet", "sign_message"])];
-    const own = await createApp(simulator, client, { policy: ALLOW_EXPORTS, apiKeys });
+    const own = await createApp(simulator, client, { policy: ALLOW_ALL, apiKeys });
     const { walletId } = await client.call("create_wallet", { kind: "hd" }, { appId: own, keys: [key] });
     const params = { walletId, form: "mnemonic", recipientPublicKey: "09".repeat(32) } as const;
     expect(await codeOf(client.call("export_wallet", params, { appId: own, keys: [key] }))).toBe("OUT_OF_SCOPE");

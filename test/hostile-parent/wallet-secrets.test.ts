@@ -22,7 +22,7 @@ import {
   sealImport,
 } from "../../protocol/index.ts";
 import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
-import { ALLOW_EXPORTS } from "../support/allow-all.ts";
+import { ALLOW_ALL } from "../support/allow-all.ts";
 import { createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { attestedKeys, sendSealed } from "../support/app-requests.ts";
 import { requestBody, send, stampOf } from "../support/raw-request.ts";
@@ -41,7 +41,7 @@ beforeAll(async () => {
   if (simulator.hostileParent === null) throw new Error("no hostile parent");
   hostile = simulator.hostileParent;
   client = await simulator.connect({ attempts: 1 });
-  appId = await createApp(simulator, client, { policy: ALLOW_EXPORTS });
+  appId = await createApp(simulator, client, { policy: ALLOW_ALL });
 });
 afterAll(() => simulator.stop());
 beforeEach(async () => {
@@ -122,7 +122,7 @@ describe("an import's target", () => {
       const bundle = await bundleOf({ to: target, by });
       expect(await codeOf(complete(alice, { importId, ...bundle }))).toBe("IMPORT_TARGET_UNKNOWN");
     }
-    const elsewhere = await createApp(simulator, client, { policy: ALLOW_EXPORTS });
+    const elsewhere = await createApp(simulator, client, { policy: ALLOW_ALL });
     const there = await logIn(simulator, client, elsewhere, "bob");
     const bundle = await bundleOf({ to: target, by: bob });
     expect(await codeOf(complete(there, { importId, ...bundle }))).toBe("IMPORT_TARGET_UNKNOWN");

@@ -1,11 +1,10 @@
-/** Policies for tests of what is not policy. */
-import type { Policy } from "../../protocol/index.ts";
+/** A policy for tests of what is not policy: everything that can be parsed is signed, and what it takes a name for is named. */
+import { KINDS_TO_NAME, type Policy } from "../../protocol/index.ts";
 
-/** Everything that can be parsed is signed; what a rule must name is not among that. */
-export const ALLOW_ALL: Policy = { v: 1, rules: [{ id: "everything", effect: "allow", when: [] }] };
-
-/** Secrets may leave as well. */
-export const ALLOW_EXPORTS: Policy = {
+export const ALLOW_ALL: Policy = {
   v: 1,
-  rules: [...ALLOW_ALL.rules, { id: "exports", effect: "allow", when: [{ field: "kind", in: ["wallet-export"] }] }],
+  rules: [
+    { id: "everything", effect: "allow", when: [] },
+    { id: "blind", effect: "allow", when: [{ field: "kind", in: [...KINDS_TO_NAME] }] },
+  ],
 };

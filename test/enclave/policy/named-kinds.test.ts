@@ -4,9 +4,9 @@ import { compilePolicy } from "../../../enclave/policy/compile.ts";
 import { decide } from "../../../enclave/policy/decide.ts";
 import { mayAllow } from "../../../enclave/policy/named-kinds.ts";
 import type { Condition, Policy } from "../../../protocol/index.ts";
-import { ALLOW_ALL } from "../../support/allow-all.ts";
 import { requestFor, SAMPLES } from "./requests.ts";
 
+const EVERYTHING: Policy = { v: 1, rules: [{ id: "everything", effect: "allow", when: [] }] };
 const isRaw: Condition = { field: "kind", in: ["raw-digest"] };
 const isMessage: Condition = { field: "kind", in: ["evm-message"] };
 
@@ -19,7 +19,7 @@ describe("a rule names them", () => {
     ["inside all", [{ all: [isRaw, { field: "raw.curve", in: ["p256"] }] }]],
     ["in each branch of any", [{ any: [isRaw, { field: "raw.curve", in: ["p256"] }] }]],
   ])("%s", (_how, when) => {
-    expect(mayAllow({ when }, "raw-digest")).toBe(true);
+    expect(mayAllow({ effect: "allow", when }, "raw-digest")).toBe(true);
   });
 
   test.each<[string, readonly Condition[]]>([
@@ -31,7 +31,7 @@ describe("a rule names them", () => {
     ["not by when it is", [{ timeOfDay: ["08:00", "18:00"] }]],
     ["not by the beginning of a kind", [{ field: "kind", startsWith: "raw" }]],
   ])("%s", (_how, when) => {
-    expect(mayAllow({ when }, "raw-digest")).toBe(false);
+    expect(mayAllow({ effect: "allow", when }, "raw-digest")).toBe(false);
   });
 });
 
@@ -41,15 +41,19 @@ const verdictOf = (kind: "raw-digest" | "wallet-export" | "evm-message", policy:
 test.each(["raw-digest", "wallet-export"] as const)(
   "a policy that allows everything denies %s, and one that names it does not",
   (kind) => {
-    expect(verdictOf(kind, ALLOW_ALL)).toBe("denied");
+    expect(verdictOf(kind, EVERYTHING)).toBe("denied");
     expect(
       verdictOf(kind, { v: 1, rules: [{ id: "it", effect: "allow", when: [{ field: "kind", in: [kind] }] }] }),
     ).toBe("open");
-    expect(verdictOf("evm-message", ALLOW_ALL)).toBe("open");
+    expect(verdictOf("evm-message", EVERYTHING)).toBe("open");
   },
 );
 
 test("a secret to leave is named by a field of exports", () => {
-  expect(mayAllow({ when: [{ field: "export.form", in: ["keystore-v3"] }] }, "wallet-export")).toBe(true);
-  expect(mayAllow({ when: [{ field: "export.form", in: ["keystore-v3"] }] }, "raw-digest")).toBe(false);
+  expect(mayAllow({ effect: "allow", when: [{ field: "export.form", in: ["keystore-v3"] }] }, "wallet-export")).toBe(
+    true,
+  );
+  expect(mayAllow({ effect: "allow", when: [{ field: "export.form", in: ["keystore-v3"] }] }, "raw-digest")).toBe(
+    false,
+  );
 });
