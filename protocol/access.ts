@@ -56,6 +56,14 @@ export const ACCESS = {
   revoke_session: { kind: "app", bearer: false, callers: SESSION, wallet: "none", chain: "none" },
   revoke_all_sessions: { ...ACCOUNT, bearer: false, callers: SESSION },
   create_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  create_accounts: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "none" },
+  /** What leaves belongs to every chain: a scope that lists chains does not cover it. */
+  export_wallet: {
+    ...{ kind: "app", bearer: true, sealedOnly: true, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
+  },
+  begin_import: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  import_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  delete_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
   list_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   sign_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
   sign_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
@@ -74,6 +82,10 @@ export const ACCESS = {
   link_identity: { ...ACCOUNT, bearer: true, callers: SESSION },
   list_identities: { ...ACCOUNT, bearer: false, callers: USER },
   unlink_identity: { ...ACCOUNT, bearer: false, callers: USER },
+  list_events: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
+  /** All that is held on a user: personal data, which is not for whoever relays it. */
+  export_user: { ...ACCOUNT, bearer: true, sealedOnly: true, callers: USER },
+  erase_user: { ...ACCOUNT, bearer: false, callers: USER },
   reset_policy: { kind: "administrators", bearer: false },
   set_policy: { ...ACCOUNT, bearer: false, callers: USER },
   get_policy: { ...ACCOUNT, bearer: false, callers: USER },
@@ -82,7 +94,6 @@ export const ACCESS = {
   reject_request: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
   get_approval: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
   list_approvals: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
-  list_events: { ...ACCOUNT, bearer: false, callers: USER },
 } as const satisfies Record<string, Access>;
 
 type Accesses = typeof ACCESS;

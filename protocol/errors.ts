@@ -87,6 +87,18 @@ export const ERROR_CODES = {
   APP_KEY_NOT_FOUND: { status: 404, retry: false },
   WALLET_NOT_FOUND: { status: 404, retry: false },
   ACCOUNT_NOT_FOUND: { status: 404, retry: false },
+  TOO_MANY_ACCOUNTS: { status: 409, retry: false },
+
+  // Secrets that come and go.
+  WALLET_KIND_MISMATCH: { status: 409, retry: false },
+  WALLET_NOT_EXPORTED: { status: 409, retry: false },
+  EXPORT_RECIPIENT_INVALID: { status: 400, retry: false },
+  IMPORT_TARGET_UNKNOWN: { status: 404, retry: false },
+  IMPORT_TARGET_USED: { status: 409, retry: false },
+  IMPORT_TARGET_EXPIRED: { status: 409, retry: false },
+  IMPORT_BUNDLE_INVALID: { status: 400, retry: false },
+  MNEMONIC_INVALID: { status: 400, retry: false },
+  PRIVATE_KEY_INVALID: { status: 400, retry: false },
 
   // What is to be signed.
   TRANSACTION_MALFORMED: { status: 400, retry: false },
@@ -166,6 +178,8 @@ export type ProtocolErrorCode =
   | "MALFORMED_SEALED"
   | "SEALED_REQUEST_INVALID"
   | "SEALED_ANSWER_INVALID"
+  | "BUNDLE_INVALID"
+  | "BUNDLE_RECIPIENT_INVALID"
   | "FRAME_TOO_LARGE"
   | "FRAME_EMPTY"
   | "FRAME_TRUNCATED";

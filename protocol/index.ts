@@ -1,5 +1,15 @@
 export * from "./access.ts";
-export { type Account, ADDRESS_FORMATS, type AddressFormat, CURVES, type Curve } from "./accounts.ts";
+export {
+  type Account,
+  ADDRESS_FORMATS,
+  type AddressFormat,
+  CURVE_OF_FORMAT,
+  CURVES,
+  type Curve,
+  derivationPath,
+  MAX_ACCOUNTS,
+  type NewAccount,
+} from "./accounts.ts";
 export * from "./answer.ts";
 export {
   type ApiKey,
@@ -14,8 +24,10 @@ export {
   withDefaults,
 } from "./app-config.ts";
 export * from "./attested-keys.ts";
+export * from "./bundles.ts";
 export * from "./cbor.ts";
 export * from "./encoding.ts";
+export * from "./erasure.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./frame.ts";

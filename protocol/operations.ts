@@ -8,9 +8,10 @@ import { SESSION_OPERATIONS } from "./operations/sessions.ts";
 import { WALLET_OPERATIONS } from "./operations/wallets.ts";
 import type { z } from "./zod.ts";
 
+export type { HeldOnUser } from "./operations/account.ts";
 export type { VaultStatus } from "./operations/administration.ts";
 export type { PendingApproval } from "./operations/policies.ts";
-export type { Wallet } from "./operations/wallets.ts";
+export type { NewImport, NewWallet, Wallet } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
   ...ADMINISTRATION_OPERATIONS,

@@ -15,6 +15,7 @@ export const FACT_KINDS = [
   "bitcoin-transaction",
   "bitcoin-message",
   "raw-digest",
+  "wallet-export",
 ] as const;
 export type FactKind = (typeof FACT_KINDS)[number];
 

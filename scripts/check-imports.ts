@@ -30,6 +30,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
       "@aws-sdk/client-kms",
       "@ethereumjs/rlp",
       "@noble/hashes/sha3.js",
+      "@scure/base",
       "@scure/bip39/wordlists/english.js",
       "@smithy/node-http-handler",
       "cborg",

@@ -7,7 +7,16 @@ import { approveRequest, getApproval, getPolicy, listApprovals, rejectRequest, s
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
 import { signAuthorization, signMessage, signTransaction, signTypedData, signUserOperation } from "./sign-evm.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
-import { createWallet, listWallets } from "./wallets.ts";
+import { eraseUser, exportUser } from "./user-data.ts";
+import {
+  beginImport,
+  createAccounts,
+  createWallet,
+  deleteWallet,
+  exportWallet,
+  importWallet,
+  listWallets,
+} from "./wallets.ts";
 
 export type AppHandlers = { readonly [Name in AppOperation]: AppHandler<Name> };
 
@@ -16,6 +25,11 @@ export const APP_HANDLERS = {
   revoke_session: revokeSession,
   revoke_all_sessions: revokeAllSessions,
   create_wallet: createWallet,
+  create_accounts: createAccounts,
+  export_wallet: exportWallet,
+  begin_import: beginImport,
+  import_wallet: importWallet,
+  delete_wallet: deleteWallet,
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,
@@ -35,6 +49,8 @@ export const APP_HANDLERS = {
   list_identities: listIdentities,
   unlink_identity: unlinkIdentity,
   list_events: listEvents,
+  export_user: exportUser,
+  erase_user: eraseUser,
   set_policy: setPolicy,
   get_policy: getPolicy,
   approve_request: approveRequest,

@@ -25,6 +25,8 @@ import type { Policies } from "../policy/authorise.ts";
 import type { UserPolicies } from "../policy/user-policies.ts";
 import type { Users } from "../users/users.ts";
 import type { VaultRotation } from "../vault/vault-rotation.ts";
+import type { Imports } from "../wallets/imports.ts";
+import type { Keystores } from "../wallets/keystore-v3.ts";
 import type { Wallets } from "../wallets/wallets.ts";
 
 /** What operations work with. */
@@ -41,6 +43,8 @@ export interface Services {
   readonly identities: Identities;
   readonly events: Events;
   readonly wallets: Wallets;
+  readonly imports: Imports;
+  readonly keystores: Keystores;
   readonly policies: Policies;
   readonly userPolicies: UserPolicies;
   readonly approvals: Approvals;

@@ -1,4 +1,5 @@
 /** secp256k1 by libsecp256k1, whose secret arithmetic is constant-time C; never in JavaScript. */
+import { ECDH } from "node:crypto";
 import { loadSecp256k1 } from "./secp256k1-binding.ts";
 
 const binding = loadSecp256k1();
@@ -75,6 +76,13 @@ export function tweakXOnlyPublicKey(xOnly: Uint8Array, tweak: Uint8Array): Tweak
   if (xOnly.length !== 32) throw new TypeError("secp256k1: expected an x-only key of 32 bytes");
   const point = tweakPublicKey(Uint8Array.of(2, ...xOnly), tweak);
   return point && { xOnly: point.slice(1), parity: point[0] === 3 ? 1 : 0 };
+}
+
+/** A compressed public key with its y, 65 bytes. OpenSSL's: nothing secret is in it. */
+export function uncompressed(publicKey: Uint8Array): Uint8Array {
+  const point = ECDH.convertKey(publicKey, "secp256k1", undefined, undefined, "uncompressed");
+  if (typeof point === "string") throw new Error("unreachable: no encoding was asked for");
+  return point;
 }
 
 /** Signs a 32-byte digest with the nonce of RFC 6979: the same digest and key give the same signature. */

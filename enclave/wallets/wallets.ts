@@ -1,47 +1,22 @@
 /** Wallets: born here, sealed at once, unsealed for one signature. */
 import {
-  ADDRESS_FORMATS,
-  bytesOf,
-  bytesUpTo,
-  CURVES,
+  type Account,
+  MAX_ACCOUNTS,
   MAX_RECORDS_PER_PAGE,
+  type NewAccount,
+  type NewWallet,
   RequestError,
   type Wallet,
-  z,
 } from "../../protocol/index.ts";
+import type { Events, NewEvent } from "../events/events.ts";
 import type { Randomness } from "../nsm/randomness.ts";
-import { ethereumAddress } from "../signing/ethereum-address.ts";
-import { isPrivateKey, publicKeyOf } from "../signing/secp256k1.ts";
+import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
-import { change, type RecordKind, type Records } from "../vault/records.ts";
-import { derivePrivateKey } from "./bip32.ts";
-import { mnemonicOf, seedOf } from "./mnemonic.ts";
-import { OpenWallet, publicAccount, wipe } from "./open-wallet.ts";
-
-/** BIP-44, coin type 60 (SLIP-44): the first account of every Ethereum wallet software. */
-const ETHEREUM_PATH = "m/44'/60'/0'/0/0";
-/** Twelve words. */
-const ENTROPY_BYTES = 16;
-
-const heldAccount = z.strictObject({
-  address: z.string(),
-  format: z.enum(ADDRESS_FORMATS),
-  curve: z.enum(CURVES),
-  publicKey: bytesUpTo(33),
-  path: z.nullable(z.string()),
-  /** The key that signs. Deriving the one at `path` anew would cost a PBKDF2 for every signature. */
-  privateKey: bytesOf(32),
-});
-export type HeldAccount = z.output<typeof heldAccount>;
-
-const walletSchema = z.strictObject({
-  kind: z.enum(["hd", "single-key"]),
-  accounts: z.tuple([heldAccount], heldAccount),
-  createdAtMs: z.int(),
-  /** BIP-39 entropy of an `hd` wallet. */
-  entropy: z.nullable(bytesOf(ENTROPY_BYTES)),
-});
-export type WalletValue = z.output<typeof walletSchema>;
+import { type Change, change, type ReadRecord, type RecordKind, type Records } from "../vault/records.ts";
+import { exactAccount, isSame, makeAccount } from "./make-accounts.ts";
+import { isAsAsked, makeSecret, makeWallet } from "./make-wallet.ts";
+import { OpenWallet } from "./open-wallet.ts";
+import { publicAccount, type WalletSecret, type WalletValue, walletSchema, wipe } from "./wallet-value.ts";
 
 const walletRecords: RecordKind<WalletValue> = { prefix: "wallet/", schema: walletSchema };
 
@@ -51,20 +26,42 @@ export interface Owner {
   readonly userId: string;
 }
 
+/** Who changes a wallet: the owner, by a session, a passkey or an API key. */
+export interface Asker extends Owner {
+  readonly by: string;
+}
+
+/** What comes of a look at a wallet's record. */
+type Decision<Result> =
+  | { readonly kind: "leave"; readonly result: Result }
+  | { readonly kind: "write"; readonly change: Change; readonly event: Omit<NewEvent, "by">; readonly result: Result };
+
+export interface ImportedWallet {
+  readonly wallet: Wallet;
+  /** SHA-256 of the bundle that it came in. */
+  readonly importedAs: Uint8Array | null;
+}
+
 export class Wallets {
   readonly #records: Records;
   readonly #ids: Ids;
+  readonly #users: Users;
+  readonly #events: Events;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
 
   constructor(options: {
     readonly records: Records;
     readonly ids: Ids;
+    readonly users: Users;
+    readonly events: Events;
     readonly randomness: Randomness;
     readonly nowMs: () => number;
   }) {
     this.#records = options.records;
     this.#ids = options.ids;
+    this.#users = options.users;
+    this.#events = options.events;
     this.#randomness = options.randomness;
     this.#nowMs = options.nowMs;
   }
@@ -73,26 +70,130 @@ export class Wallets {
    * Makes a wallet. Its id comes from the request's, so a retried creation finds the same wallet, unless the parent has
    * lost it: what the parent can lose, it can lose before an enclave boots and have made anew.
    *
-   * @throws {@link RequestError} `RECORD_CONFLICT` for the same request id with another kind, and what records throw
+   * @throws {@link RequestError} `INVALID_PARAMS` for accounts that it cannot have, `RECORD_CONFLICT` for the same request
+   *   id with another wallet, and what records throw
    */
-  async create(owner: Owner, requestId: string, kind: Wallet["kind"]): Promise<Wallet> {
-    const walletId = this.#ids.derive("wal", [owner.appId, owner.userId, requestId]);
-    const name = nameOf(owner, walletId);
-    const value = await this.#generate(kind);
+  async create(asker: Asker, requestId: string, asked: NewWallet): Promise<Wallet> {
+    const walletId = this.#idOf(asker, requestId);
+    const made = makeWallet(await makeSecret(asked, this.#randomness), asked.accounts, this.#nowMs());
     try {
-      if (await this.#records.write([change(walletRecords, name, null, value)])) {
-        return publicPart(walletId, value);
-      }
+      return await this.#change(asker, walletId, (record) => {
+        if (record === null) {
+          const event = { kind: "wallet-created", details: { walletId, kind: asked.kind } } as const;
+          return this.#write(asker, walletId, null, made, event, publicPart(walletId, made));
+        }
+        if (isAsAsked(record.value, asked)) return { kind: "leave", result: publicPart(walletId, record.value) };
+        throw new RequestError("RECORD_CONFLICT", "this request id made another wallet: use a new one");
+      });
     } finally {
-      wipe(value);
+      wipe(made);
     }
-    const existing = await this.#records.read(walletRecords, name);
-    if (existing === null) throw new RequestError("RECORD_CONFLICT", "the record store contradicts itself: try again");
-    wipe(existing.value);
-    if (existing.value.kind !== kind) {
-      throw new RequestError("RECORD_CONFLICT", "this request id made a wallet of another kind: use a new one");
+  }
+
+  /**
+   * Adds accounts to a wallet, those that it does not have yet.
+   *
+   * @returns All that were asked for, in that order.
+   * @throws {@link RequestError} `WALLET_NOT_FOUND`, `INVALID_PARAMS`, `TOO_MANY_ACCOUNTS`, `RECORD_CONFLICT`, and what
+   *   records throw
+   */
+  async addAccounts(asker: Asker, walletId: string, asked: readonly NewAccount[]): Promise<readonly Account[]> {
+    return await this.#change(asker, walletId, (record) => {
+      if (record === null) throw notFound();
+      const { accounts, all } = withAccounts(record.value, asked);
+      const added = all.accounts.length - record.value.accounts.length;
+      // From now on the record's value stands for all of it, and is wiped as such.
+      record.value.accounts.push(...all.accounts.slice(record.value.accounts.length));
+      if (added === 0) return { kind: "leave", result: accounts };
+      const event = { kind: "accounts-created", details: { walletId, added: `${added}` } } as const;
+      return this.#write(asker, walletId, record, all, event, accounts);
+    });
+  }
+
+  /** The wallet that an import has made, if it has. @throws {@link RequestError} what reading records throws */
+  async imported(owner: Owner, importId: string): Promise<ImportedWallet | null> {
+    const walletId = this.#idOf(owner, importId);
+    const record = await this.#records.read(walletRecords, nameOf(owner, walletId));
+    if (record === null) return null;
+    wipe(record.value);
+    return { wallet: publicPart(walletId, record.value), importedAs: record.value.importedAs };
+  }
+
+  /**
+   * Takes a secret in that came from outside, under the id of its import.
+   *
+   * @param secret - Taken over.
+   * @throws {@link RequestError} `IMPORT_TARGET_USED`, `RECORD_CONFLICT`, and what records throw
+   */
+  async adopt(
+    asker: Asker,
+    { importId, importedAs }: { readonly importId: string; readonly importedAs: Uint8Array },
+    secret: WalletSecret,
+    accounts: readonly NewAccount[] | undefined,
+  ): Promise<Wallet> {
+    const walletId = this.#idOf(asker, importId);
+    const made = { ...makeWallet(secret, accounts, this.#nowMs()), importedAs };
+    try {
+      return await this.#change(asker, walletId, (record) => {
+        if (record === null) {
+          const event = { kind: "wallet-imported", details: { walletId, kind: secret.kind, importId } } as const;
+          return this.#write(asker, walletId, null, made, event, publicPart(walletId, made));
+        }
+        // Written by an attempt whose answer was lost.
+        const { importedAs: earlier } = record.value;
+        if (earlier !== null && Buffer.compare(earlier, importedAs) === 0) {
+          return { kind: "leave", result: publicPart(walletId, record.value) };
+        }
+        throw new RequestError("IMPORT_TARGET_USED", "this target has received another secret");
+      });
+    } finally {
+      wipe(made);
     }
-    return publicPart(walletId, existing.value);
+  }
+
+  /**
+   * Notes that a secret leaves, before it does.
+   *
+   * @param isWhole - Whether it is all that the wallet is.
+   * @throws {@link RequestError} `WALLET_NOT_FOUND`, `RECORD_CONFLICT`, and what records throw
+   */
+  async noteExport(
+    asker: Asker,
+    walletId: string,
+    isWhole: boolean,
+    details: Readonly<Record<string, string>>,
+  ): Promise<void> {
+    await this.#change(asker, walletId, (record) => {
+      if (record === null) throw notFound();
+      const exportedAtMs = isWhole ? this.#nowMs() : record.value.exportedAtMs;
+      const event = { kind: "wallet-exported", details: { walletId, ...details } } as const;
+      return this.#write(asker, walletId, record, { ...record.value, exportedAtMs }, event, undefined);
+    });
+  }
+
+  /**
+   * Destroys a wallet that has been exported whole, or whose loss the caller says they mean.
+   *
+   * @throws {@link RequestError} `WALLET_NOT_FOUND`, `WALLET_NOT_EXPORTED`, `RECORD_CONFLICT`, and what records throw
+   */
+  async delete(asker: Asker, walletId: string, withoutExport: boolean): Promise<void> {
+    await this.#change(asker, walletId, (record) => {
+      if (record === null) throw notFound();
+      const { exportedAtMs } = record.value;
+      if (exportedAtMs === null && !withoutExport) {
+        throw new RequestError(
+          "WALLET_NOT_EXPORTED",
+          "its secret was never exported whole, and would be lost: export it, or say that you mean it",
+        );
+      }
+      const details = { walletId, exported: exportedAtMs === null ? "never" : `${exportedAtMs}` };
+      return this.#write(asker, walletId, record, undefined, { kind: "wallet-deleted", details }, undefined);
+    });
+  }
+
+  /** Destroys all of an owner's wallets, without events. @returns How many there were. */
+  async erase(owner: Owner): Promise<number> {
+    return await this.#records.erase(walletRecords, nameOf(owner, ""));
   }
 
   /** One page of the user's wallets, in the order of their ids. The parent can leave out what this boot has not seen. */
@@ -116,40 +217,76 @@ export class Wallets {
    */
   async open(owner: Owner, walletId: string): Promise<OpenWallet> {
     const record = await this.#records.read(walletRecords, nameOf(owner, walletId));
-    if (record === null) throw new RequestError("WALLET_NOT_FOUND", "this user has no such wallet in this app");
+    if (record === null) throw notFound();
     return new OpenWallet(walletId, record.value);
   }
 
-  async #generate(kind: Wallet["kind"]): Promise<WalletValue> {
-    const { entropy, privateKey } = kind === "hd" ? await this.#generateHd() : this.#generateSingleKey();
-    const account: HeldAccount = {
-      address: ethereumAddress(publicKeyOf(privateKey, false)),
-      format: "ethereum",
-      curve: "secp256k1",
-      publicKey: publicKeyOf(privateKey, true),
-      path: kind === "hd" ? ETHEREUM_PATH : null,
-      privateKey,
-    };
-    return { kind, accounts: [account], createdAtMs: this.#nowMs(), entropy };
+  #idOf({ appId, userId }: Owner, madeBy: string): string {
+    return this.#ids.derive("wal", [appId, userId, madeBy]);
   }
 
-  async #generateHd(): Promise<{ entropy: Uint8Array; privateKey: Uint8Array }> {
-    const entropy = this.#randomness.bytes(ENTROPY_BYTES);
-    const mnemonic = mnemonicOf(entropy);
-    const seed = await seedOf(mnemonic);
-    mnemonic.fill(0);
+  /**
+   * Changes a wallet together with its owner's events, or not at all; `decide` is asked again if something else came
+   * between. The record's secrets are wiped in the end.
+   */
+  async #change<Result>(
+    { appId, userId, by }: Asker,
+    walletId: string,
+    decide: (record: ReadRecord<WalletValue> | null) => Decision<Result>,
+  ): Promise<Result> {
+    const read: WalletValue[] = [];
     try {
-      return { entropy, privateKey: derivePrivateKey(seed, ETHEREUM_PATH) };
+      return await this.#users.change(appId, userId, async (user) => {
+        const record = await this.#records.read(walletRecords, nameOf({ appId, userId }, walletId));
+        if (record !== null) read.push(record.value);
+        const decision = decide(record);
+        if (decision.kind === "leave") return decision;
+        const added = this.#events.add(appId, userId, user, { ...decision.event, by });
+        return { kind: "write", user: added.user, also: [decision.change, added.also], result: decision.result };
+      });
     } finally {
-      seed.fill(0);
+      for (const value of read) wipe(value);
     }
   }
 
-  #generateSingleKey(): { entropy: null; privateKey: Uint8Array } {
-    for (;;) {
-      const privateKey = this.#randomness.bytes(32);
-      if (isPrivateKey(privateKey)) return { entropy: null, privateKey };
-    }
+  #write<Result>(
+    owner: Owner,
+    walletId: string,
+    read: ReadRecord<WalletValue> | null,
+    value: WalletValue | undefined,
+    event: Omit<NewEvent, "by">,
+    result: Result,
+  ): Decision<Result> {
+    return { kind: "write", change: change(walletRecords, nameOf(owner, walletId), read, value), event, result };
+  }
+}
+
+function notFound(): RequestError {
+  return new RequestError("WALLET_NOT_FOUND", "this user has no such wallet in this app");
+}
+
+/** A wallet with some more accounts; it shares its secrets with the one that it came from. */
+function withAccounts(
+  value: WalletValue,
+  asked: readonly NewAccount[],
+): { readonly accounts: readonly Account[]; readonly all: WalletValue } {
+  const all: WalletValue = { ...value, accounts: [...value.accounts] };
+  try {
+    const accounts = asked.map((account) => {
+      const exact = exactAccount(account, value.secret);
+      const there = all.accounts.find((held) => isSame(held, exact));
+      if (there !== undefined) return publicAccount(there);
+      if (all.accounts.length >= MAX_ACCOUNTS) {
+        throw new RequestError("TOO_MANY_ACCOUNTS", `a wallet has at most ${MAX_ACCOUNTS} accounts`);
+      }
+      const made = makeAccount(exact, value.secret);
+      all.accounts.push(made);
+      return publicAccount(made);
+    });
+    return { accounts, all };
+  } catch (error) {
+    for (const { privateKey } of all.accounts) privateKey.fill(0);
+    throw error;
   }
 }
 
@@ -157,7 +294,7 @@ function nameOf({ appId, userId }: Owner, walletId: string): string {
   return `${appId}/${userId}/${walletId}`;
 }
 
-function publicPart(walletId: string, { kind, accounts, createdAtMs }: WalletValue): Wallet {
+function publicPart(walletId: string, { secret, accounts, createdAtMs }: WalletValue): Wallet {
   const [first, ...others] = accounts;
-  return { walletId, kind, accounts: [publicAccount(first), ...others.map(publicAccount)], createdAtMs };
+  return { walletId, kind: secret.kind, accounts: [publicAccount(first), ...others.map(publicAccount)], createdAtMs };
 }
