@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
 import type { NativeTarget } from "../../../scripts/build-native.ts";
-import { ADDON_FUNCTIONS, tryArguments } from "../../support/addon-arguments.ts";
+import { ADDON_FUNCTIONS, type tryArguments } from "../../support/addon-arguments.ts";
 import { libsecp256k1, libsecp256k1IsAbsent } from "../../support/libsecp256k1.ts";
 import { buildForTest, compiler, sanitizerEnvironment } from "../../support/native.ts";
 
@@ -20,23 +20,25 @@ describe.skipIf(compiler === undefined || libsecp256k1IsAbsent).each(["secp256k1
     expect(functions.sort()).toEqual(Object.keys(ADDON_FUNCTIONS[name] ?? {}).sort());
   }, 60_000);
 
-  test("takes bytes of the right lengths, and refuses all else by a TypeError", () => {
-    const addon = createRequire(import.meta.url)(buildForTest(target, "test", libsecp256k1));
-    const { calls, wrong } = tryArguments(name, addon);
-    expect(wrong).toEqual([]);
-    expect(calls).toBeGreaterThan(500);
-  }, 60_000);
-
-  test("does so under AddressSanitizer and UBSan without a finding", () => {
-    const path = buildForTest(target, "test-sanitized", libsecp256k1);
-    const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, name, path], {
-      encoding: "utf8",
-      env: { ...process.env, ...sanitizerEnvironment() },
-      timeout: 100_000,
-    });
-    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
-    expect(JSON.parse(stdout)).toEqual({ calls: expect.any(Number), wrong: [] });
-  }, 200_000);
+  test.each([
+    ["plain", "test", () => ({})],
+    ["under AddressSanitizer and UBSan", "test-sanitized", sanitizerEnvironment],
+  ] as const)(
+    "takes bytes of the right lengths, and refuses all else by a TypeError, %s",
+    (_name, variant, environment) => {
+      const path = buildForTest(target, variant, libsecp256k1);
+      const { status, stdout, stderr } = spawnSync(process.execPath, [PROGRAM, name, path], {
+        encoding: "utf8",
+        env: { ...process.env, ...environment() },
+        timeout: 100_000,
+      });
+      expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+      const { calls, wrong } = JSON.parse(stdout) as ReturnType<typeof tryArguments>;
+      expect(wrong).toEqual([]);
+      expect(calls).toBeGreaterThan(500);
+    },
+    200_000,
+  );
 
   test("works in workers at the same time, and after they have ended", async () => {
     const path = buildForTest(target, "test", libsecp256k1);
