@@ -16,6 +16,9 @@ export const EVENT_KINDS = [
   "recovery-code-used",
   "identity-linked",
   "identity-unlinked",
+  "wallet-split",
+  "wallet-recovered",
+  "wallet-reshared",
 ] as const;
 
 const digest = z.string().check(z.regex(/^[0-9a-f]{64}$/));

@@ -2,18 +2,21 @@
 import type { OperationName } from "./access.ts";
 import { ACCOUNT_OPERATIONS } from "./operations/account.ts";
 import { ADMINISTRATION_OPERATIONS } from "./operations/administration.ts";
+import { CUSTODY_OPERATIONS } from "./operations/custody.ts";
 import { EVM_OPERATIONS } from "./operations/evm.ts";
 import { SESSION_OPERATIONS } from "./operations/sessions.ts";
 import { WALLET_OPERATIONS } from "./operations/wallets.ts";
 import type { z } from "./zod.ts";
 
 export type { VaultStatus } from "./operations/administration.ts";
-export type { NewWallet, Wallet } from "./operations/wallets.ts";
+export type { NewShares, Recovery } from "./operations/custody.ts";
+export type { NewWallet, Wallet, WalletCustody } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
   ...ADMINISTRATION_OPERATIONS,
   ...SESSION_OPERATIONS,
   ...WALLET_OPERATIONS,
+  ...CUSTODY_OPERATIONS,
   ...EVM_OPERATIONS,
   ...ACCOUNT_OPERATIONS,
 } as const satisfies Record<OperationName, { params: z.ZodMiniType; result: z.ZodMiniType }>;

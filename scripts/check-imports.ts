@@ -17,7 +17,7 @@ const ANY = ["*"] as const;
 
 const ZONES: Readonly<Record<string, Zone>> = {
   attestation: { folders: [], packages: [], node: false },
-  protocol: { folders: [], packages: ["zod/mini", "cborg", "hpke"], node: false },
+  protocol: { folders: [], packages: ["zod/mini", "cborg", "hpke", "shamir-secret-sharing"], node: false },
   "kms-policy": { folders: [], packages: [], node: false },
   vsock: { folders: ["protocol"], packages: [], node: true },
   enclave: {

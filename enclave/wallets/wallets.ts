@@ -8,42 +8,59 @@ import {
   RequestError,
   type Wallet,
 } from "../../protocol/index.ts";
+import { apart, secretOf } from "../custody/put-together.ts";
 import type { Randomness } from "../nsm/randomness.ts";
 import { Turns } from "../users/turns.ts";
 import type { Ids } from "../vault/ids.ts";
-import { change, type ReadRecord, type RecordKind, type Records } from "../vault/records.ts";
+import { change, type ReadRecord, type Records } from "../vault/records.ts";
 import { exactAccount, isSame, makeAccount } from "./make-accounts.ts";
 import { isAsAsked, makeSecret, makeWallet } from "./make-wallet.ts";
 import { OpenWallet } from "./open-wallet.ts";
-import { publicAccount, type WalletValue, walletSchema, wipe } from "./wallet-value.ts";
+import {
+  walletName as nameOf,
+  type Owner,
+  publicAccount,
+  publicPart,
+  type StoredWallet,
+  type WalletValue,
+  walletRecords,
+  wipe,
+} from "./wallet-value.ts";
+
+export type { Owner } from "./wallet-value.ts";
+
+export interface WalletsOptions {
+  readonly records: Records;
+  readonly ids: Ids;
+  readonly randomness: Randomness;
+  readonly nowMs: () => number;
+}
 
 const MAX_ATTEMPTS = 5;
 
-const walletRecords: RecordKind<WalletValue> = { prefix: "wallet/", schema: walletSchema };
-
-/** Whose wallet: names of records begin with both, so that nobody can even name another's. */
-export interface Owner {
-  readonly appId: string;
-  readonly userId: string;
-}
-
 export class Wallets {
+  readonly #options: WalletsOptions;
   readonly #records: Records;
   readonly #ids: Ids;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
-  readonly #turns = new Turns();
+  readonly #turns: Turns;
+  /** What the request brought of a split wallet. */
+  readonly #share: string | undefined;
 
-  constructor(options: {
-    readonly records: Records;
-    readonly ids: Ids;
-    readonly randomness: Randomness;
-    readonly nowMs: () => number;
-  }) {
+  constructor(options: WalletsOptions, bound: { readonly turns: Turns; readonly share: string } | null = null) {
+    this.#options = options;
     this.#records = options.records;
     this.#ids = options.ids;
     this.#randomness = options.randomness;
     this.#nowMs = options.nowMs;
+    this.#turns = bound?.turns ?? new Turns();
+    this.#share = bound?.share;
+  }
+
+  /** The same wallets, for a request that brings a device's share: it opens the split wallet whose share it is. */
+  bringing(share: string): Wallets {
+    return new Wallets(this.#options, { turns: this.#turns, share });
   }
 
   /**
@@ -66,7 +83,8 @@ export class Wallets {
     }
     const existing = await this.#records.read(walletRecords, name);
     if (existing === null) throw new RequestError("RECORD_CONFLICT", "the record store contradicts itself: try again");
-    const isSameWallet = isAsAsked(existing.value, asked);
+    const { secret } = existing.value;
+    const isSameWallet = secret.kind !== "split" && isAsAsked({ ...existing.value, secret }, asked);
     wipe(existing.value);
     if (isSameWallet) return publicPart(walletId, existing.value);
     throw new RequestError("RECORD_CONFLICT", "this request id made another wallet: use a new one");
@@ -84,11 +102,13 @@ export class Wallets {
     return this.#turns.take(name, async () => {
       for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
         const record = await this.#read(name);
-        const { accounts, all, isMore } = withAccounts(record.value, asked);
+        const { accounts, all, isMore } = withAccounts(await this.#together(walletId, record.value), asked);
+        const stored = record.value.secret.kind === "split" ? apart(all, record.value) : all;
         try {
-          if (!isMore || (await this.#records.write([change(walletRecords, name, record, all)]))) return accounts;
+          if (!isMore || (await this.#records.write([change(walletRecords, name, record, stored)]))) return accounts;
         } finally {
           wipe(all);
+          wipe(stored);
         }
       }
       throw new RequestError("RECORD_CONFLICT", "the wallet keeps changing: try again");
@@ -112,14 +132,30 @@ export class Wallets {
   /**
    * Opens a wallet for one piece of work; whoever opens it disposes of it.
    *
-   * @throws {@link RequestError} `WALLET_NOT_FOUND`, and what reading records throws
+   * @throws {@link RequestError} `WALLET_NOT_FOUND`, `SHARE_…`, and what reading records throws
    */
   async open(owner: Owner, walletId: string): Promise<OpenWallet> {
     const { value } = await this.#read(nameOf(owner, walletId));
-    return new OpenWallet(walletId, value);
+    return new OpenWallet(walletId, await this.#together(walletId, value));
   }
 
-  async #read(name: string): Promise<ReadRecord<WalletValue>> {
+  /** A wallet with its secret. Takes over what was read. */
+  async #together(walletId: string, stored: StoredWallet): Promise<WalletValue> {
+    const { secret } = stored;
+    if (secret.kind !== "split") {
+      if (this.#share === undefined) return { ...stored, secret };
+      wipe(stored);
+      throw new RequestError("SHARE_UNEXPECTED", "this wallet is not split: it takes no share");
+    }
+    try {
+      const random = (length: number) => this.#randomness.bytes(length);
+      return { ...stored, secret: await secretOf(secret, { walletId, role: "device", brought: this.#share }, random) };
+    } finally {
+      wipe(stored);
+    }
+  }
+
+  async #read(name: string): Promise<ReadRecord<StoredWallet>> {
     const record = await this.#records.read(walletRecords, name);
     if (record === null) throw new RequestError("WALLET_NOT_FOUND", "this user has no such wallet in this app");
     return record;
@@ -149,13 +185,4 @@ function withAccounts(
     wipe(all);
     throw error;
   }
-}
-
-function nameOf({ appId, userId }: Owner, walletId: string): string {
-  return `${appId}/${userId}/${walletId}`;
-}
-
-function publicPart(walletId: string, { secret, accounts, createdAtMs }: WalletValue): Wallet {
-  const [first, ...others] = accounts;
-  return { walletId, kind: secret.kind, accounts: [publicAccount(first), ...others.map(publicAccount)], createdAtMs };
 }
