@@ -3,8 +3,9 @@ import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   ADMINISTRATORS_WINDOW_MS,
+  type AttestedImport,
   type AttestedKeys,
-  type AttestedPurpose,
+  type AttestedUserData,
   type EnclaveAnswer,
   type EnclaveCall,
   type EnclaveStatus,
@@ -16,6 +17,7 @@ import {
   MAX_ATTESTATION_NONCE_BYTES,
   MIN_ATTESTATION_NONCE_BYTES,
   REQUEST_PORT,
+  RequestError,
 } from "../protocol/index.ts";
 import { serveCalls, type Vsock } from "../vsock/index.ts";
 import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts";
@@ -27,6 +29,7 @@ import { ReplayGuard } from "./auth/replay-guard.ts";
 import { SecondFactors } from "./auth/second-factors.ts";
 import { Sessions } from "./auth/sessions.ts";
 import { StampVerifier } from "./auth/verify-stamp.ts";
+import { Custody } from "./custody/custody.ts";
 import { Egress } from "./egress/egress.ts";
 import { EgressAgent } from "./egress/egress-agent.ts";
 import { getJson } from "./egress/get-json.ts";
@@ -51,6 +54,8 @@ import { Users } from "./users/users.ts";
 import { openVault } from "./vault/open-vault.ts";
 import { RecordStore } from "./vault/record-store.ts";
 import { VaultRotation } from "./vault/vault-rotation.ts";
+import { type AttestImport, Imports } from "./wallets/imports.ts";
+import { Keystores } from "./wallets/keystore-v3.ts";
 import { Wallets } from "./wallets/wallets.ts";
 
 export interface EnclaveOptions {
@@ -79,6 +84,7 @@ const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 10_000;
 /** 50 ppm of drift make 3 ms in this time: far less than any window here. */
 const CLOCK_CHECK_MS = 60_000;
+const IMPORT_CHECK_MS = 10_000;
 const MAX_ATTESTING = 64;
 /** Remembered for an hour; a quarter of them at most, since administrators are one asker. */
 const MAX_ADMINISTRATORS_REQUESTS = 40_000;
@@ -101,6 +107,12 @@ interface Boot {
   /** By the trusted clock. */
   readonly bootedAtMs: number;
 }
+
+type Said = AttestedUserData extends infer Data
+  ? Data extends unknown
+    ? Omit<Data, "v" | "manifest" | "vault">
+    : never
+  : never;
 
 class RunningEnclave implements Enclave {
   readonly ready: Promise<void>;
@@ -157,7 +169,7 @@ class RunningEnclave implements Enclave {
         this.#connections.add(connection);
       });
       // Also sets the clock: nothing is judged by time before this.
-      await this.#attest("cloister/callers/v1", null, this.#attestedKeys());
+      await this.#attest({ purpose: "cloister/callers/v1" }, null, this.#attestedKeys());
       const bootedAtMs = this.#clock.nowMs();
       const randomness = await Randomness.seed(this.#nsm);
       randomizeContext(randomness.bytes(32));
@@ -210,7 +222,7 @@ class RunningEnclave implements Enclave {
       agent: kmsAgent,
       credentials: () => credentials.get(),
       recipientKeys,
-      attest: (publicKey) => this.#attest("cloister/kms-recipient/v1", null, publicKey),
+      attest: (publicKey) => this.#attest({ purpose: "cloister/kms-recipient/v1" }, null, publicKey),
       nowMs,
     });
     const closeAll = () => {
@@ -224,6 +236,10 @@ class RunningEnclave implements Enclave {
       const users = new Users({ records, ids, randomness, nowMs });
       const sessions = new Sessions({ records, ids, users, nowMs });
       const events = new Events({ records, key: eventKeyOf(ids), deployment: manifest.deployment, nowMs });
+      const wallets = new Wallets({ records, ids, users, events, randomness, nowMs });
+      const custody = new Custody({ records, ids, users, events, randomness, nowMs });
+      const attestImport: AttestImport = (...target) => this.#attestImport(...target);
+      const imports = new Imports({ wallets, randomness, attest: attestImport, nowMs });
       this.#log.info(vault.isNew ? "vault-made" : "vault-opened");
       const handler = new RequestHandler({
         answerKey: this.#answerKeys.privateKey,
@@ -244,7 +260,10 @@ class RunningEnclave implements Enclave {
           identities: new Identities({ records, users, events, sessions, nowMs }),
           events,
           policies: new Policies({ apps }),
-          wallets: new Wallets({ records, ids, randomness, nowMs }),
+          wallets,
+          custody,
+          imports,
+          keystores: new Keystores({ randomness }),
           jwks: new JwksCache({ fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS), nowMs }),
           rotation: new VaultRotation({
             ...{ vault, kms, manifest, randomness, nowMs, log: this.#log },
@@ -255,7 +274,7 @@ class RunningEnclave implements Enclave {
         },
         log: this.#log,
       });
-      this.#closeParts.push(closeAll);
+      this.#closeParts.push(closeAll, forgetExpired(imports));
       this.#vaultId = ids.vaultId();
       return handler;
     } catch (error) {
@@ -301,7 +320,7 @@ class RunningEnclave implements Enclave {
     if (this.#attesting >= MAX_ATTESTING) return refusal("BUSY", "too many callers ask for attestation");
     this.#attesting += 1;
     try {
-      const document = await this.#attest("cloister/callers/v1", nonce, this.#attestedKeys());
+      const document = await this.#attest({ purpose: "cloister/callers/v1" }, nonce, this.#attestedKeys());
       return { status: 200, body: document, signature: null };
     } catch {
       return refusal("INTERNAL", "the NSM gave no document");
@@ -310,14 +329,20 @@ class RunningEnclave implements Enclave {
     }
   }
 
-  #attest(purpose: AttestedPurpose, nonce: Uint8Array | null, publicKey: Uint8Array): Promise<Uint8Array> {
-    const userData = encodeAttestedUserData({
-      v: 1,
-      purpose,
-      manifest: this.#manifest.digest,
-      vault: this.#vaultId,
-    });
-    return this.#nsm.attest({ userData, nonce, publicKey });
+  #attest(said: Said, nonce: Uint8Array | null, publicKey: Uint8Array): Promise<Uint8Array> {
+    const boot = { v: 1, manifest: this.#manifest.digest, vault: this.#vaultId } as const;
+    return this.#nsm.attest({ userData: encodeAttestedUserData({ ...boot, ...said }), nonce, publicKey });
+  }
+
+  /** For the target of an import, which a caller has asked for: bounded as callers' own documents are. */
+  async #attestImport(target: AttestedImport, nonce: Uint8Array, publicKey: Uint8Array): Promise<Uint8Array> {
+    if (this.#attesting >= MAX_ATTESTING) throw new RequestError("BUSY", "too many callers ask for attestation");
+    this.#attesting += 1;
+    try {
+      return await this.#attest({ purpose: "cloister/import/v1", import: target }, nonce, publicKey);
+    } finally {
+      this.#attesting -= 1;
+    }
   }
 
   #attestedKeys(): Uint8Array {
@@ -340,13 +365,20 @@ class RunningEnclave implements Enclave {
 
   #keepClock(): void {
     const timer = setInterval(() => {
-      this.#attest("cloister/callers/v1", null, this.#attestedKeys()).catch(() => {
+      this.#attest({ purpose: "cloister/callers/v1" }, null, this.#attestedKeys()).catch(() => {
         this.#log.error("clock-check-failed");
       });
     }, CLOCK_CHECK_MS);
     timer.unref();
     this.#closeParts.push(() => clearInterval(timer));
   }
+}
+
+/** A target that nobody comes back to goes by itself. @returns What ends that. */
+function forgetExpired(imports: Imports): () => void {
+  const timer = setInterval(() => imports.forgetExpired(), IMPORT_CHECK_MS);
+  timer.unref();
+  return () => clearInterval(timer);
 }
 
 /** Where a document was asked for: it would have carried its own proof, and its refusal needs none. */

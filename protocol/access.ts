@@ -60,6 +60,13 @@ export const ACCESS = {
   create_split_wallet: { kind: "app", bearer: false, callers: USER, wallet: "any", chain: "none" },
   recover_wallet: { ...ACCOUNT, bearer: false, callers: USER },
   reshare_wallet: { ...ACCOUNT, bearer: false, callers: USER },
+  /** What leaves belongs to every chain: a scope that lists chains does not cover it. */
+  export_wallet: {
+    ...{ kind: "app", bearer: true, sealedOnly: true, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
+  },
+  begin_import: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  import_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  delete_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
   list_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   sign_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
   sign_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
@@ -75,7 +82,10 @@ export const ACCESS = {
   link_identity: { ...ACCOUNT, bearer: true, callers: SESSION },
   list_identities: { ...ACCOUNT, bearer: false, callers: USER },
   unlink_identity: { ...ACCOUNT, bearer: false, callers: USER },
-  list_events: { ...ACCOUNT, bearer: false, callers: USER },
+  list_events: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
+  /** All that is held on a user: personal data, which is not for whoever relays it. */
+  export_user: { ...ACCOUNT, bearer: true, sealedOnly: true, callers: USER },
+  erase_user: { ...ACCOUNT, bearer: false, callers: USER },
 } as const satisfies Record<string, Access>;
 
 type Accesses = typeof ACCESS;

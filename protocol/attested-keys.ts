@@ -32,26 +32,38 @@ export function decodeAttestedKeys(bytes: Uint8Array): AttestedKeys {
 }
 
 /**
- * Documents for KMS and documents for callers come from the same NSM under the same chain; the purpose keeps one from
- * being shown where the other is wanted.
+ * Documents for KMS, for callers and for imports come from the same NSM under the same chain; the purpose keeps one from
+ * being shown where another is wanted.
  */
-export const ATTESTED_PURPOSES = ["cloister/callers/v1", "cloister/kms-recipient/v1"] as const;
+export const ATTESTED_PURPOSES = ["cloister/callers/v1", "cloister/kms-recipient/v1", "cloister/import/v1"] as const;
 export type AttestedPurpose = (typeof ATTESTED_PURPOSES)[number];
 
-const userData = z.strictObject({
-  v: z.literal(1),
-  purpose: z.enum(ATTESTED_PURPOSES),
-  /** SHA-256 of the manifest file. */
-  manifest: bytesOf(32),
-  /** Which vault is open; null while none is. A new one in an old one's place shows here. */
-  vault: z.nullable(bytesOf(16)),
+/** SHA-256 of the manifest file; and which vault is open, null while none is: a new one in an old one's place shows here. */
+const boot = { v: z.literal(1), manifest: bytesOf(32), vault: z.nullable(bytesOf(16)) };
+
+/** Whose secret a key receives, once, and until when. */
+const attestedImport = z.strictObject({
+  audience: z.string(),
+  userId: z.string(),
+  importId: z.string(),
+  /** By the enclave's clock. */
+  deadlineMs: z.int(),
 });
+export type AttestedImport = z.output<typeof attestedImport>;
+
+const userData = z.discriminatedUnion("purpose", [
+  z.strictObject({ ...boot, purpose: z.enum(["cloister/callers/v1", "cloister/kms-recipient/v1"]) }),
+  z.strictObject({ ...boot, purpose: z.literal("cloister/import/v1"), import: attestedImport }),
+]);
 
 export type AttestedUserData = z.output<typeof userData>;
 
 /** The document's `user_data`. */
 export function encodeAttestedUserData(data: AttestedUserData): Uint8Array<ArrayBuffer> {
-  return encodeCbor({ v: data.v, purpose: data.purpose, manifest: data.manifest, vault: data.vault });
+  const { v, purpose, manifest, vault } = data;
+  if (data.purpose !== "cloister/import/v1") return encodeCbor({ v, purpose, manifest, vault });
+  const { audience, userId, importId, deadlineMs } = data.import;
+  return encodeCbor({ v, purpose, manifest, vault, import: { audience, userId, importId, deadlineMs } });
 }
 
 /** @throws {@link ProtocolError} `MALFORMED_MESSAGE` */

@@ -100,6 +100,16 @@ export const ERROR_CODES = {
   LOGIN_NOT_FRESH: { status: 403, retry: false },
   LOGIN_HOLDS_DEVICE_SHARE: { status: 403, retry: false },
   LOGIN_TOO_NEW: { status: 403, retry: false },
+  // Secrets that come and go.
+  WALLET_KIND_MISMATCH: { status: 409, retry: false },
+  WALLET_NOT_EXPORTED: { status: 409, retry: false },
+  EXPORT_RECIPIENT_INVALID: { status: 400, retry: false },
+  IMPORT_TARGET_UNKNOWN: { status: 404, retry: false },
+  IMPORT_TARGET_USED: { status: 409, retry: false },
+  IMPORT_TARGET_EXPIRED: { status: 409, retry: false },
+  IMPORT_BUNDLE_INVALID: { status: 400, retry: false },
+  MNEMONIC_INVALID: { status: 400, retry: false },
+  PRIVATE_KEY_INVALID: { status: 400, retry: false },
 
   // What is to be signed.
   TRANSACTION_MALFORMED: { status: 400, retry: false },
@@ -168,6 +178,8 @@ export type ProtocolErrorCode =
   | "SHARES_OF_TWO_SETS"
   | "SHARE_TWICE"
   | "SHARES_DO_NOT_FIT"
+  | "BUNDLE_INVALID"
+  | "BUNDLE_RECIPIENT_INVALID"
   | "FRAME_TOO_LARGE"
   | "FRAME_EMPTY"
   | "FRAME_TRUNCATED";

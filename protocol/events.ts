@@ -1,5 +1,6 @@
 /**
- * A user's events: what changed how the account is reached, in a chain that the enclave signs with a key of its vault.
+ * A user's events: what changed how the account is reached, and what became of its wallets, in a chain that the enclave
+ * signs with a key of its vault.
  * Each is a JSON text that names the digest of the one before, so that none can be left out, changed or moved.
  */
 import { ProtocolError } from "./errors.ts";
@@ -19,6 +20,11 @@ export const EVENT_KINDS = [
   "wallet-split",
   "wallet-recovered",
   "wallet-reshared",
+  "wallet-created",
+  "accounts-created",
+  "wallet-imported",
+  "wallet-exported",
+  "wallet-deleted",
 ] as const;
 
 const digest = z.string().check(z.regex(/^[0-9a-f]{64}$/));

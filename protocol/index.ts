@@ -23,6 +23,7 @@ export {
   withDefaults,
 } from "./app-config.ts";
 export * from "./attested-keys.ts";
+export * from "./bundles.ts";
 export * from "./cbor.ts";
 export * from "./custody/sealed-share.ts";
 export { combineShares, type RandomBytes, splitSecret } from "./custody/shamir.ts";
@@ -39,6 +40,7 @@ export {
   shareDigest,
 } from "./custody/share.ts";
 export * from "./encoding.ts";
+export * from "./erasure.ts";
 export * from "./errors.ts";
 export * from "./events.ts";
 export * from "./frame.ts";

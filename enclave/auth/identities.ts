@@ -7,7 +7,7 @@ import { RequestError } from "../../protocol/index.ts";
 import type { Events } from "../events/events.ts";
 import { identityRecords, type LinkedIdentity } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
-import { change, type Records } from "../vault/records.ts";
+import { type Change, change, type Records } from "../vault/records.ts";
 import type { UserRequest } from "./second-factors.ts";
 import type { Sessions } from "./sessions.ts";
 import type { VerifiedLogin } from "./verify-jwt.ts";
@@ -87,6 +87,16 @@ export class Identities {
         ...(await this.#sessions.forget(appId, userId, ended)),
       ];
       return { kind: "write", user: added.user, also: [...pointers, added.also], result: undefined };
+    });
+  }
+
+  /** The records that lead to a user by its identities: whoever erases the user deletes them as well. */
+  async forget(appId: string, userId: string, identities: readonly LinkedIdentity[]): Promise<Change[]> {
+    const names = identities.map(({ identityId }) => `${appId}/${identityId}`);
+    const read = await Promise.all(names.map((name) => this.#records.read(identityRecords, name)));
+    return names.flatMap((name, at) => {
+      const record = read[at] ?? null;
+      return record?.value.userId === userId ? [change(identityRecords, name, record, undefined)] : [];
     });
   }
 

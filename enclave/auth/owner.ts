@@ -1,16 +1,14 @@
+import { APP_ITSELF } from "../users/user.ts";
 import type { Owner } from "../wallets/wallets.ts";
-import type { Actor } from "./actor.ts";
+import { type Actor, userRequestOf } from "./actor.ts";
 
-/** In a user's place, for wallets that belong to the app itself. No user's id looks like it. */
-const APP_ITSELF = "app";
-
-/** Whose wallets an actor can name. */
-export function ownerOf(actor: Actor): Owner {
+/** Whose wallets an actor can name, and by whom it is asked: a session, a passkey or an API key. */
+export function ownerOf(actor: Actor): Owner & { readonly by: string } {
   switch (actor.kind) {
     case "session":
     case "passkey":
-      return { appId: actor.appId, userId: actor.userId };
+      return userRequestOf(actor);
     case "api-key":
-      return { appId: actor.appId, userId: APP_ITSELF };
+      return { appId: actor.appId, userId: APP_ITSELF, by: actor.keyId };
   }
 }

@@ -14,7 +14,7 @@ import type { Events } from "../events/events.ts";
 import type { User, UserPasskey } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
-import { change, type RecordKind, type Records } from "../vault/records.ts";
+import { type Change, change, type RecordKind, type Records } from "../vault/records.ts";
 import type { Sessions } from "./sessions.ts";
 import { checkCounter, type VerifiedAssertion, verifyAssertion } from "./webauthn/verify-assertion.ts";
 import { verifyRegistration } from "./webauthn/verify-registration.ts";
@@ -196,6 +196,16 @@ export class Passkeys {
         ...(await this.#sessions.forget(appId, userId, ended)),
       ];
       return { kind: "write", user: added.user, also: [...pointers, added.also], result: undefined };
+    });
+  }
+
+  /** The records that lead to a user by its passkeys: whoever erases the user deletes them as well. */
+  async forget(appId: string, userId: string, passkeys: readonly UserPasskey[]): Promise<Change[]> {
+    const names = passkeys.map(({ passkeyId }) => `${appId}/${passkeyId}`);
+    const read = await Promise.all(names.map((name) => this.#records.read(passkeyRecords, name)));
+    return names.flatMap((name, at) => {
+      const record = read[at] ?? null;
+      return record?.value.userId === userId ? [change(passkeyRecords, name, record, undefined)] : [];
     });
   }
 

@@ -13,7 +13,10 @@ import { isRecoveryCode, makeRecoveryCodes } from "./totp/recovery-codes.ts";
 import { attempt, type SecondFactor } from "./totp/second-factor.ts";
 import { otpauthUri, TOTP_SECRET_BYTES } from "./totp/totp.ts";
 
-/** Whoever has a second factor shows it for every change of how the account is reached, whatever app and user say. */
+/**
+ * Whoever has a second factor shows it for every change of how the account is reached, and for whatever takes a wallet or
+ * the account away from here, whatever app and user say.
+ */
 export const ALWAYS_GUARDED: readonly AppOperation[] = [
   "register_passkey",
   "remove_passkey",
@@ -22,6 +25,12 @@ export const ALWAYS_GUARDED: readonly AppOperation[] = [
   "regenerate_recovery_codes",
   "link_identity",
   "unlink_identity",
+  "recover_wallet",
+  "reshare_wallet",
+  "export_wallet",
+  "delete_wallet",
+  "export_user",
+  "erase_user",
 ];
 
 /** Of users with attempts whose outcome may not have been written; the records remember the rest. */

@@ -62,12 +62,12 @@ export function kindOfSecret(secret: WalletSecret): SecretKind {
 }
 
 /** How a wallet is stored whose secret is in shares: nothing of it but what was stored of it before, and no account's key. */
-export function apart({ accounts, createdAtMs }: WalletValue, { secret }: Pick<StoredWallet, "secret">): StoredWallet {
-  const [first, ...others] = accounts;
+export function apart(whole: WalletValue, secret: StoredWallet["secret"]): StoredWallet {
+  const [first, ...others] = whole.accounts;
   return {
+    ...whole,
     secret,
     accounts: [{ ...first, privateKey: null }, ...others.map((account) => ({ ...account, privateKey: null }))],
-    createdAtMs,
   };
 }
 

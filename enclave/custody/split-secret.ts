@@ -28,11 +28,15 @@ export const splitSecret = z.strictObject({
 });
 export type SplitSecret = z.output<typeof splitSecret>;
 
+export function setIdOf(operatorShare: Uint8Array): Uint8Array {
+  return decodeShare(operatorShare).setId;
+}
+
 export function custodyKind({ operatorShare }: SplitSecret): Wallet["kind"] {
   return decodeShare(operatorShare).secret.kind;
 }
 
 export function custodyOf({ operatorShare, sharedAtMs, recovery, deviceLoginId }: SplitSecret): WalletCustody {
-  const setId = encodeHex(decodeShare(operatorShare).setId);
+  const setId = encodeHex(setIdOf(operatorShare));
   return { kind: "split", setId, sharedAtMs, recovery, deviceLoginId };
 }

@@ -1,8 +1,12 @@
 /** Users' events: each a record of its own, written together with the change that it tells of, or not at all. */
 import { createHash, type KeyObject, sign } from "node:crypto";
 import {
+  type Erasure,
+  type ErasureReceipt,
   type EventKind,
+  encodeErasure,
   encodeEvent,
+  erasureSigningInput,
   eventSigningInput,
   FIRST_PREVIOUS,
   type ListedEvent,
@@ -106,6 +110,18 @@ export class Events {
       throw new RequestError("RECORD_TAMPERED", "the last event is not the one that the user's record names");
     }
     return { events, more: until < count, publicKey: this.#publicKeyHex };
+  }
+
+  /** Says, under the key that signs events, that a user was erased. */
+  receiptOf(erased: Pick<Erasure, "appId" | "userId" | "records">): ErasureReceipt {
+    const receipt = encodeErasure({ v: 1, deployment: this.#deployment, erasedAtMs: this.#nowMs(), ...erased });
+    const signature = sign(null, erasureSigningInput(receipt), this.#key).toString("hex");
+    return { receipt, signature, publicKey: this.#publicKeyHex };
+  }
+
+  /** Destroys all of a user's events. @returns How many there were. */
+  async erase(appId: string, userId: string): Promise<number> {
+    return await this.#records.erase(eventRecords, `${appId}/${userId}/`);
   }
 
   async #read(appId: string, userId: string, seq: number): Promise<ListedEvent> {

@@ -1,12 +1,22 @@
 /** What carries out each operation inside an app. One that is missing here does not compile. */
 import type { AppOperation } from "../../protocol/index.ts";
+import { createSplitWallet, recoverWallet, reshareWallet } from "./custody.ts";
 import type { AppHandler } from "./handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./identities.ts";
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
 import { signMessage, signTransaction } from "./sign-evm.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
-import { createAccounts, createWallet, listWallets } from "./wallets.ts";
+import { eraseUser, exportUser } from "./user-data.ts";
+import {
+  beginImport,
+  createAccounts,
+  createWallet,
+  deleteWallet,
+  exportWallet,
+  importWallet,
+  listWallets,
+} from "./wallets.ts";
 
 export type AppHandlers = { readonly [Name in AppOperation]: AppHandler<Name> };
 
@@ -16,6 +26,13 @@ export const APP_HANDLERS = {
   revoke_all_sessions: revokeAllSessions,
   create_wallet: createWallet,
   create_accounts: createAccounts,
+  create_split_wallet: createSplitWallet,
+  recover_wallet: recoverWallet,
+  reshare_wallet: reshareWallet,
+  export_wallet: exportWallet,
+  begin_import: beginImport,
+  import_wallet: importWallet,
+  delete_wallet: deleteWallet,
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,
@@ -32,4 +49,6 @@ export const APP_HANDLERS = {
   list_identities: listIdentities,
   unlink_identity: unlinkIdentity,
   list_events: listEvents,
+  export_user: exportUser,
+  erase_user: eraseUser,
 } as const satisfies AppHandlers;

@@ -17,12 +17,15 @@ import type { Passkeys } from "../auth/passkeys.ts";
 import type { ReplayGuard } from "../auth/replay-guard.ts";
 import type { SecondFactors } from "../auth/second-factors.ts";
 import type { Sessions } from "../auth/sessions.ts";
+import type { Custody } from "../custody/custody.ts";
 import type { Egress } from "../egress/egress.ts";
 import type { Events } from "../events/events.ts";
 import type { Manifest } from "../manifest.ts";
 import type { Policies } from "../policy/authorise.ts";
 import type { Users } from "../users/users.ts";
 import type { VaultRotation } from "../vault/vault-rotation.ts";
+import type { Imports } from "../wallets/imports.ts";
+import type { Keystores } from "../wallets/keystore-v3.ts";
 import type { Wallets } from "../wallets/wallets.ts";
 
 /** What operations work with. */
@@ -39,6 +42,9 @@ export interface Services {
   readonly identities: Identities;
   readonly events: Events;
   readonly wallets: Wallets;
+  readonly custody: Custody;
+  readonly imports: Imports;
+  readonly keystores: Keystores;
   readonly policies: Policies;
   readonly jwks: JwksCache;
   readonly egress: Egress;

@@ -1,5 +1,6 @@
 import { encodeHex, RequestError } from "../../protocol/index.ts";
 import { userRequestOf } from "../auth/actor.ts";
+import { ownerOf } from "../auth/owner.ts";
 import { verifyJwt } from "../auth/verify-jwt.ts";
 import type { AppHandler } from "./handler.ts";
 
@@ -22,8 +23,11 @@ export const unlinkIdentity: AppHandler<"unlink_identity"> = async ({ actor }, {
   return {};
 };
 
-export const listEvents: AppHandler<"list_events"> = async ({ actor }, { after }, { events }) => {
-  const { appId, userId, user } = actor;
+/** An API key sees the events of the app's own wallets. */
+export const listEvents: AppHandler<"list_events"> = async ({ actor }, { after }, { events, users }) => {
+  const { appId, userId } = ownerOf(actor);
+  const user = actor.kind === "api-key" ? await users.get(appId, userId) : actor.user;
+  if (user === null) throw new RequestError("RECORD_ROLLED_BACK", "a user who was here is gone");
   const page = await events.list(appId, userId, user, after);
   return { ...page, events: [...page.events] };
 };

@@ -3,7 +3,7 @@
  * the one parser of its format, which refuses whatever it does not know. Integers of chains are `bigint`, in the chain's
  * smallest unit; bytes are `Uint8Array`; addresses are text in their chain's own form (EIP-55 on Ethereum).
  */
-import type { Curve } from "../../protocol/index.ts";
+import type { Curve, ExportForm } from "../../protocol/index.ts";
 
 export type Facts =
   | EvmTransactionFacts
@@ -15,7 +15,8 @@ export type Facts =
   | SolanaMessageFacts
   | BitcoinTransactionFacts
   | BitcoinMessageFacts
-  | RawDigestFacts;
+  | RawDigestFacts
+  | WalletExportFacts;
 
 export interface EvmTransactionFacts {
   readonly kind: "evm-transaction";
@@ -190,6 +191,16 @@ export interface RawDigestFacts {
   readonly digest: Uint8Array;
 }
 
+/** Nothing that is signed: a secret that is to leave the enclave, and can sign anything from then on. */
+export interface WalletExportFacts {
+  readonly kind: "wallet-export";
+  readonly form: ExportForm;
+  /** Whose key; null for a mnemonic, which is all accounts'. */
+  readonly address: string | null;
+  /** X25519, 32 bytes: to whom it is sealed. */
+  readonly recipient: Uint8Array;
+}
+
 /**
  * CAIP-2, of what a signature is good on. Null where it belongs to no chain: no scope that lists chains covers it. Solana's
  * transactions name no cluster: what is good on one is held to be for the main one.
@@ -213,6 +224,7 @@ export function chainOf(facts: Facts): string | null {
     case "solana-message":
     case "bitcoin-message":
     case "raw-digest":
+    case "wallet-export":
       return null;
   }
 }

@@ -72,6 +72,17 @@ export function newUser(identity: LinkedIdentity): User {
   };
 }
 
+/** In a user's place, for wallets that belong to the app itself. No user's id looks like it, and nobody logs in as it. */
+export const APP_ITSELF = "app";
+
+/** The app itself holds events alone. */
+export function appItself(): User {
+  return {
+    ...{ identities: [], sessions: [], loginsAfterMs: 0, passkeys: [], secondFactor: null },
+    events: { count: 0, last: null },
+  };
+}
+
 /** `user/<appId>/<userId>` */
 export const userRecords: RecordKind<User> = { prefix: "user/", schema: userSchema };
 

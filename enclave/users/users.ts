@@ -12,7 +12,16 @@ import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type Records } from "../vault/records.ts";
 import { SizedCache } from "./sized-cache.ts";
 import { Turns } from "./turns.ts";
-import { type Identity, identityRecords, newUser, type ReadUser, type User, userRecords } from "./user.ts";
+import {
+  APP_ITSELF,
+  appItself,
+  type Identity,
+  identityRecords,
+  newUser,
+  type ReadUser,
+  type User,
+  userRecords,
+} from "./user.ts";
 
 const MAX_ATTEMPTS = 5;
 /** Kept in memory so that a request needs no record to be authorised. Some twice as much once they are decoded (measured). */
@@ -28,7 +37,9 @@ export type UserDecision<Result> =
       /** Further records, written with the user or not at all. */
       readonly also?: readonly Change[];
       readonly result: Result;
-    };
+    }
+  /** The user's record goes, and these with it. */
+  | { readonly kind: "erase"; readonly also: readonly Change[]; readonly result: Result };
 
 export type DecideUser<Result> = (user: User, userId: string) => UserDecision<Result> | Promise<UserDecision<Result>>;
 
@@ -56,7 +67,8 @@ export class Users {
 
   /** @throws {@link RequestError} what reading records throws */
   async get(appId: string, userId: string): Promise<User | null> {
-    return (await this.#read(`${appId}/${userId}`))?.value ?? null;
+    const read = await this.#read(`${appId}/${userId}`);
+    return read?.value ?? (userId === APP_ITSELF ? appItself() : null);
   }
 
   /** The id under which an identity of this app is recorded. */
@@ -122,6 +134,7 @@ export class Users {
     const user = newUser({ identityId, issuer, subject, linkedAtMs: this.#nowMs() });
     const decision = await decide(user, userId);
     if (decision.kind === "leave") return { done: true, result: decision.result };
+    if (decision.kind === "erase") throw new Error("a login erases nobody");
     const isMade = await this.#records.write([
       change(userRecords, `${appId}/${userId}`, null, decision.user),
       change(identityRecords, `${appId}/${identityId}`, null, { userId }),
@@ -137,8 +150,9 @@ export class Users {
   ): Promise<Attempt<Result>> {
     const name = `${appId}/${userId}`;
     const read = await this.#read(name);
-    if (read === null) throw new RequestError("RECORD_ROLLED_BACK", "a user who was here is gone");
-    const decision = await decide(read.value, userId);
+    const user = read?.value ?? (userId === APP_ITSELF ? appItself() : null);
+    if (user === null) throw new RequestError("RECORD_ROLLED_BACK", "a user who was here is gone");
+    const decision = await decide(user, userId);
     if (decision === null) {
       this.#cache.delete(name);
       return { done: false };
@@ -148,7 +162,7 @@ export class Users {
     this.#cache.delete(name);
     try {
       const isMade = await this.#records.write([
-        change(userRecords, name, read, decision.user),
+        change(userRecords, name, read, decision.kind === "erase" ? undefined : decision.user),
         ...(decision.also ?? []),
       ]);
       return isMade ? { done: true, result: decision.result } : { done: false };

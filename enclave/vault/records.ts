@@ -145,6 +145,27 @@ export class Records {
   }
 
   /**
+   * Deletes all records of a kind in a folder, page by page.
+   *
+   * @returns How many there were.
+   * @throws {@link RequestError} as {@link list} and {@link write}; `RECORD_CONFLICT` if another write came between. What
+   *   is gone by then stays gone: ask again.
+   */
+  async erase<Value>(kind: RecordKind<Value>, under: string): Promise<number> {
+    let erased = 0;
+    for (let after: string | null = null; ; ) {
+      const page: readonly ReadRecord<Value>[] = await this.list(kind, under, after);
+      if (page.length === 0) return erased;
+      const names = page.map(({ name }) => name.slice(kind.prefix.length));
+      const changes = page.map((read, at) => change(kind, names[at] ?? "", read, undefined));
+      if (!(await this.write(changes)))
+        throw new RequestError("RECORD_CONFLICT", "a record changed meanwhile: try again");
+      erased += page.length;
+      after = names.at(-1) ?? null;
+    }
+  }
+
+  /**
    * Gives a page of all records, whatever their kind, to {@link reseal} one by one.
    *
    * @throws {@link RequestError} `RECORDS_UNAVAILABLE`

@@ -1,9 +1,9 @@
 /** What each curve's keys can do, by one name for all of them. */
 import type { Curve } from "../../protocol/index.ts";
+import * as ed25519 from "../signing/ed25519.ts";
+import * as p256 from "../signing/p256.ts";
 import * as secp256k1 from "../signing/secp256k1.ts";
 import { derivePrivateKey } from "./bip32.ts";
-import * as ed25519 from "./ed25519.ts";
-import * as p256 from "./p256.ts";
 import { deriveEd25519, deriveP256 } from "./slip10.ts";
 
 /** Whether 32 bytes are a key on this curve: on Ed25519 all are. */
@@ -26,7 +26,7 @@ export function publicKeyOf(curve: Curve, privateKey: Uint8Array): Uint8Array {
     case "ed25519":
       return ed25519.publicKeyOf(privateKey);
     case "p256":
-      return p256.publicKeyOf(privateKey);
+      return p256.publicKeyOf(privateKey, true);
   }
 }
 

@@ -5,6 +5,9 @@ import { deriveOn, publicKeyOf } from "./curves.ts";
 import { defaultPath, isHardened, parsePath } from "./paths.ts";
 import type { HeldAccount, WalletSecret } from "./wallet-value.ts";
 
+/** What an account can be depends on. */
+export type SecretKind = { readonly kind: "hd" } | { readonly kind: "single-key"; readonly curve: Curve };
+
 /** An account of which all is said. */
 export type ExactAccount = Pick<HeldAccount, "format" | "curve" | "path">;
 
@@ -13,7 +16,7 @@ export type ExactAccount = Pick<HeldAccount, "format" | "curve" | "path">;
  *
  * @throws {@link RequestError} `INVALID_PARAMS` for one that this wallet cannot have
  */
-export function exactAccount(asked: NewAccount, secret: WalletSecret): ExactAccount {
+export function exactAccount(asked: NewAccount, secret: SecretKind): ExactAccount {
   const { format } = asked;
   if (secret.kind === "single-key") {
     if (asked.path !== undefined || asked.index !== undefined) throw impossible("a single key has no paths");

@@ -56,7 +56,7 @@ export function makeWallet(
       .filter((account, at) => exact.findIndex((other) => isSame(account, other)) === at)
       .map((account) => makeAccount(account, secret));
     if (first === undefined) throw new Error("unreachable: a wallet is asked for with an account");
-    return { secret, accounts: [first, ...others], createdAtMs };
+    return { secret, accounts: [first, ...others], createdAtMs, exportedAtMs: null, importedAs: null };
   } catch (error) {
     wipeSecret(secret);
     throw error;

@@ -1,15 +1,18 @@
 /** A wallet while its keys are in memory. */
 import {
   type Account,
+  ADDRESS_FORMATS,
   type AddressFormat,
   type Curve,
   derivationPath,
+  type ExportForm,
   encodeHex,
   RequestError,
 } from "../../protocol/index.ts";
 import type { Authorised } from "../policy/authorised.ts";
 import { masterFingerprint } from "./bip32.ts";
 import { exactAccount, makeAccount } from "./make-accounts.ts";
+import { mnemonicOf } from "./mnemonic.ts";
 import { SecretKey } from "./secret-key.ts";
 import type { Ed25519Signer, P256Signer, Secp256k1Signer, Signer } from "./signer.ts";
 import { signerOf } from "./signer-of.ts";
@@ -43,6 +46,15 @@ export class OpenWallet implements Disposable {
   }
 
   /**
+   * As {@link account}, whatever its format.
+   *
+   * @throws {@link RequestError} `ACCOUNT_NOT_FOUND`
+   */
+  anyAccount(selector: string | undefined, isEthereum: boolean): Account {
+    return this.account(selector, isEthereum ? ["ethereum"] : ADDRESS_FORMATS);
+  }
+
+  /**
    * The account that the wallet has at a path, whether or not it was ever asked to keep it: {@link sign} takes either.
    *
    * @param path - From outside, such as from a PSBT: it is checked here.
@@ -72,7 +84,10 @@ export class OpenWallet implements Disposable {
       this.#value.accounts.find(
         ({ publicKey, curve }) => encodeHex(publicKey) === account.publicKey && curve === account.curve,
       ) ?? this.#derived.get(account.publicKey);
-    const isAuthorised = authorised.walletId === this.walletId && authorised.publicKeys.includes(account.publicKey);
+    const isAuthorised =
+      authorised.walletId === this.walletId &&
+      authorised.publicKeys.includes(account.publicKey) &&
+      authorised.facts.kind !== "wallet-export";
     if (!isAuthorised || held === undefined || held.curve !== account.curve) {
       throw new Error("another key was authorised");
     }
@@ -88,6 +103,35 @@ export class OpenWallet implements Disposable {
     if (privateKey !== null && Buffer.compare(publicKey, held.publicKey) === 0) return privateKey;
     privateKey?.fill(0);
     throw new Error("the secret is not the one whose accounts these are");
+  }
+
+  /**
+   * What leaves the enclave in the open form of {@link ExportForm}: words, or a key. The caller wipes it.
+   *
+   * @param account - Whose key, of {@link accounts}; null for the words.
+   * @throws {@link RequestError} `WALLET_KIND_MISMATCH` for the words of a wallet that has none
+   */
+  exportSecret(authorised: Authorised, account: Account | null): Uint8Array {
+    const { facts, walletId } = authorised;
+    const isAuthorised =
+      facts.kind === "wallet-export" &&
+      walletId === this.walletId &&
+      facts.address === (account?.address ?? null) &&
+      (facts.form === "mnemonic") === (account === null);
+    if (!isAuthorised) throw new Error("another export was authorised");
+    const { secret, accounts } = this.#value;
+    if (account === null) {
+      if (secret.kind === "hd") return mnemonicOf(secret.entropy);
+      throw new RequestError("WALLET_KIND_MISMATCH", "a single key has no words: export the key");
+    }
+    const held = accounts.find(({ address, path }) => address === account.address && path === account.path);
+    if (held === undefined) throw new Error("no such account");
+    return this.#keyOf(held);
+  }
+
+  /** Whether a form holds all that the wallet is: the words of one that has them, the key of one that is a key. */
+  isWhole(form: ExportForm): boolean {
+    return (this.#value.secret.kind === "hd") === (form === "mnemonic");
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,6 @@
-import { signRecoverable } from "../signing/secp256k1.ts";
-import { signMessage } from "./ed25519.ts";
+import { signMessage } from "../signing/ed25519.ts";
+import { signDigest } from "../signing/p256.ts";
+import { signRecoverable, signSchnorr } from "../signing/secp256k1.ts";
 import type { SecretKey } from "./secret-key.ts";
 import type { Signer } from "./signer.ts";
 import type { HeldAccount } from "./wallet-value.ts";
@@ -12,19 +13,12 @@ export function signerOf({ curve, publicKey }: Pick<HeldAccount, "curve" | "publ
         curve,
         publicKey,
         signDigest: (digest) => key.use((bytes) => signRecoverable(digest, bytes)),
-        signSchnorr: () => {
-          throw new Error("no Schnorr signatures yet");
-        },
+        // Without randomness beside the key: what is asked for again is answered with the same bytes.
+        signSchnorr: (message, tapTweak) => key.use((bytes) => signSchnorr(message, bytes, null, tapTweak)),
       };
     case "ed25519":
       return { curve, publicKey, signMessage: (message) => key.use((bytes) => signMessage(message, bytes)) };
     case "p256":
-      return {
-        curve,
-        publicKey,
-        signDigest: () => {
-          throw new Error("no signatures on P-256 yet");
-        },
-      };
+      return { curve, publicKey, signDigest: (digest) => key.use((bytes) => signDigest(digest, bytes)) };
   }
 }

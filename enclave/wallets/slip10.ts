@@ -1,6 +1,6 @@
 /** SLIP-10: BIP-32 for Ed25519, whose steps are all hardened, and for P-256. Every scalar is valid on Ed25519. */
 import { createHmac } from "node:crypto";
-import { addTweak, isPrivateKey, publicKeyOf } from "./p256.ts";
+import { addTweak, isPrivateKey, publicKeyOf } from "../signing/p256.ts";
 import { isHardened, parsePath } from "./paths.ts";
 
 const ED25519_MASTER = Buffer.from("ed25519 seed");
@@ -37,7 +37,9 @@ export function deriveEd25519(seed: Uint8Array, path: string): Uint8Array {
 export function deriveP256(seed: Uint8Array, path: string): Uint8Array {
   const indices = parsePath(path);
   return walk(p256Master(seed), indices, (node, index) => {
-    const head = isHardened(index) ? Buffer.concat([Uint8Array.of(0), node.key]) : publicKeyOf(node.key);
+    const head = isHardened(index)
+      ? Buffer.concat([Uint8Array.of(0), node.key])
+      : Buffer.from(publicKeyOf(node.key, true));
     let data = Buffer.concat([head, ser32(index)]);
     head.fill(0);
     for (;;) {

@@ -43,6 +43,10 @@ export const walletSchema = z.strictObject({
   secret: z.discriminatedUnion("kind", [hdSecret, singleKeySecret, splitSecret]),
   accounts: heldAccounts,
   createdAtMs: z.int(),
+  /** When it was last exported; null for never. */
+  exportedAtMs: z.nullable(z.int()),
+  /** SHA-256 of the bundle that it came in, so that the import which is asked for again finds it; null if made here. */
+  importedAs: z.nullable(bytesOf(32)),
 });
 export type StoredWallet = z.output<typeof walletSchema>;
 /** With its secret. */

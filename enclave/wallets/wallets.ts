@@ -9,10 +9,12 @@ import {
   type Wallet,
 } from "../../protocol/index.ts";
 import { apart, secretOf } from "../custody/put-together.ts";
+import { recoveryRecords } from "../custody/recovery-record.ts";
+import type { Events, NewEvent } from "../events/events.ts";
 import type { Randomness } from "../nsm/randomness.ts";
-import { Turns } from "../users/turns.ts";
+import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
-import { change, type ReadRecord, type Records } from "../vault/records.ts";
+import { type Change, change, type ReadRecord, type Records } from "../vault/records.ts";
 import { exactAccount, isSame, makeAccount } from "./make-accounts.ts";
 import { isAsAsked, makeSecret, makeWallet } from "./make-wallet.ts";
 import { OpenWallet } from "./open-wallet.ts";
@@ -22,45 +24,70 @@ import {
   publicAccount,
   publicPart,
   type StoredWallet,
+  type WalletSecret,
   type WalletValue,
   walletRecords,
   wipe,
+  wipeSecret,
 } from "./wallet-value.ts";
 
 export type { Owner } from "./wallet-value.ts";
 
+/** Who changes a wallet: the owner, by a session, a passkey or an API key. */
+export interface Asker extends Owner {
+  readonly by: string;
+}
+
+/** What comes of a look at a wallet's record. */
+type Decision<Result> =
+  | { readonly kind: "leave"; readonly result: Result }
+  | {
+      readonly kind: "write";
+      readonly changes: readonly Change[];
+      readonly event: Omit<NewEvent, "by">;
+      readonly result: Result;
+    };
+
+export interface ImportedWallet {
+  readonly wallet: Wallet;
+  /** SHA-256 of the bundle that it came in. */
+  readonly importedAs: Uint8Array | null;
+}
+
 export interface WalletsOptions {
   readonly records: Records;
   readonly ids: Ids;
+  readonly users: Users;
+  readonly events: Events;
   readonly randomness: Randomness;
   readonly nowMs: () => number;
 }
-
-const MAX_ATTEMPTS = 5;
 
 export class Wallets {
   readonly #options: WalletsOptions;
   readonly #records: Records;
   readonly #ids: Ids;
+  readonly #users: Users;
+  readonly #events: Events;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
-  readonly #turns: Turns;
   /** What the request brought of a split wallet. */
   readonly #share: string | undefined;
 
-  constructor(options: WalletsOptions, bound: { readonly turns: Turns; readonly share: string } | null = null) {
+  constructor(options: WalletsOptions, share?: string) {
     this.#options = options;
     this.#records = options.records;
     this.#ids = options.ids;
+    this.#users = options.users;
+    this.#events = options.events;
     this.#randomness = options.randomness;
     this.#nowMs = options.nowMs;
-    this.#turns = bound?.turns ?? new Turns();
-    this.#share = bound?.share;
+    this.#share = share;
   }
 
   /** The same wallets, for a request that brings a device's share: it opens the split wallet whose share it is. */
-  bringing(share: string): Wallets {
-    return new Wallets(this.#options, { turns: this.#turns, share });
+  bringing(share: string | undefined): Wallets {
+    return share === undefined ? this : new Wallets(this.#options, share);
   }
 
   /**
@@ -70,24 +97,23 @@ export class Wallets {
    * @throws {@link RequestError} `INVALID_PARAMS` for accounts that it cannot have, `RECORD_CONFLICT` for the same request
    *   id with another wallet, and what records throw
    */
-  async create(owner: Owner, requestId: string, asked: NewWallet): Promise<Wallet> {
-    const walletId = this.#ids.derive("wal", [owner.appId, owner.userId, requestId]);
-    const name = nameOf(owner, walletId);
-    const value = makeWallet(await makeSecret(asked, this.#randomness), asked.accounts, this.#nowMs());
+  async create(asker: Asker, requestId: string, asked: NewWallet): Promise<Wallet> {
+    const walletId = this.#idOf(asker, requestId);
+    const made = makeWallet(await makeSecret(asked, this.#randomness), asked.accounts, this.#nowMs());
     try {
-      if (await this.#records.write([change(walletRecords, name, null, value)])) {
-        return publicPart(walletId, value);
-      }
+      return await this.#change(asker, walletId, (record) => {
+        if (record === null) {
+          const event = { kind: "wallet-created", details: { walletId, kind: asked.kind } } as const;
+          return this.#write(asker, walletId, null, made, event, publicPart(walletId, made));
+        }
+        const { secret } = record.value;
+        if (secret.kind !== "split" && isAsAsked({ ...record.value, secret }, asked))
+          return { kind: "leave", result: publicPart(walletId, record.value) };
+        throw new RequestError("RECORD_CONFLICT", "this request id made another wallet: use a new one");
+      });
     } finally {
-      wipe(value);
+      wipe(made);
     }
-    const existing = await this.#records.read(walletRecords, name);
-    if (existing === null) throw new RequestError("RECORD_CONFLICT", "the record store contradicts itself: try again");
-    const { secret } = existing.value;
-    const isSameWallet = secret.kind !== "split" && isAsAsked({ ...existing.value, secret }, asked);
-    wipe(existing.value);
-    if (isSameWallet) return publicPart(walletId, existing.value);
-    throw new RequestError("RECORD_CONFLICT", "this request id made another wallet: use a new one");
   }
 
   /**
@@ -97,22 +123,113 @@ export class Wallets {
    * @throws {@link RequestError} `WALLET_NOT_FOUND`, `INVALID_PARAMS`, `TOO_MANY_ACCOUNTS`, `RECORD_CONFLICT`, and what
    *   records throw
    */
-  async addAccounts(owner: Owner, walletId: string, asked: readonly NewAccount[]): Promise<readonly Account[]> {
-    const name = nameOf(owner, walletId);
-    return this.#turns.take(name, async () => {
-      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
-        const record = await this.#read(name);
-        const { accounts, all, isMore } = withAccounts(await this.#together(walletId, record.value), asked);
-        const stored = record.value.secret.kind === "split" ? apart(all, record.value) : all;
-        try {
-          if (!isMore || (await this.#records.write([change(walletRecords, name, record, stored)]))) return accounts;
-        } finally {
-          wipe(all);
-          wipe(stored);
-        }
+  async addAccounts(asker: Asker, walletId: string, asked: readonly NewAccount[]): Promise<readonly Account[]> {
+    return await this.#change(asker, walletId, async (record) => {
+      if (record === null) throw notFound();
+      const whole = await this.#whole(walletId, record.value);
+      try {
+        const { accounts, all } = withAccounts(whole, asked);
+        const added = all.accounts.length - record.value.accounts.length;
+        // From now on the record's value stands for all of it, and is wiped as such.
+        record.value.accounts.push(...all.accounts.slice(record.value.accounts.length));
+        if (added === 0) return { kind: "leave", result: accounts };
+        const stored = whole.secret === record.value.secret ? all : apart(all, record.value.secret);
+        const event = { kind: "accounts-created", details: { walletId, added: `${added}` } } as const;
+        return this.#write(asker, walletId, record, stored, event, accounts);
+      } finally {
+        if (whole.secret !== record.value.secret) wipeSecret(whole.secret);
       }
-      throw new RequestError("RECORD_CONFLICT", "the wallet keeps changing: try again");
     });
+  }
+
+  /** The wallet that an import has made, if it has. @throws {@link RequestError} what reading records throws */
+  async imported(owner: Owner, importId: string): Promise<ImportedWallet | null> {
+    const walletId = this.#idOf(owner, importId);
+    const record = await this.#records.read(walletRecords, nameOf(owner, walletId));
+    if (record === null) return null;
+    wipe(record.value);
+    return { wallet: publicPart(walletId, record.value), importedAs: record.value.importedAs };
+  }
+
+  /**
+   * Takes a secret in that came from outside, under the id of its import.
+   *
+   * @param secret - Taken over.
+   * @throws {@link RequestError} `IMPORT_TARGET_USED`, `RECORD_CONFLICT`, and what records throw
+   */
+  async adopt(
+    asker: Asker,
+    { importId, importedAs }: { readonly importId: string; readonly importedAs: Uint8Array },
+    secret: WalletSecret,
+    accounts: readonly NewAccount[] | undefined,
+  ): Promise<Wallet> {
+    const walletId = this.#idOf(asker, importId);
+    const made = { ...makeWallet(secret, accounts, this.#nowMs()), importedAs };
+    try {
+      return await this.#change(asker, walletId, (record) => {
+        if (record === null) {
+          const event = { kind: "wallet-imported", details: { walletId, kind: secret.kind, importId } } as const;
+          return this.#write(asker, walletId, null, made, event, publicPart(walletId, made));
+        }
+        // Written by an attempt whose answer was lost.
+        const { importedAs: earlier } = record.value;
+        if (earlier !== null && Buffer.compare(earlier, importedAs) === 0) {
+          return { kind: "leave", result: publicPart(walletId, record.value) };
+        }
+        throw new RequestError("IMPORT_TARGET_USED", "this target has received another secret");
+      });
+    } finally {
+      wipe(made);
+    }
+  }
+
+  /**
+   * Notes that a secret leaves, before it does.
+   *
+   * @param isWhole - Whether it is all that the wallet is.
+   * @throws {@link RequestError} `WALLET_NOT_FOUND`, `RECORD_CONFLICT`, and what records throw
+   */
+  async noteExport(
+    asker: Asker,
+    walletId: string,
+    isWhole: boolean,
+    details: Readonly<Record<string, string>>,
+  ): Promise<void> {
+    await this.#change(asker, walletId, (record) => {
+      if (record === null) throw notFound();
+      const exportedAtMs = isWhole ? this.#nowMs() : record.value.exportedAtMs;
+      const event = { kind: "wallet-exported", details: { walletId, ...details } } as const;
+      return this.#write(asker, walletId, record, { ...record.value, exportedAtMs }, event, undefined);
+    });
+  }
+
+  /**
+   * Destroys a wallet that has been exported whole, or whose loss the caller says they mean.
+   *
+   * @throws {@link RequestError} `WALLET_NOT_FOUND`, `WALLET_NOT_EXPORTED`, `RECORD_CONFLICT`, and what records throw
+   */
+  async delete(asker: Asker, walletId: string, withoutExport: boolean): Promise<void> {
+    await this.#change(asker, walletId, async (record) => {
+      if (record === null) throw notFound();
+      const name = nameOf(asker, walletId);
+      const recovery = await this.#records.read(recoveryRecords, name);
+      const also = recovery === null ? [] : [change(recoveryRecords, name, recovery, undefined)];
+      const { exportedAtMs } = record.value;
+      if (exportedAtMs === null && !withoutExport) {
+        throw new RequestError(
+          "WALLET_NOT_EXPORTED",
+          "its secret was never exported whole, and would be lost: export it, or say that you mean it",
+        );
+      }
+      const details = { walletId, exported: exportedAtMs === null ? "never" : `${exportedAtMs}` };
+      return this.#write(asker, walletId, record, undefined, { kind: "wallet-deleted", details }, undefined, also);
+    });
+  }
+
+  /** Destroys all of an owner's wallets, without events. @returns How many there were. */
+  async erase(owner: Owner): Promise<number> {
+    await this.#records.erase(recoveryRecords, nameOf(owner, ""));
+    return await this.#records.erase(walletRecords, nameOf(owner, ""));
   }
 
   /** One page of the user's wallets, in the order of their ids. The parent can leave out what this boot has not seen. */
@@ -135,38 +252,78 @@ export class Wallets {
    * @throws {@link RequestError} `WALLET_NOT_FOUND`, `SHARE_…`, and what reading records throws
    */
   async open(owner: Owner, walletId: string): Promise<OpenWallet> {
-    const { value } = await this.#read(nameOf(owner, walletId));
-    return new OpenWallet(walletId, await this.#together(walletId, value));
+    const record = await this.#records.read(walletRecords, nameOf(owner, walletId));
+    if (record === null) throw notFound();
+    try {
+      return new OpenWallet(walletId, await this.#whole(walletId, record.value));
+    } finally {
+      if (record.value.secret.kind === "split") wipe(record.value);
+    }
   }
 
-  /** A wallet with its secret. Takes over what was read. */
-  async #together(walletId: string, stored: StoredWallet): Promise<WalletValue> {
+  /** A wallet with its secret: as it was read, or put together with the share that the request brought. */
+  async #whole(walletId: string, stored: StoredWallet): Promise<WalletValue> {
     const { secret } = stored;
-    if (secret.kind !== "split") {
-      if (this.#share === undefined) return { ...stored, secret };
-      wipe(stored);
-      throw new RequestError("SHARE_UNEXPECTED", "this wallet is not split: it takes no share");
-    }
-    try {
+    if (secret.kind === "split") {
       const random = (length: number) => this.#randomness.bytes(length);
       return { ...stored, secret: await secretOf(secret, { walletId, role: "device", brought: this.#share }, random) };
+    }
+    if (this.#share === undefined) return { ...stored, secret };
+    wipe(stored);
+    throw new RequestError("SHARE_UNEXPECTED", "this wallet is not split: it takes no share");
+  }
+
+  #idOf({ appId, userId }: Owner, madeBy: string): string {
+    return this.#ids.derive("wal", [appId, userId, madeBy]);
+  }
+
+  /**
+   * Changes a wallet together with its owner's events, or not at all; `decide` is asked again if something else came
+   * between. The record's secrets are wiped in the end.
+   */
+  async #change<Result>(
+    { appId, userId, by }: Asker,
+    walletId: string,
+    decide: (record: ReadRecord<StoredWallet> | null) => Decision<Result> | Promise<Decision<Result>>,
+  ): Promise<Result> {
+    const read: StoredWallet[] = [];
+    try {
+      return await this.#users.change(appId, userId, async (user) => {
+        const record = await this.#records.read(walletRecords, nameOf({ appId, userId }, walletId));
+        if (record !== null) read.push(record.value);
+        const decision = await decide(record);
+        if (decision.kind === "leave") return decision;
+        const added = this.#events.add(appId, userId, user, { ...decision.event, by });
+        return { kind: "write", user: added.user, also: [...decision.changes, added.also], result: decision.result };
+      });
     } finally {
-      wipe(stored);
+      for (const value of read) wipe(value);
     }
   }
 
-  async #read(name: string): Promise<ReadRecord<StoredWallet>> {
-    const record = await this.#records.read(walletRecords, name);
-    if (record === null) throw new RequestError("WALLET_NOT_FOUND", "this user has no such wallet in this app");
-    return record;
+  #write<Result>(
+    owner: Owner,
+    walletId: string,
+    read: ReadRecord<StoredWallet> | null,
+    value: StoredWallet | undefined,
+    event: Omit<NewEvent, "by">,
+    result: Result,
+    also: readonly Change[] = [],
+  ): Decision<Result> {
+    const changes = [change(walletRecords, nameOf(owner, walletId), read, value), ...also];
+    return { kind: "write", changes, event, result };
   }
 }
 
-/** A wallet with some more accounts. Takes the value over: what comes back shares its keys, and is wiped in its place. */
+function notFound(): RequestError {
+  return new RequestError("WALLET_NOT_FOUND", "this user has no such wallet in this app");
+}
+
+/** A wallet with some more accounts; it shares its secrets with the one that it came from. */
 function withAccounts(
   value: WalletValue,
   asked: readonly NewAccount[],
-): { readonly accounts: readonly Account[]; readonly all: WalletValue; readonly isMore: boolean } {
+): { readonly accounts: readonly Account[]; readonly all: WalletValue } {
   const all: WalletValue = { ...value, accounts: [...value.accounts] };
   try {
     const accounts = asked.map((account) => {
@@ -180,9 +337,9 @@ function withAccounts(
       all.accounts.push(made);
       return publicAccount(made);
     });
-    return { accounts, all, isMore: all.accounts.length > value.accounts.length };
+    return { accounts, all };
   } catch (error) {
-    wipe(all);
+    for (const { privateKey } of all.accounts) privateKey?.fill(0);
     throw error;
   }
 }

@@ -1,9 +1,11 @@
 /** How an account is reached: passkeys, one-time passwords, identities; and what happened to it. */
+import { erasureReceipt } from "../erasure.ts";
 import { listedEvent } from "../events.ts";
 import { newPasskey, passkey, passkeyId } from "../passkeys.ts";
-import { guardable, operations } from "../scope.ts";
+import { guardable, operations, scope } from "../scope.ts";
 import { z } from "../zod.ts";
 import { jwt, nothing } from "./ids.ts";
+import { wallet } from "./wallets.ts";
 
 const linkedIdentity = z.strictObject({
   identityId: z.string().check(z.regex(/^idn_[0-9a-f]{32}$/)),
@@ -13,6 +15,45 @@ const linkedIdentity = z.strictObject({
 });
 /** Ten, each good for one use; they are never shown again. */
 const recoveryCodes = z.strictObject({ recoveryCodes: z.array(z.string()) });
+
+/** What the vault holds of a user. Keys and secrets are not data on a person: they leave by `export_wallet`. */
+const heldOnUser = z.discriminatedUnion("kind", [
+  z.strictObject({
+    kind: z.literal("user"),
+    userId: z.string(),
+    identities: z.array(linkedIdentity),
+    sessions: z.array(
+      z.strictObject({
+        sessionId: z.string(),
+        /** The identity's or the passkey's that began it. */
+        identityId: z.string(),
+        createdAtMs: z.int(),
+        expiresAtMs: z.int(),
+        scope,
+      }),
+    ),
+    /** Tokens of before log in nobody. */
+    loginsAfterMs: z.int(),
+    passkeys: z.array(passkey),
+    /** Null before the user enrols. */
+    secondFactor: z.nullable(
+      z.strictObject({
+        confirmedAtMs: z.nullable(z.int()),
+        recoveryCodesLeft: z.int(),
+        requiredFor: z.array(z.string()),
+        failures: z.int(),
+      }),
+    ),
+    events: z.int(),
+  }),
+  z.strictObject({ kind: z.literal("wallet"), wallet }),
+  z.strictObject({ kind: z.literal("event"), event: listedEvent }),
+]);
+export type HeldOnUser = z.output<typeof heldOnUser>;
+/** Where the next page begins. */
+const exportCursor = z
+  .string()
+  .check(z.regex(/^(?:wallets\/(?:wal_[0-9a-f]{32})?|events\/[0-9]{1,10})$/, "expected what a page before gave"));
 
 export const ACCOUNT_OPERATIONS = {
   /** Stamped by the session's key, and by the passkey that is to be registered. */
@@ -64,5 +105,18 @@ export const ACCOUNT_OPERATIONS = {
       /** Ed25519, hex; of this vault, so it stays the same across boots. */
       publicKey: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
     }),
+  },
+  /** Page by page: first what the user's own record holds, then wallets, then events. Only sealed. */
+  export_user: {
+    params: z.strictObject({ after: z.nullable(exportCursor) }),
+    result: z.strictObject({ items: z.array(heldOnUser), next: z.nullable(exportCursor) }),
+  },
+  /** Destroys every record of the user's, wallets with them. There is no way back. */
+  erase_user: {
+    params: z.strictObject({
+      /** The user's own: nobody erases by mistake. */
+      userId: z.string().check(z.maxLength(64)),
+    }),
+    result: erasureReceipt,
   },
 } as const;

@@ -1,7 +1,9 @@
 /** Wallets and their accounts. */
-import { account, CURVES, MAX_ACCOUNTS, newAccount } from "../accounts.ts";
+import { account, accountSelector, CURVES, MAX_ACCOUNTS, newAccount } from "../accounts.ts";
+import { EXPORT_FORMS } from "../bundles.ts";
 import { walletId } from "../scope.ts";
 import { z } from "../zod.ts";
+import { hexBytes, nothing } from "./ids.ts";
 
 export const WALLET_KINDS = ["hd", "single-key"] as const;
 
@@ -49,6 +51,43 @@ export const newWallet = z
   );
 export type NewWallet = z.output<typeof newWallet>;
 
+/** X25519, hex. */
+const x25519Key = z.string().check(z.regex(/^[0-9a-f]{64}$/, "expected 32 bytes in lower-case hex"));
+const importId = z.string().check(z.regex(/^imp_[0-9a-f]{32}$/, "expected imp_ and 32 hex digits"));
+const bundle = { enc: hexBytes(32), ciphertext: hexBytes(8192) };
+
+const walletExport = z
+  .strictObject({
+    walletId,
+    form: z.enum(EXPORT_FORMS),
+    /** Whose key, in every form but the mnemonic: address or path; the first that fits unless given. */
+    account: z.exactOptional(accountSelector),
+    /** Of the keystore. */
+    password: z.exactOptional(z.string().check(z.minLength(8), z.maxLength(256))),
+    /** To whom it is sealed: the caller's own, made for this. */
+    recipientPublicKey: x25519Key,
+  })
+  .check(
+    z.refine(
+      ({ form, password }) => (form === "keystore-v3") === (password !== undefined),
+      "a password for keystore-v3, and for nothing else",
+    ),
+    z.refine(({ form, account }) => form !== "mnemonic" || account === undefined, "a mnemonic is all accounts'"),
+  );
+
+const newImport = z
+  .strictObject({
+    /** `hd` takes a mnemonic, `single-key` a private key. */
+    kind: z.enum(WALLET_KINDS),
+    curve: z.exactOptional(z.enum(CURVES)),
+    /** As in `create_wallet`. */
+    accounts: z.exactOptional(newAccounts),
+    /** The caller's challenge, which the attestation document repeats. */
+    nonce: z.string().check(z.regex(/^(?:[0-9a-f]{2}){16,64}$/, "expected 16 to 64 bytes in lower-case hex")),
+  })
+  .check(z.refine(({ kind, curve }) => kind === "single-key" || curve === undefined, "an hd wallet has every curve"));
+export type NewImport = z.output<typeof newImport>;
+
 export const WALLET_OPERATIONS = {
   create_wallet: { params: newWallet, result: wallet },
   /** Adds accounts; those that are there already are found. */
@@ -63,5 +102,26 @@ export const WALLET_OPERATIONS = {
       after: z.nullable(walletId),
     }),
     result: z.strictObject({ wallets: z.array(wallet), more: z.boolean() }),
+  },
+  /** A wallet's secret, sealed to a key of the caller's. Only sealed: a keystore's password stands in it. */
+  export_wallet: { params: walletExport, result: z.strictObject(bundle) },
+  /** A key that receives one secret, once. */
+  begin_import: {
+    params: newImport,
+    result: z.strictObject({
+      importId,
+      deadlineMs: z.int(),
+      /** An attestation document, base64url: its `public_key` is the target, its `user_data` says whose and until when. */
+      attestation: z.string(),
+    }),
+  },
+  import_wallet: { params: z.strictObject({ importId, ...bundle }), result: wallet },
+  delete_wallet: {
+    params: z.strictObject({
+      walletId,
+      /** Needed for a wallet that was never exported: what it holds is gone for good. */
+      withoutExport: z.exactOptional(z.literal(true)),
+    }),
+    result: nothing,
   },
 } as const;

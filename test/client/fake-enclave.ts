@@ -34,7 +34,7 @@ export class FakeEnclave {
   attestations = 0;
   /** The enclave's clock, which stands still. */
   nowMs = NOW;
-  userData: Partial<AttestedUserData> = {};
+  userData: Partial<Exclude<AttestedUserData, { readonly purpose: "cloister/import/v1" }>> = {};
   /** The JSON of an answer, its status, and whether the enclave signs it. */
   answer: (request: SeenRequest) => { status?: number; json: object; signed?: boolean } = ({ envelope }) => ({
     json: { requestId: envelope.requestId, result: { wallets: [], more: false } },

@@ -45,7 +45,7 @@ test("the signing input of a whole exchange is this one", () => {
   );
 });
 
-test.each<[AttestedUserData["purpose"], string]>([
+test.each<[Exclude<AttestedUserData["purpose"], "cloister/import/v1">, string]>([
   ["cloister/callers/v1", `73${hex(Buffer.from("cloister/callers/v1"))}`],
   ["cloister/kms-recipient/v1", `7819${hex(Buffer.from("cloister/kms-recipient/v1"))}`],
 ])("user data for %s has fixed bytes", (purpose, encodedPurpose) => {
@@ -59,7 +59,35 @@ test.each<[AttestedUserData["purpose"], string]>([
   }
 });
 
+test("user data for an import has fixed bytes", () => {
+  const target = { audience: "test/app_1", userId: "usr_1", importId: "imp_1", deadlineMs: 1_790_000_000_000 };
+  const data = {
+    v: 1,
+    purpose: "cloister/import/v1",
+    manifest,
+    vault: new Uint8Array(16).fill(9),
+    import: target,
+  } as const;
+  const text = (value: string) => Buffer.from([0x60 + value.length, ...Buffer.from(value)]).toString("hex");
+  const golden = [
+    ...["a5", text("v"), "01", text("purpose"), text("cloister/import/v1"), text("manifest"), "5820", "07".repeat(32)],
+    ...[text("vault"), "50", "09".repeat(16), text("import"), "a4", text("audience"), text("test/app_1")],
+    ...[
+      text("userId"),
+      text("usr_1"),
+      text("importId"),
+      text("imp_1"),
+      text("deadlineMs"),
+      `1b${(1_790_000_000_000).toString(16).padStart(16, "0")}`,
+    ],
+  ].join("");
+  expect(hex(encodeAttestedUserData(data))).toBe(golden);
+  expect(decodeAttestedUserData(Buffer.from(golden, "hex"))).toEqual(data);
+});
+
 test.each([
+  ["an import's purpose without an import", { v: 1, purpose: "cloister/import/v1", manifest, vault }],
+  ["another's purpose with an import", { v: 1, purpose: "cloister/callers/v1", manifest, vault, import: {} }],
   ["another version", { v: 2, purpose: "cloister/callers/v1", manifest, vault }],
   ["another purpose", { v: 1, purpose: "cloister/callers/v2", manifest, vault }],
   ["a digest of 31 bytes", { v: 1, purpose: "cloister/callers/v1", manifest: manifest.subarray(1), vault }],

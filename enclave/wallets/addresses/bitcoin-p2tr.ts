@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { bech32m } from "@scure/base";
-import { addTweakToPublicKey } from "../../signing/secp256k1.ts";
+import { tweakXOnlyPublicKey } from "../../signing/secp256k1.ts";
 import type { BitcoinNetwork } from "./network.ts";
 
 const TAG = createHash("sha256").update("TapTweak").digest();
@@ -8,8 +8,9 @@ const TAG = createHash("sha256").update("TapTweak").digest();
 /** BIP-86: a key that is spent by its signature alone, so that it is tweaked by no script but by itself. BIP-350's form. */
 export function p2tr(publicKey: Uint8Array, network: BitcoinNetwork): string {
   const internal = publicKey.subarray(1);
-  const output = addTweakToPublicKey(Buffer.concat([Uint8Array.of(0x02), internal]), tapTweak(internal));
-  return bech32m.encode(network.prefix, [1, ...bech32m.toWords(output.subarray(1))]);
+  const output = tweakXOnlyPublicKey(internal, tapTweak(internal));
+  if (output === undefined) throw new Error("BIP-341: a key without an output key (probability below 2^-127)");
+  return bech32m.encode(network.prefix, [1, ...bech32m.toWords(output.xOnly)]);
 }
 
 /**

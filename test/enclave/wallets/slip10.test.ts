@@ -2,8 +2,8 @@
 import { createECDH } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { addTweak, isPrivateKey } from "../../../enclave/signing/p256.ts";
 import { publicKeyOf } from "../../../enclave/wallets/curves.ts";
-import { addTweak, isPrivateKey } from "../../../enclave/wallets/p256.ts";
 import { deriveEd25519, deriveP256 } from "../../../enclave/wallets/slip10.ts";
 import { fromHex } from "../../support/wycheproof.ts";
 

@@ -1,0 +1,76 @@
+/** A user's right to what is held on them, and to its end (GDPR, articles 15, 17 and 20). */
+import { type HeldOnUser, RequestError } from "../../protocol/index.ts";
+import { ownerOf } from "../auth/owner.ts";
+import { describe } from "../auth/passkeys.ts";
+import type { User } from "../users/user.ts";
+import type { AppHandler } from "./handler.ts";
+
+export const exportUser: AppHandler<"export_user"> = async ({ actor }, { after }, { wallets, events }) => {
+  const { appId, userId, user } = actor;
+  if (after === null) return { items: [userItem(userId, user)], next: "wallets/" };
+  const [part = "", position = ""] = after.split("/");
+  if (part === "wallets") {
+    const page = await wallets.list({ appId, userId }, position === "" ? null : position);
+    const last = page.wallets.at(-1)?.walletId;
+    return {
+      items: page.wallets.map((wallet) => ({ kind: "wallet", wallet })),
+      next: page.more && last !== undefined ? `wallets/${last}` : "events/0",
+    };
+  }
+  const from = Number(position);
+  const page = await events.list(appId, userId, user, from);
+  return {
+    items: page.events.map((event) => ({ kind: "event", event })),
+    next: page.more ? `events/${from + page.events.length}` : null,
+  };
+};
+
+/**
+ * Wallets and events go first and the user last: whatever ends this halfway leaves somebody who can ask again. Nothing of
+ * the user's changes meanwhile, since all of it would change with the user's record.
+ */
+export const eraseUser: AppHandler<"erase_user"> = async ({ actor }, params, services) => {
+  const { appId, userId } = actor;
+  if (params.userId !== userId) throw new RequestError("INVALID_PARAMS", "userId: not the one who asks");
+  const { users, sessions, passkeys, identities, wallets, events } = services;
+  const records = await users.change(appId, userId, async (user) => ({
+    kind: "erase",
+    result: {
+      wallets: await wallets.erase(ownerOf(actor)),
+      events: await events.erase(appId, userId),
+      identities: user.identities.length,
+      sessions: user.sessions.length,
+      passkeys: user.passkeys.length,
+    },
+    also: [
+      ...(await identities.forget(appId, userId, user.identities)),
+      ...(await sessions.forget(appId, userId, user.sessions)),
+      ...(await passkeys.forget(appId, userId, user.passkeys)),
+    ],
+  }));
+  return events.receiptOf({ appId, userId, records });
+};
+
+function userItem(userId: string, user: User): HeldOnUser {
+  const { identities, sessions, loginsAfterMs, passkeys, secondFactor, events } = user;
+  return {
+    kind: "user",
+    userId,
+    identities,
+    sessions: sessions.map(({ sessionId, identityId, createdAtMs, expiresAtMs, scope }) => {
+      return { sessionId, identityId, createdAtMs, expiresAtMs, scope };
+    }),
+    loginsAfterMs,
+    passkeys: passkeys.map(describe),
+    secondFactor:
+      secondFactor === null
+        ? null
+        : {
+            confirmedAtMs: secondFactor.confirmedAtMs,
+            recoveryCodesLeft: secondFactor.recoveryCodes.length,
+            requiredFor: [...secondFactor.requiredFor],
+            failures: secondFactor.failures,
+          },
+    events: events.count,
+  };
+}
