@@ -240,8 +240,9 @@ export class Wallets {
     const under = nameOf(owner, "");
     const page = await this.#records.list(walletRecords, under, after === null ? null : under + after);
     const wallets = page.map(({ name, value }) => {
+      const wallet = publicPart(name.slice((walletRecords.prefix + under).length), value);
       wipe(value);
-      return publicPart(name.slice((walletRecords.prefix + under).length), value);
+      return wallet;
     });
     return { wallets, more: wallets.length === MAX_RECORDS_PER_PAGE };
   }
