@@ -219,6 +219,11 @@ export class Client {
     }
   }
 
+  /** @internal Use {@link importWallet}. */
+  verifyImport(...target: Parameters<AttestedEnclave["verifyImport"]>): Promise<Uint8Array> {
+    return this.#enclave.verifyImport(...target);
+  }
+
   /**
    * Sends a request that was written and stamped elsewhere, such as by several administrators.
    *

@@ -1,5 +1,5 @@
 /** A logged-in user, for as long as the issuer vouches for them. */
-import type { Params, Result } from "../protocol/index.ts";
+import type { ExportedSecret, Params, Result } from "../protocol/index.ts";
 import { Account } from "./account.ts";
 import type { CallOptions, Client } from "./client.ts";
 import { Custody } from "./custody.ts";
@@ -9,6 +9,7 @@ import type { PasskeyStampKey } from "./passkeys.ts";
 import { type Credential, isRefused, type LoginOptions, Renewal, type SessionLimits } from "./renewal.ts";
 import { memoryStore, type SessionStore } from "./session-store.ts";
 import { generateStampPair, type StampKey, stampKeyOf } from "./stamp-key.ts";
+import { type ExportOptions, exportWallet, type ImportOptions, importWallet, type WalletCaller } from "./wallets.ts";
 
 /** A session is renewed when so much of it is left, or a fifth if that is less. */
 const RENEW_BEFORE_MS = 60_000;
@@ -120,6 +121,25 @@ export class Session {
     return this.call("create_accounts", params, options);
   }
 
+  /**
+   * Takes a wallet's words, a key or a keystore out, sealed to a key that is made for it here. The caller wipes the secret.
+   *
+   * @throws as {@link exportWallet}
+   */
+  exportWallet(asked: ExportOptions, options: CallOptions = {}): Promise<ExportedSecret> {
+    return exportWallet(this.#walletCaller, asked, options);
+  }
+
+  /** Brings words or a key in, sealed to a key that the enclave's attestation names. @throws as {@link importWallet} */
+  importWallet(asked: ImportOptions, options: CallOptions = {}): Promise<Result<"import_wallet">> {
+    return importWallet(this.#walletCaller, asked, options);
+  }
+
+  /** Destroys a wallet; one that was never exported whole needs `withoutExport`. */
+  async deleteWallet(params: Params<"delete_wallet">, options: CallOptions = {}): Promise<void> {
+    await this.call("delete_wallet", params, options);
+  }
+
   /** One page; ask again with `after` set to the last wallet's id while `more` is true. */
   listWallets(
     params: Params<"list_wallets"> = { after: null },
@@ -173,6 +193,15 @@ export class Session {
     } finally {
       await this.#store?.clear();
     }
+  }
+
+  get #walletCaller(): WalletCaller {
+    return {
+      client: this.#client,
+      appId: this.#appId,
+      userId: this.userId,
+      call: (name, params, options) => this.call(name, params, options),
+    };
   }
 
   /** Any operation inside the app, as this session. */

@@ -46,6 +46,7 @@ import { Nsm, type NsmDevice } from "./nsm/nsm.ts";
 import { Randomness } from "./nsm/randomness.ts";
 import type { Phase } from "./phase.ts";
 import { Policies } from "./policy/authorise.ts";
+import { PolicyDocuments } from "./policy/documents.ts";
 import { RequestHandler } from "./request-handler.ts";
 import { SealedRequests } from "./sealed/sealed-requests.ts";
 import { randomizeContext } from "./signing/secp256k1.ts";
@@ -232,7 +233,8 @@ class RunningEnclave implements Enclave {
     try {
       const vault = await openVault({ store, kms, manifest, randomness });
       const { records, ids } = vault;
-      const apps = new Apps({ records, ids });
+      const documents = new PolicyDocuments(records);
+      const apps = new Apps({ records, ids, documents });
       const users = new Users({ records, ids, randomness, nowMs });
       const sessions = new Sessions({ records, ids, users, nowMs });
       const events = new Events({ records, key: eventKeyOf(ids), deployment: manifest.deployment, nowMs });
@@ -259,7 +261,7 @@ class RunningEnclave implements Enclave {
           secondFactors: new SecondFactors({ users, events, randomness, nowMs }),
           identities: new Identities({ records, users, events, sessions, nowMs }),
           events,
-          policies: new Policies({ apps }),
+          policies: new Policies({ apps, documents }),
           wallets,
           custody,
           imports,

@@ -1,6 +1,7 @@
 /** What administrators say of an app. */
 import { decimal } from "./decimal.ts";
 import { passkeyRules } from "./passkeys.ts";
+import { type Policy, policy } from "./policy.ts";
 import { guardable, permissions } from "./scope.ts";
 import { STAMP_SCHEMES, type StampScheme } from "./stamp.ts";
 import { z } from "./zod.ts";
@@ -51,9 +52,9 @@ function isPlainHttps(text: string): boolean {
   return url !== null && url.protocol === "https:" && url.username === "" && url.password === "" && !/[?#]/.test(text);
 }
 
-/** What an app's wallets may sign. What is not named is denied. */
+/** A policy in short, which {@link withDefaults} turns into rules. What is not named is denied. */
 const signingPolicy = z.strictObject({
-  /** EIP-155 chain ids. Empty: no transaction is signed. */
+  /** EIP-155 chain ids, on which transactions of types 0 to 3 are signed. Empty: none is. */
   evmChainIds: z.array(decimal).check(z.maxLength(64)),
   /** EIP-191 messages. */
   messages: z.enum(["allow", "deny"]),
@@ -108,7 +109,8 @@ export const appConfig = z.strictObject({
   sessionLifetimeS: lifetimeS,
   /** What a login may ask for. */
   maxSessionLifetimeS: lifetimeS,
-  signingPolicy,
+  /** What the app's wallets, its own and users', may sign. Null: nothing. */
+  policy: z.nullable(policy),
   /** Null: this app takes no passkeys. */
   passkeys: z.nullable(passkeyRules),
   totp: totpRules,
@@ -116,19 +118,24 @@ export const appConfig = z.strictObject({
 export type AppConfig = z.output<typeof appConfig>;
 
 const { apiKeys, sessionLifetimeS, maxSessionLifetimeS, passkeys, totp } = appConfig.shape;
+const { policy: nullablePolicy } = appConfig.shape;
 
 /**
  * As given: no API keys unless there are some, sessions of 900 s, and none longer than what they get unasked; no passkeys,
- * and nothing that needs a one-time password.
+ * nothing that needs a one-time password, and nothing that is signed.
  */
-export const newApp = z.strictObject({
-  ...appConfig.shape,
-  apiKeys: z.exactOptional(apiKeys),
-  sessionLifetimeS: z.exactOptional(sessionLifetimeS),
-  maxSessionLifetimeS: z.exactOptional(maxSessionLifetimeS),
-  passkeys: z.exactOptional(passkeys),
-  totp: z.exactOptional(totp),
-});
+export const newApp = z
+  .strictObject({
+    ...appConfig.shape,
+    apiKeys: z.exactOptional(apiKeys),
+    sessionLifetimeS: z.exactOptional(sessionLifetimeS),
+    maxSessionLifetimeS: z.exactOptional(maxSessionLifetimeS),
+    policy: z.exactOptional(nullablePolicy),
+    signingPolicy: z.exactOptional(signingPolicy),
+    passkeys: z.exactOptional(passkeys),
+    totp: z.exactOptional(totp),
+  })
+  .check(z.refine((app) => app.policy === undefined || app.signingPolicy === undefined, "policy and signingPolicy"));
 export type NewApp = z.output<typeof newApp>;
 export type ApiKey = z.output<typeof apiKey>;
 export type IssuerConfig = z.output<typeof issuer>;
@@ -142,10 +149,28 @@ export function withDefaults(app: NewApp): AppConfig {
     apiKeys: app.apiKeys ?? [],
     sessionLifetimeS: lifetime,
     maxSessionLifetimeS: app.maxSessionLifetimeS ?? lifetime,
-    signingPolicy: app.signingPolicy,
+    policy: app.policy ?? (app.signingPolicy === undefined ? null : rulesOf(app.signingPolicy)),
     passkeys: app.passkeys ?? null,
     totp: app.totp ?? { requiredFor: [] },
   };
+}
+
+/** What the short form says, as a document. Handing an account to code (type 4) is more than it ever meant. */
+export function rulesOf({ evmChainIds, messages }: SigningPolicy): Policy {
+  const chains = evmChainIds.map((id) => `eip155:${id}`);
+  const transactions: Policy["rules"][number] = {
+    ...{ id: "evm-transactions", effect: "allow" },
+    when: [
+      { field: "kind", in: ["evm-transaction"] },
+      { field: "chain", in: chains },
+      { field: "evm.type", atMost: "3" },
+    ],
+  };
+  const signed: Policy["rules"][number] = {
+    ...{ id: "evm-messages", effect: "allow" },
+    when: [{ field: "kind", in: ["evm-message"] }],
+  };
+  return { v: 1, rules: [...(chains.length > 0 ? [transactions] : []), ...(messages === "allow" ? [signed] : [])] };
 }
 
 function areDistinct(

@@ -19,6 +19,7 @@ export {
   type IssuerConfig,
   JWT_ALGORITHMS,
   type NewApp,
+  rulesOf,
   type SigningPolicy,
   withDefaults,
 } from "./app-config.ts";
@@ -48,6 +49,8 @@ export * from "./limits.ts";
 export * from "./messages.ts";
 export * from "./operations.ts";
 export * from "./passkeys.ts";
+export * from "./policy.ts";
+export * from "./policy-fields.ts";
 export * from "./ports.ts";
 export * from "./request.ts";
 export { type Permissions, type Scope, scope, WHOLE_SCOPE } from "./scope.ts";

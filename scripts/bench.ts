@@ -11,7 +11,14 @@ import { parseArgs } from "node:util";
 import { parseTransaction, serializeTransaction } from "viem";
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 import { generateStampKey, loginNonce, type StampKey } from "../client/index.ts";
-import { encodeRequest, encodeStamp, type OperationName, type Params, STAMP_HEADER } from "../protocol/index.ts";
+import {
+  encodeRequest,
+  encodeStamp,
+  type JsonValue,
+  type OperationName,
+  type Params,
+  STAMP_HEADER,
+} from "../protocol/index.ts";
 import { type Simulator, startSimulator } from "../simulator/index.ts";
 
 const { values } = parseArgs({ options: { requests: { type: "string", default: "3000" } } });
@@ -124,7 +131,7 @@ async function prepare<Name extends OperationName>(
     audience: `${deployment}/${appId}`,
     requestId: randomUUID(),
     issuedAtMs: simulator.nowMs() - 100,
-    params,
+    params: params as JsonValue,
   });
   return { path: `/v1/${operation}`, body, stamp: encodeStamp({ scheme, publicKey, signature: await sign(body) }) };
 }

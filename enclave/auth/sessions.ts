@@ -1,5 +1,6 @@
 /** Sessions: which key may act for which user, how far, and until when. The user's record says so; here is the way to it. */
-import { type AppConfig, encodeHex, RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
+import { encodeHex, RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
+import type { AppSettings } from "../apps/app.ts";
 import type { User, UserSession } from "../users/user.ts";
 import type { UserDecision, Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
@@ -90,7 +91,7 @@ export class Sessions {
     appId: string,
     stamp: Stamp,
     login: VerifiedLogin,
-    asked: { readonly lifetimeMs: number; readonly replaced: string; readonly app: AppConfig },
+    asked: { readonly lifetimeMs: number; readonly replaced: string; readonly app: AppSettings },
   ): Promise<RegisteredSession> {
     return this.#put(appId, stamp, login, asked.lifetimeMs, (user) => {
       const replaced = user.sessions.find((each) => each.sessionId === asked.replaced);
@@ -155,7 +156,7 @@ export class Sessions {
   }
 
   /** Those of a user's that are live, the oldest first. */
-  liveOf(user: User, app: AppConfig): readonly UserSession[] {
+  liveOf(user: User, app: AppSettings): readonly UserSession[] {
     const now = this.#nowMs();
     return user.sessions.filter((each) => each.expiresAtMs > now && refusalOf(app, user, each, now) === null);
   }
@@ -165,7 +166,7 @@ export class Sessions {
    *
    * @throws {@link RequestError} `SESSION_UNKNOWN`, `SESSION_EXPIRED`
    */
-  checkRules(app: AppConfig, user: User, session: UserSession): void {
+  checkRules(app: AppSettings, user: User, session: UserSession): void {
     const refusal = refusalOf(app, user, session, this.#nowMs());
     if (refusal !== null) throw refusal;
   }
@@ -281,7 +282,7 @@ export class Sessions {
   }
 }
 
-function refusalOf(app: AppConfig, user: User, session: UserSession, nowMs: number): RequestError | null {
+function refusalOf(app: AppSettings, user: User, session: UserSession, nowMs: number): RequestError | null {
   const { identityId, createdAtMs } = session;
   const identity = user.identities.find((each) => each.identityId === identityId);
   const isByPasskey = user.passkeys.some((each) => each.passkeyId === identityId);

@@ -20,9 +20,9 @@ export const createApp: AdministratorsHandler<"create_app"> = async (request, pa
 export const updateApp: AdministratorsHandler<"update_app"> = async (request, params, services) => {
   await authenticateAdministrators(request, services);
   const { appId, expectedVersion } = params;
-  const app = withDefaults(params.app);
-  checkIssuers(app, services.egress);
-  return { appId, version: await services.apps.update(appId, expectedVersion, () => app) };
+  const { policy, ...settings } = withDefaults(params.app);
+  checkIssuers(settings, services.egress);
+  return { appId, version: await services.apps.update(appId, expectedVersion, () => ({ settings, policy })) };
 };
 
 export const listApps: AdministratorsHandler<"list_apps"> = async (request, { after }, services) => {
@@ -33,7 +33,7 @@ export const listApps: AdministratorsHandler<"list_apps"> = async (request, { af
 
 export const getApp: AdministratorsHandler<"get_app"> = async (request, { appId }, services) => {
   await authenticateAdministrators(request, services);
-  const { version, ...app } = await services.apps.get(appId);
+  const { version, ...app } = await services.apps.configOf(appId);
   return { appId, version, app };
 };
 
@@ -48,18 +48,18 @@ export const rotateAppKey: AdministratorsHandler<"rotate_app_key"> = async (requ
   const version = await services.apps.update(appId, expectedVersion, (app) => {
     const present = app.apiKeys.find((key) => key.name === name && key.expiresAtMs === null);
     if (present === undefined) throw new RequestError("APP_KEY_NOT_FOUND", "the app has no API key of this name");
-    if (present.publicKey === publicKey && present.scheme === scheme) return app;
+    if (present.publicKey === publicKey && present.scheme === scheme) return { settings: app };
     if (app.apiKeys.some((key) => key.publicKey === publicKey)) {
       throw new RequestError("INVALID_PARAMS", "publicKey: the app has this key already");
     }
     const others = app.apiKeys.filter((key) => key !== present && (key.expiresAtMs === null || key.expiresAtMs > now));
     const leaving = overlapS === 0 ? [] : [{ ...present, expiresAtMs: now + overlapS * 1000 }];
-    return { ...app, apiKeys: [...others, ...leaving, { ...present, scheme, publicKey }] };
+    return { settings: { ...app, apiKeys: [...others, ...leaving, { ...present, scheme, publicKey }] } };
   });
   return { appId, version };
 };
 
-function checkIssuers({ issuers }: AppConfig, egress: Egress): void {
+function checkIssuers({ issuers }: Pick<AppConfig, "issuers">, egress: Egress): void {
   for (const host of issuers.flatMap((issuer) => hostsOf(keySourceOf(issuer)))) {
     const [hostname = "", port] = host.split(":");
     if (!egress.isAllowed(hostname, Number(port))) {

@@ -1,4 +1,5 @@
-import { type AppConfig, encodeHex, type Params, WHOLE_SCOPE } from "../../protocol/index.ts";
+import { encodeHex, type Params, WHOLE_SCOPE } from "../../protocol/index.ts";
+import type { AppSettings } from "../apps/app.ts";
 import { type VerifiedLogin, verifyJwt } from "../auth/verify-jwt.ts";
 import type { LoginHandler, LoginRequest, Services } from "./handler.ts";
 
@@ -20,7 +21,7 @@ async function verifyLogin(
   { envelope, appId, stamp, isSealed }: LoginRequest,
   { jwt }: { readonly jwt: string },
   { apps, jwks, nowMs, replays }: Services,
-): Promise<{ readonly app: AppConfig; readonly login: VerifiedLogin }> {
+): Promise<{ readonly app: AppSettings; readonly login: VerifiedLogin }> {
   const sessionKeyHex = encodeHex(stamp.publicKey);
   const app = await apps.get(appId);
   const login = await verifyJwt(jwt, { hex: sessionKeyHex, isSealed }, app.issuers, { jwks, nowMs });
@@ -28,6 +29,6 @@ async function verifyLogin(
   return { app, login };
 }
 
-function lifetimeMsOf(app: AppConfig, { lifetimeS }: Pick<Params<"register_session">, "lifetimeS">): number {
+function lifetimeMsOf(app: AppSettings, { lifetimeS }: Pick<Params<"register_session">, "lifetimeS">): number {
   return Math.min(lifetimeS ?? app.sessionLifetimeS, app.maxSessionLifetimeS) * 1000;
 }

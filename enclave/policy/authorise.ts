@@ -1,10 +1,11 @@
 /** The one way to an {@link Authorised}: scope first, then what policies say of the facts. */
 import { type Account, type AppOperation, type RequestEnvelope, RequestError } from "../../protocol/index.ts";
-import type { Apps } from "../apps/apps.ts";
+import { type Apps, placeOf } from "../apps/apps.ts";
 import type { Actor } from "../auth/actor.ts";
 import { checkChain } from "../auth/scope.ts";
 import type { Authorised } from "./authorised.ts";
 import { decide } from "./decide.ts";
+import type { PolicyDocuments } from "./documents.ts";
 import { chainOf, type Facts } from "./facts.ts";
 
 /** One thing that somebody asks to have signed. */
@@ -20,9 +21,11 @@ export interface SigningRequest {
 
 export class Policies {
   readonly #apps: Apps;
+  readonly #documents: PolicyDocuments;
 
-  constructor(options: { readonly apps: Apps }) {
+  constructor(options: { readonly apps: Apps; readonly documents: PolicyDocuments }) {
     this.#apps = options.apps;
+    this.#documents = options.documents;
   }
 
   /** @throws {@link RequestError} `POLICY_DENIED`, with the reason; `OUT_OF_SCOPE` */
@@ -31,8 +34,9 @@ export class Policies {
     // A scope that lists chains was judged by the operation's entry where there is no chain at all.
     if (chain !== null) checkChain(actor.scope, chain);
     else if (actor.scope.chains !== null) throw new RequestError("OUT_OF_SCOPE", "outside the scope: it names chains");
-    const { signingPolicy } = await this.#apps.get(actor.appId);
-    const decision = decide(facts, signingPolicy);
+    const { policy } = await this.#apps.get(actor.appId);
+    const document = policy === null ? null : (await this.#documents.get(placeOf(actor.appId), policy)).document;
+    const decision = decide(facts, document);
     if (decision.kind === "deny") throw new RequestError("POLICY_DENIED", decision.reason);
     // The only place that makes one.
     return { walletId, publicKeys: accounts.map(({ publicKey }) => publicKey), facts } as unknown as Authorised;

@@ -15,7 +15,7 @@ export function appParams(simulator: AnySimulator, changes: Partial<Params<"crea
     name: "test",
     issuers: [{ issuer, audiences: [AUDIENCE], jwksUri, algorithms: ["RS256", "PS256", "ES256", "EdDSA"] }],
     sessionLifetimeS: 900,
-    signingPolicy,
+    ...(changes.policy === undefined ? { signingPolicy } : {}),
     ...changes,
   };
 }
