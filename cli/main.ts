@@ -16,6 +16,7 @@ Commands:
   doctor        find what on this EC2 instance is not as it should be
   vault         rotate the vault secret of a running enclave
   events        check a file of a user's events
+  recover       put a split wallet's secret together from its user's two shares
   eif           build, inspect, compare, take apart and sign enclave images
 
 Options:
@@ -47,6 +48,8 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
       return (await import("./doctor.ts")).run(args);
     case "events":
       return (await import("./events.ts")).run(args);
+    case "recover":
+      return (await import("./recover.ts")).run(args);
     case "kms-policy":
       return (await import("./kms-policy.ts")).run(args);
     case "--version":

@@ -2,7 +2,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { DeviceStore, StoredDevice } from "../client/index.ts";
-import { sealedShare, z } from "../protocol/index.ts";
+import { audienceOf, encodeBase64url, openSealedShare, sealedShare, z } from "../protocol/index.ts";
 import { KeyFileError } from "./errors.ts";
 import { readPrivateFile, replacePrivateFile } from "./private-file.ts";
 import { openJson, sealedJson, sealJson } from "./sealed-json.ts";
@@ -35,7 +35,10 @@ export function deviceFileStore(folder: string, options: { readonly passphrase: 
   };
   return {
     extractable: true,
-    load: (walletId) => readDeviceFile(pathOf(walletId), options.passphrase),
+    async load(walletId) {
+      const text = await readPrivateFile(pathOf(walletId));
+      return text === null ? null : read(text, pathOf(walletId), options.passphrase);
+    },
     async save({ pair, deployment, appId, walletId, sealedShare }: StoredDevice) {
       const { passphrase } = options;
       const kept = { deployment, appId, walletId, sealedShare };
@@ -50,15 +53,28 @@ export function deviceFileStore(folder: string, options: { readonly passphrase: 
 }
 
 /**
- * Reads what a {@link deviceFileStore} has written.
+ * Opens the share that a {@link deviceFileStore} has written.
  *
- * @param passphrase - As the store's.
- * @returns Null if there is no such file.
- * @throws {@link KeyFileError}
+ * @param passphrase - Asked for only if the file is encrypted.
+ * @returns The share, base64url.
+ * @throws {@link KeyFileError}; ProtocolError `SHARE_NOT_OPENED`
  */
-export async function readDeviceFile(path: string, passphrase: string | null): Promise<StoredDevice | null> {
+export async function openDeviceShare(path: string, passphrase: () => Promise<string>): Promise<string> {
   const text = await readPrivateFile(path);
-  if (text === null) return null;
+  if (text === null) throw new KeyFileError("KEY_FILE_UNREADABLE", `${path}: no such file`);
+  const given = "kdf" in parse(text, path).key ? await passphrase() : null;
+  const { deployment, appId, walletId, sealedShare, pair } = await read(text, path, given);
+  if (sealedShare === null) throw new KeyFileError("KEY_FILE_MALFORMED", `${path} waits for a share and has none`);
+  const address = { audience: audienceOf(deployment, appId), walletId, role: "device" } as const;
+  const share = await openSealedShare(pair, address, sealedShare);
+  try {
+    return encodeBase64url(share);
+  } finally {
+    share.fill(0);
+  }
+}
+
+async function read(text: string, path: string, passphrase: string | null): Promise<StoredDevice> {
   const { device: kept, key } = parse(text, path);
   if (passphrase !== null && !("kdf" in key)) {
     throw new KeyFileError("KEY_FILE_MALFORMED", `${path} is not encrypted, though there is a passphrase`);

@@ -91,7 +91,8 @@ async function checkBrought(
   }
 }
 
-function secretOfBytes(kind: SecretKind, bytes: Uint8Array): WalletSecret {
+/** The other way round from {@link bytesOfSecret}. */
+export function secretOfBytes(kind: SecretKind, bytes: Uint8Array): WalletSecret {
   return kind.kind === "hd"
     ? { kind: "hd", entropy: bytes.slice(0, -SEED_BYTES), seed: bytes.slice(-SEED_BYTES) }
     : { kind: "single-key", curve: kind.curve, privateKey: Uint8Array.from(bytes) };

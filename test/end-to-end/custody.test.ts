@@ -1,12 +1,16 @@
 /** The flows of docs/recovery.md, each as a user goes through it. */
 import { randomUUID } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { verifyMessage } from "viem";
+import { mnemonicToAccount, privateKeyToAccount } from "viem/accounts";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { type CommandIo, processIo } from "../../cli/command-io.ts";
+import { run as recoverCommand } from "../../cli/recover.ts";
 import { type Client, memoryDeviceStore, openRecoveryFile, rebuildSecret, verifyEvents } from "../../client/index.ts";
 import { deviceFileStore } from "../../client-node/index.ts";
+import { generateShareKey, sharePublicKeyOf } from "../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
 import { createPasskeyApp } from "../support/account.ts";
 import { codeOf, type Device, deviceOf, linkLogin, MESSAGE, sign } from "../support/custody.ts";
@@ -139,8 +143,48 @@ describe("an operator who is gone", () => {
     const share = await device.custody.shareOf(wallet.walletId);
     const { kind, bytes } = await rebuildSecret(share, await openRecoveryFile(recoveryFile, PASSPHRASE));
     expect(kind).toEqual({ kind: "single-key", curve: "secp256k1" });
-    const { privateKeyToAccount } = await import("viem/accounts");
     const { address } = privateKeyToAccount(`0x${Buffer.from(bytes).toString("hex")}`);
     expect(address).toBe(wallet.accounts[0].address);
+  });
+
+  test("is not needed: cloister recover gives the words, and says what does not fit", async () => {
+    const store = deviceFileStore(folder, { passphrase: "of this device" });
+    const device = await laptopOf(home, store);
+    const pair = await generateShareKey(true);
+    const recovery = { kind: "public-key", publicKey: await sharePublicKeyOf(pair) } as const;
+    const { wallet, recoveryFile } = await device.custody.createWallet({ kind: "hd", words: 24 }, recovery);
+    const files = {
+      recovery: JSON.stringify(recoveryFile),
+      key: JSON.stringify(await crypto.subtle.exportKey("jwk", pair.privateKey)),
+      passphrase: "of this device\n",
+    };
+    const paths = Object.fromEntries(Object.keys(files).map((name) => [name, join(folder, name)]));
+    for (const [name, text] of Object.entries(files)) await writeFile(paths[name] ?? "", text, { mode: 0o600 });
+    const cli = async (deviceFile: string) => {
+      const said = { out: "", err: "" };
+      const io: CommandIo = {
+        read: (path) => readFile(path),
+        out: (text) => {
+          said.out += text;
+        },
+        err: (text) => {
+          said.err += text;
+        },
+        nowMs: Date.now,
+      };
+      const args = ["--recovery", paths["recovery"] ?? "", "--recovery-key", paths["key"] ?? ""];
+      const more = ["--device", deviceFile, "--device-passphrase-file", paths["passphrase"] ?? ""];
+      return { status: await recoverCommand([...args, ...more], io), ...said };
+    };
+    const done = await cli(join(folder, `${wallet.walletId}.json`));
+    expect(done.status).toBe(0);
+    expect(done.out.trim().split(" ").length).toBe(24);
+    expect(mnemonicToAccount(done.out.trim()).address).toBe(wallet.accounts[0].address);
+    expect(done.err).toContain(wallet.accounts[0].address);
+    const other = (await device.custody.createWallet({ kind: "hd" })).wallet.walletId;
+    expect(await cli(join(folder, `${other}.json`))).toMatchObject({ status: 1, out: "" });
+    expect((await cli(join(folder, `${other}.json`))).err).toContain("SHARES_OF_TWO_WALLETS");
+    expect((await cli(join(folder, "absent.json"))).err).toContain("KEY_FILE_UNREADABLE");
+    expect(await recoverCommand([], { ...processIo, err: () => undefined })).toBe(2);
   });
 });

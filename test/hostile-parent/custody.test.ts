@@ -68,6 +68,29 @@ async function changedShare(device: Device, change: (share: Share) => Partial<Sh
 
 const flip = (bytes: Uint8Array) => bytes.map((byte, at) => (at === 0 ? byte ^ 1 : byte));
 
+/** From now on, every record that is read is one of those that are given, where there is one of its name. */
+const bringBack = (old: ReadonlyMap<string, StoredRecord>, only: (name: string) => boolean = () => true) => {
+  hostile.hooks.message = (port, _direction, message) => {
+    if (port !== RECORDS_PORT || !isRecord(message) || message.record === null) return message;
+    const kept = only(message.record.name) ? old.get(message.record.name) : undefined;
+    return kept === undefined ? message : { ...message, record: kept };
+  };
+};
+const custodyRecords = (name: string) => name.endsWith(walletId);
+
+async function copyOf(read: () => Promise<unknown>): Promise<Map<string, StoredRecord>> {
+  const kept = new Map<string, StoredRecord>();
+  hostile.hooks.message = (port, _direction, message) => {
+    if (port === RECORDS_PORT && isRecord(message) && message.record !== null) {
+      kept.set(message.record.name, message.record);
+    }
+    return message;
+  };
+  await read();
+  hostile.hooks.message = undefined;
+  return kept;
+}
+
 describe("a share", () => {
   test("of another wallet of the same user, or of another user's, is refused, under its own name or a false one", async () => {
     const other = (await phone.custody.createWallet({ kind: "hd" })).wallet.walletId;
@@ -271,29 +294,6 @@ describe("an accomplice with an account", () => {
 });
 
 describe("a parent that keeps records", () => {
-  /** From now on, every record that is read is one of those that are given, where there is one of its name. */
-  const bringBack = (old: ReadonlyMap<string, StoredRecord>, only: (name: string) => boolean = () => true) => {
-    hostile.hooks.message = (port, _direction, message) => {
-      if (port !== RECORDS_PORT || !isRecord(message) || message.record === null) return message;
-      const kept = only(message.record.name) ? old.get(message.record.name) : undefined;
-      return kept === undefined ? message : { ...message, record: kept };
-    };
-  };
-  const custodyRecords = (name: string) => name.endsWith(walletId);
-
-  async function copyOf(read: () => Promise<unknown>): Promise<Map<string, StoredRecord>> {
-    const kept = new Map<string, StoredRecord>();
-    hostile.hooks.message = (port, _direction, message) => {
-      if (port === RECORDS_PORT && isRecord(message) && message.record !== null) {
-        kept.set(message.record.name, message.record);
-      }
-      return message;
-    };
-    await read();
-    hostile.hooks.message = undefined;
-    return kept;
-  }
-
   test("cannot bring an old set back while the enclave lives", async () => {
     const stolen = await phone.custody.shareOf(walletId);
     // A recovery that its key makes come to nothing, so that both records are read.
@@ -322,6 +322,32 @@ describe("a parent that keeps records", () => {
           : message;
       expect(await codeOf(laptop.custody.recover(walletId))).toBe("RECORD_ROLLED_BACK");
     }
+  });
+});
+
+describe("a parent that keeps records across a restart", () => {
+  async function restart(): Promise<void> {
+    await simulator.killEnclave();
+    await simulator.startEnclave();
+    client = await simulator.connect({ attempts: 1 });
+  }
+
+  test("can bring a whole old set back, and that is said so; half of one is seen", async () => {
+    const stolen = await phone.custody.shareOf(walletId);
+    const laptop = await logInAs(work);
+    const bad: Params<"recover_wallet"> = { walletId, devicePublicKey: "00".repeat(32), recovery: HELD };
+    const old = await copyOf(() => codeOf(laptop.session.call("recover_wallet", bad)));
+    await laptop.custody.recover(walletId);
+    await restart();
+    // The wallet's record alone: a recovery finds that the recovery share is of another set.
+    bringBack(old, (name) => name.startsWith("wallet/") && custodyRecords(name));
+    expect(await codeOf((await logInAs(work)).custody.recover(walletId))).toBe("RECORD_ROLLED_BACK");
+    // docs/recovery.md, "What a parent can still do": the old share signs again, for whoever has a session as well.
+    const thief = await logInAs(home);
+    expect(await signWith(thief, stolen)).toBe("done");
+    // And the owner sees it: their own share, of the later set, is refused.
+    const owner = await deviceOf(simulator, client, appId, work, laptop.store);
+    expect(await codeOf(sign(owner, walletId))).toBe("SHARE_OUTDATED");
   });
 });
 
