@@ -45,6 +45,8 @@ export interface CallOptions {
   readonly requestId?: string;
   /** `bearer`, unless given: what holds a bearer secret is sealed. `always` hides the rest from the parent as well. */
   readonly seal?: "bearer" | "always";
+  /** What `APPROVAL_REQUIRED` named: collects what was approved meanwhile. The params must be the same. */
+  readonly approvalId?: string;
   /** A one-time password or a recovery code, for what is guarded by one; the request is sealed then. Each works once. */
   readonly secondFactor?: string;
   /** A share of the wallet that the request is about, base64url; the request is sealed then. {@link Custody} brings it. */
@@ -258,7 +260,7 @@ export class Client {
     params: Params<Name>,
     options: Asked,
   ): Promise<Result<Name>> {
-    const { requestId, secondFactor, share, beside } = options;
+    const { requestId, secondFactor, approvalId, share, beside } = options;
     const audience = audienceOf(this.#deployment, options.appId);
     const body = encodeRequest({
       operation,
@@ -268,6 +270,7 @@ export class Client {
       params: params as JsonValue,
       ...(secondFactor === undefined ? {} : { secondFactor }),
       ...(share === undefined ? {} : { share }),
+      ...(approvalId === undefined ? {} : { approvalId }),
     });
     const stamps = await stampsOf(beside === undefined ? options.keys : [...options.keys, beside], body);
     const isBearer = ACCESS[operation].bearer || secondFactor !== undefined || share !== undefined;
@@ -287,11 +290,11 @@ function resultOf<Name extends OperationName>(
 ): Result<Name> {
   const answer = decode(body);
   if ("error" in answer) {
-    const { code, message } = answer.error;
+    const { code, message, details } = answer.error;
     if (!isSigned && !code.startsWith("PARENT_")) {
       throw new ClientError("ANSWER_NOT_SIGNED", "an answer in the enclave's name without its signature");
     }
-    throw new RefusedError(code, message, { isFromEnclave: isSigned });
+    throw new RefusedError(code, message, { isFromEnclave: isSigned, details });
   }
   if (!isSigned) throw new ClientError("ANSWER_NOT_SIGNED", "a result without the enclave's signature");
   const result = OPERATIONS[operation].result.safeParse(answer.result);

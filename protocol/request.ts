@@ -1,6 +1,7 @@
 /** The body of a request: the one thing that stamps cover, and the only thing that says what is asked. */
 import { MAX_SHARE_BYTES } from "./custody/share.ts";
 import { ProtocolError } from "./errors.ts";
+import { approvalId } from "./operations/ids.ts";
 import { type JsonValue, parseStrictJson } from "./strict-json.ts";
 import { z } from "./zod.ts";
 
@@ -22,6 +23,8 @@ const envelope = z.strictObject({
   secondFactor: z.exactOptional(z.string().check(z.minLength(1), z.maxLength(32))),
   /** A share of the wallet that the request is about, base64url: whatever opens a split wallet needs one. Only in sealed requests. */
   share: z.exactOptional(z.string().check(z.minLength(1), z.maxLength(MAX_SHARE_LENGTH), z.regex(/^[A-Za-z0-9_-]+$/))),
+  /** Of what others were asked to agree to: this collects it. */
+  approvalId: z.exactOptional(approvalId),
 });
 
 export type RequestEnvelope = z.output<typeof envelope>;
@@ -42,9 +45,9 @@ export function decodeRequest(body: Uint8Array): RequestEnvelope {
 /** The body's bytes; key order is fixed so that fixtures are. */
 export function encodeRequest(request: RequestEnvelope): Uint8Array<ArrayBuffer> {
   // JSON leaves out what is undefined.
-  const { operation, audience, requestId, issuedAtMs, params, secondFactor, share } = request;
+  const { operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId, share } = request;
   return new TextEncoder().encode(
-    JSON.stringify({ operation, audience, requestId, issuedAtMs, params, secondFactor, share }),
+    JSON.stringify({ operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId, share }),
   );
 }
 
