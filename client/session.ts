@@ -158,6 +158,39 @@ export class Session {
     return this.call("sign_message", params, options);
   }
 
+  /** Binds the user (`of: "user"`) or one wallet beyond what the app allows; null takes that back. */
+  setPolicy(params: Params<"set_policy">, options?: CallOptions): Promise<Result<"set_policy">> {
+    return this.call("set_policy", params, options);
+  }
+
+  getPolicy(params: Params<"get_policy">, options?: CallOptions): Promise<Result<"get_policy">> {
+    return this.call("get_policy", params, options);
+  }
+
+  /**
+   * What others ask this user to agree to, a page at a time: ask again with `after` set to `next` while that is not null.
+   * The parent can leave out what this boot of the enclave has not seen.
+   */
+  listApprovals(
+    params: Params<"list_approvals"> = { after: null },
+    options?: CallOptions,
+  ): Promise<Result<"list_approvals">> {
+    return this.call("list_approvals", params, options);
+  }
+
+  getApproval(params: Params<"get_approval">, options?: CallOptions): Promise<Result<"get_approval">> {
+    return this.call("get_approval", params, options);
+  }
+
+  /** Agrees to what has this digest: look at its `params` first. */
+  approveRequest(params: Params<"approve_request">, options?: CallOptions): Promise<Result<"approve_request">> {
+    return this.call("approve_request", params, options);
+  }
+
+  rejectRequest(params: Params<"reject_request">, options?: CallOptions): Promise<Result<"reject_request">> {
+    return this.call("reject_request", params, options);
+  }
+
   /** Signs EIP-712 typed data; integers over 2^53 are decimal strings. */
   signTypedData(params: Params<"sign_typed_data">, options?: CallOptions): Promise<Result<"sign_typed_data">> {
     return this.call("sign_typed_data", params, options);
