@@ -17,6 +17,7 @@ Commands:
   vault         rotate the vault secret of a running enclave
   bench         put load on a deployment, and measure it
   events        check a file of a user's events
+  recover       put a split wallet's secret together from its user's two shares
   eif           build, inspect, compare, take apart and sign enclave images
 
 Options:
@@ -50,6 +51,8 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
       return (await import("./bench.ts")).run(args);
     case "events":
       return (await import("./events.ts")).run(args);
+    case "recover":
+      return (await import("./recover.ts")).run(args);
     case "kms-policy":
       return (await import("./kms-policy.ts")).run(args);
     case "--version":

@@ -49,6 +49,8 @@ export interface CallOptions {
   readonly approvalId?: string;
   /** A one-time password or a recovery code, for what is guarded by one; the request is sealed then. Each works once. */
   readonly secondFactor?: string;
+  /** A share of the wallet that the request is about, base64url; the request is sealed then. {@link Custody} brings it. */
+  readonly share?: string;
   /** Stamps beside the key: a passkey that the request is about. */
   readonly beside?: Stamper;
 }
@@ -267,7 +269,7 @@ export class Client {
     params: Params<Name>,
     options: Asked,
   ): Promise<Result<Name>> {
-    const { requestId, secondFactor, approvalId, beside } = options;
+    const { requestId, secondFactor, approvalId, share, beside } = options;
     const audience = audienceOf(this.#deployment, options.appId);
     const body = encodeRequest({
       operation,
@@ -276,10 +278,11 @@ export class Client {
       issuedAtMs: this.#enclave.nowMs(),
       params: params as JsonValue,
       ...(secondFactor === undefined ? {} : { secondFactor }),
+      ...(share === undefined ? {} : { share }),
       ...(approvalId === undefined ? {} : { approvalId }),
     });
     const stamps = await stampsOf(beside === undefined ? options.keys : [...options.keys, beside], body);
-    const isBearer = ACCESS[operation].bearer || secondFactor !== undefined;
+    const isBearer = ACCESS[operation].bearer || secondFactor !== undefined || share !== undefined;
     const isSealed = (options.seal ?? "bearer") === "always" || isBearer;
     const posted = isSealed
       ? await this.#enclave.postSealed(audience, body, stamps)

@@ -23,6 +23,19 @@ export class ClientError extends Error {
   }
 }
 
+export type CustodyErrorCode = "DEVICE_SHARE_MISSING" | "RECOVERY_FILE_MALFORMED" | "RECOVERY_FILE_NOT_OPENED";
+
+/** A share that is not here, or that cannot be opened here. Nothing was asked of the enclave. */
+export class CustodyError extends Error {
+  override readonly name = "CustodyError";
+  readonly code: CustodyErrorCode;
+
+  constructor(code: CustodyErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
 /**
  * A request was refused. Branch on `code`; the message is for people.
  *

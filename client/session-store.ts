@@ -1,4 +1,5 @@
 /** Where a session's key is kept between two calls, two page loads or two runs. */
+import { indexedDbTable } from "./indexed-db.ts";
 
 export interface StoredSession {
   readonly deployment: string;
@@ -37,9 +38,6 @@ export function memoryStore(): SessionStore {
   };
 }
 
-const TABLE = "sessions";
-const VERSION = 1;
-
 /**
  * In the browser's IndexedDB, for pages of this origin. The private key is not exportable: a page, and whoever runs
  * script in it, can stamp with it while the page is open and cannot carry it away.
@@ -47,20 +45,7 @@ const VERSION = 1;
  * @param name - Of the session, for pages that hold several.
  */
 export function indexedDbStore(name = "default"): SessionStore {
-  const withTable = async <Result>(
-    mode: IDBTransactionMode,
-    work: (table: IDBObjectStore) => IDBRequest<Result>,
-  ): Promise<Result> => {
-    const database = await openDatabase();
-    try {
-      const transaction = database.transaction(TABLE, mode);
-      const result = await done(work(transaction.objectStore(TABLE)));
-      await completed(transaction);
-      return result;
-    } finally {
-      database.close();
-    }
-  };
+  const withTable = indexedDbTable("cloister", "sessions");
   return {
     extractable: false,
     load: async () => ((await withTable("readonly", (table) => table.get(name))) as StoredSession | undefined) ?? null,
@@ -71,24 +56,4 @@ export function indexedDbStore(name = "default"): SessionStore {
       await withTable("readwrite", (table) => table.delete(name));
     },
   };
-}
-
-async function openDatabase(): Promise<IDBDatabase> {
-  const request = indexedDB.open("cloister", VERSION);
-  request.onupgradeneeded = () => request.result.createObjectStore(TABLE);
-  return done(request);
-}
-
-function done<Result>(request: IDBRequest<Result>): Promise<Result> {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
-}
-
-function completed(transaction: IDBTransaction): Promise<void> {
-  return new Promise((resolve, reject) => {
-    transaction.oncomplete = () => resolve();
-    transaction.onabort = () => reject(transaction.error);
-  });
 }

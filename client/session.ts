@@ -2,6 +2,8 @@
 import type { ExportedSecret, Params, Result } from "../protocol/index.ts";
 import { Account } from "./account.ts";
 import type { CallOptions, Client } from "./client.ts";
+import { Custody } from "./custody.ts";
+import type { DeviceStore } from "./device-store.ts";
 import { loginNonce } from "./login-nonce.ts";
 import type { PasskeyStampKey } from "./passkeys.ts";
 import { type Credential, isRefused, type LoginOptions, Renewal, type SessionLimits } from "./renewal.ts";
@@ -97,6 +99,16 @@ export class Session {
       userId: this.userId,
       nonce: () => loginNonce(this.#credential.key),
       call: (name, params, options) => this.call(name, params, options),
+    });
+  }
+
+  /** Wallets whose secret is split, as this device takes part in them. @param store - Where it keeps its shares. */
+  custody(store: DeviceStore): Custody {
+    return new Custody({
+      deployment: this.#client.deployment,
+      appId: this.#appId,
+      call: (name, params, options) => this.call(name, params, options),
+      store,
     });
   }
 

@@ -1,3 +1,4 @@
+export { type DescribedSecret, describeSecret } from "./custody/describe-secret.ts";
 export { StartError, type StartErrorCode } from "./errors.ts";
 export { kmsHost, parseManifest } from "./manifest.ts";
 export type { NsmDevice } from "./nsm/nsm.ts";

@@ -108,6 +108,9 @@ export class RequestHandler {
         "a one-time password travels sealed: this one was shown to the parent",
       );
     }
+    if (envelope.share !== undefined && !isSealed(received)) {
+      throw new RequestError("SEALING_REQUIRED", "a share travels sealed: this one was shown to the parent");
+    }
     const { sealedOnly }: Access = ACCESS[name];
     if (sealedOnly === true && !isSealed(received)) {
       throw new RequestError(
@@ -163,7 +166,8 @@ export class RequestHandler {
     const params = parseParams(name, envelope);
     const actor = await authorise(name, request, params, services);
     const handlers: AppHandlers = APP_HANDLERS;
-    return handlers[name]({ ...request, actor }, params, services);
+    const wallets = services.wallets.bringing(envelope.share);
+    return handlers[name]({ ...request, actor }, params, { ...services, wallets });
   }
 }
 

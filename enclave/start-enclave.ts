@@ -29,6 +29,7 @@ import { ReplayGuard } from "./auth/replay-guard.ts";
 import { SecondFactors } from "./auth/second-factors.ts";
 import { Sessions } from "./auth/sessions.ts";
 import { StampVerifier } from "./auth/verify-stamp.ts";
+import { Custody } from "./custody/custody.ts";
 import { Egress } from "./egress/egress.ts";
 import { EgressAgent } from "./egress/egress-agent.ts";
 import { getJson } from "./egress/get-json.ts";
@@ -241,6 +242,7 @@ class RunningEnclave implements Enclave {
       const sessions = new Sessions({ records, ids, users, nowMs });
       const events = new Events({ records, key: eventKeyOf(ids), deployment: manifest.deployment, nowMs });
       const wallets = new Wallets({ records, ids, users, events, randomness, nowMs });
+      const custody = new Custody({ records, ids, users, events, randomness, nowMs });
       const attestImport: AttestImport = (...target) => this.#attestImport(...target);
       const imports = new Imports({ wallets, randomness, attest: attestImport, nowMs });
       const approvals = new Approvals({ records, ids, users, events, nowMs });
@@ -264,6 +266,7 @@ class RunningEnclave implements Enclave {
           identities: new Identities({ records, users, events, sessions, nowMs }),
           events,
           wallets,
+          custody,
           imports,
           keystores: new Keystores({ randomness }),
           policies: new Policies({

@@ -57,6 +57,9 @@ export const ACCESS = {
   revoke_all_sessions: { ...ACCOUNT, bearer: false, callers: SESSION },
   create_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   create_accounts: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "none" },
+  create_split_wallet: { kind: "app", bearer: false, callers: USER, wallet: "any", chain: "none" },
+  recover_wallet: { ...ACCOUNT, bearer: false, callers: USER },
+  reshare_wallet: { ...ACCOUNT, bearer: false, callers: USER },
   /** What leaves belongs to every chain: a scope that lists chains does not cover it. */
   export_wallet: {
     ...{ kind: "app", bearer: true, sealedOnly: true, callers: ANY_CALLER, wallet: "named", chain: "chainless" },

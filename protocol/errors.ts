@@ -89,6 +89,19 @@ export const ERROR_CODES = {
   ACCOUNT_NOT_FOUND: { status: 404, retry: false },
   TOO_MANY_ACCOUNTS: { status: 409, retry: false },
 
+  // Split custody.
+  SHARE_REQUIRED: { status: 401, retry: false },
+  SHARE_UNEXPECTED: { status: 400, retry: false },
+  SHARE_MALFORMED: { status: 400, retry: false },
+  SHARE_OF_ANOTHER_WALLET: { status: 403, retry: false },
+  SHARE_OUTDATED: { status: 409, retry: false },
+  SHARE_CHANGED: { status: 403, retry: false },
+  SHARE_KEY_MALFORMED: { status: 400, retry: false },
+  WALLET_NOT_SPLIT: { status: 409, retry: false },
+  RECOVERY_SHARE_EXPORTED: { status: 409, retry: false },
+  LOGIN_NOT_FRESH: { status: 403, retry: false },
+  LOGIN_HOLDS_DEVICE_SHARE: { status: 403, retry: false },
+  LOGIN_TOO_NEW: { status: 403, retry: false },
   // Secrets that come and go.
   WALLET_KIND_MISMATCH: { status: 409, retry: false },
   WALLET_NOT_EXPORTED: { status: 409, retry: false },
@@ -186,6 +199,13 @@ export type ProtocolErrorCode =
   | "MALFORMED_SEALED"
   | "SEALED_REQUEST_INVALID"
   | "SEALED_ANSWER_INVALID"
+  | "MALFORMED_SHARE"
+  | "MALFORMED_SHARE_KEY"
+  | "SHARE_NOT_OPENED"
+  | "SHARES_OF_TWO_WALLETS"
+  | "SHARES_OF_TWO_SETS"
+  | "SHARE_TWICE"
+  | "SHARES_DO_NOT_FIT"
   | "BUNDLE_INVALID"
   | "BUNDLE_RECIPIENT_INVALID"
   | "FRAME_TOO_LARGE"

@@ -26,6 +26,20 @@ export {
 export * from "./attested-keys.ts";
 export * from "./bundles.ts";
 export * from "./cbor.ts";
+export * from "./custody/sealed-share.ts";
+export { combineShares, type RandomBytes, splitSecret } from "./custody/shamir.ts";
+export {
+  decodeShare,
+  encodeShare,
+  MAX_SHARE_BYTES,
+  makeShares,
+  openShares,
+  type SecretKind,
+  SHARE_ROLES,
+  type Share,
+  type ShareRole,
+  shareDigest,
+} from "./custody/share.ts";
 export * from "./encoding.ts";
 export * from "./erasure.ts";
 export * from "./errors.ts";

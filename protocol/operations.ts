@@ -3,6 +3,7 @@ import type { OperationName } from "./access.ts";
 import { ACCOUNT_OPERATIONS } from "./operations/account.ts";
 import { ADMINISTRATION_OPERATIONS } from "./operations/administration.ts";
 import { BITCOIN_OPERATIONS } from "./operations/bitcoin.ts";
+import { CUSTODY_OPERATIONS } from "./operations/custody.ts";
 import { EVM_OPERATIONS } from "./operations/evm.ts";
 import { POLICY_OPERATIONS } from "./operations/policies.ts";
 import { RAW_OPERATIONS } from "./operations/raw.ts";
@@ -14,13 +15,15 @@ import type { z } from "./zod.ts";
 export type { HeldOnUser } from "./operations/account.ts";
 export type { VaultStatus } from "./operations/administration.ts";
 export { BITCOIN_NETWORKS, type BitcoinNetworkName, type OpenSighashType } from "./operations/bitcoin.ts";
+export type { NewShares, Recovery } from "./operations/custody.ts";
 export type { PendingApproval } from "./operations/policies.ts";
-export type { NewImport, NewWallet, Wallet } from "./operations/wallets.ts";
+export type { NewImport, NewWallet, Wallet, WalletCustody } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
   ...ADMINISTRATION_OPERATIONS,
   ...SESSION_OPERATIONS,
   ...WALLET_OPERATIONS,
+  ...CUSTODY_OPERATIONS,
   ...EVM_OPERATIONS,
   ...SOLANA_OPERATIONS,
   ...RAW_OPERATIONS,

@@ -1,8 +1,12 @@
 /** The body of a request: the one thing that stamps cover, and the only thing that says what is asked. */
+import { MAX_SHARE_BYTES } from "./custody/share.ts";
 import { ProtocolError } from "./errors.ts";
 import { approvalId } from "./operations/ids.ts";
 import { type JsonValue, parseStrictJson } from "./strict-json.ts";
 import { z } from "./zod.ts";
+
+/** Characters of base64url. */
+const MAX_SHARE_LENGTH = Math.ceil((MAX_SHARE_BYTES * 8) / 6);
 
 /** RFC 9562 text form, lower case: one request has one spelling. */
 const uuid = z.string().check(z.regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/));
@@ -17,6 +21,8 @@ const envelope = z.strictObject({
   params: z.custom<JsonValue>(() => true),
   /** A one-time password, or a recovery code, for what is guarded by one. Only in sealed requests. */
   secondFactor: z.exactOptional(z.string().check(z.minLength(1), z.maxLength(32))),
+  /** A share of the wallet that the request is about, base64url: whatever opens a split wallet needs one. Only in sealed requests. */
+  share: z.exactOptional(z.string().check(z.minLength(1), z.maxLength(MAX_SHARE_LENGTH), z.regex(/^[A-Za-z0-9_-]+$/))),
   /** Of what others were asked to agree to: this collects it. */
   approvalId: z.exactOptional(approvalId),
 });
@@ -39,9 +45,9 @@ export function decodeRequest(body: Uint8Array): RequestEnvelope {
 /** The body's bytes; key order is fixed so that fixtures are. */
 export function encodeRequest(request: RequestEnvelope): Uint8Array<ArrayBuffer> {
   // JSON leaves out what is undefined.
-  const { operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId } = request;
+  const { operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId, share } = request;
   return new TextEncoder().encode(
-    JSON.stringify({ operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId }),
+    JSON.stringify({ operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId, share }),
   );
 }
 

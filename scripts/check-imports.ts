@@ -17,7 +17,7 @@ const ANY = ["*"] as const;
 
 const ZONES: Readonly<Record<string, Zone>> = {
   attestation: { folders: [], packages: [], node: false },
-  protocol: { folders: [], packages: ["zod/mini", "cborg", "hpke"], node: false },
+  protocol: { folders: [], packages: ["zod/mini", "cborg", "hpke", "shamir-secret-sharing"], node: false },
   "kms-policy": { folders: [], packages: [], node: false },
   vsock: { folders: ["protocol"], packages: [], node: true },
   enclave: {
@@ -51,7 +51,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
     packages: ["@aws-sdk/credential-provider-node", "fastify", "pg", "pino", "prom-client"],
     node: true,
   },
-  client: { folders: ["attestation", "protocol"], packages: [], node: false },
+  client: { folders: ["attestation", "protocol"], packages: ["@noble/hashes/scrypt.js"], node: false },
   eif: { folders: ["attestation"], packages: [], node: true },
   // Beside the parent on EC2. Judges from other zones are handed in by cli/, so that it needs few of them.
   host: { folders: ["protocol", "kms-policy"], packages: ["@aws-sdk/client-kms"], node: true },

@@ -32,6 +32,7 @@ test.each([
   ...codesOf("eif/errors.ts", "EifErrorCode").map((code) => ["EifErrorCode", code] as const),
   ...codesOf("eif/image/errors.ts", "ImageErrorCode").map((code) => ["ImageErrorCode", code] as const),
   ...codesOf("eif/build-errors.ts", "BuildErrorCode").map((code) => ["BuildErrorCode", code] as const),
+  ...codesOf("client/errors.ts", "CustodyErrorCode").map((code) => ["CustodyErrorCode", code] as const),
   ...codesOf("client/verify-events.ts", "EventsErrorCode").map((code) => ["EventsErrorCode", code] as const),
   ...codesOf("host/errors.ts", "HostErrorCode").map((code) => ["HostErrorCode", code] as const),
   ...codesOf("host/doctor/facts.ts", "FactErrorCode").map((code) => ["FactErrorCode", code] as const),

@@ -25,6 +25,8 @@ export const ALWAYS_GUARDED: readonly AppOperation[] = [
   "regenerate_recovery_codes",
   "link_identity",
   "unlink_identity",
+  "recover_wallet",
+  "reshare_wallet",
   "export_wallet",
   "delete_wallet",
   "export_user",

@@ -1,5 +1,6 @@
 /** What carries out each operation inside an app. One that is missing here does not compile. */
 import type { AppOperation } from "../../protocol/index.ts";
+import { createSplitWallet, recoverWallet, reshareWallet } from "./custody.ts";
 import type { AppHandler } from "./handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./identities.ts";
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
@@ -29,6 +30,9 @@ export const APP_HANDLERS = {
   revoke_all_sessions: revokeAllSessions,
   create_wallet: createWallet,
   create_accounts: createAccounts,
+  create_split_wallet: createSplitWallet,
+  recover_wallet: recoverWallet,
+  reshare_wallet: reshareWallet,
   export_wallet: exportWallet,
   begin_import: beginImport,
   import_wallet: importWallet,

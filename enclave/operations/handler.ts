@@ -17,6 +17,7 @@ import type { Passkeys } from "../auth/passkeys.ts";
 import type { ReplayGuard } from "../auth/replay-guard.ts";
 import type { SecondFactors } from "../auth/second-factors.ts";
 import type { Sessions } from "../auth/sessions.ts";
+import type { Custody } from "../custody/custody.ts";
 import type { Egress } from "../egress/egress.ts";
 import type { Events } from "../events/events.ts";
 import type { Manifest } from "../manifest.ts";
@@ -43,6 +44,7 @@ export interface Services {
   readonly identities: Identities;
   readonly events: Events;
   readonly wallets: Wallets;
+  readonly custody: Custody;
   readonly imports: Imports;
   readonly keystores: Keystores;
   readonly policies: Policies;

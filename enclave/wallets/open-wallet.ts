@@ -67,7 +67,7 @@ export class OpenWallet implements Disposable {
     const exact = exactAccount({ format, path, ...(curve === undefined ? {} : { curve }) }, this.#value.secret);
     const held = makeAccount(exact, this.#value.secret);
     const account = publicAccount(held);
-    this.#derived.get(account.publicKey)?.privateKey.fill(0);
+    this.#derived.get(account.publicKey)?.privateKey?.fill(0);
     this.#derived.set(account.publicKey, held);
     return account;
   }
@@ -91,8 +91,18 @@ export class OpenWallet implements Disposable {
     if (!isAuthorised || held === undefined || held.curve !== account.curve) {
       throw new Error("another key was authorised");
     }
-    using key = new SecretKey(Uint8Array.from(held.privateKey));
+    using key = new SecretKey(this.#keyOf(held));
     return work(signerOf(held, key));
+  }
+
+  /** @returns A copy, which the caller wipes. */
+  #keyOf(held: HeldAccount): Uint8Array {
+    if (held.privateKey !== null) return Uint8Array.from(held.privateKey);
+    const { publicKey, privateKey } = makeAccount(held, this.#value.secret);
+    // Whatever shares were put together: no key signs but the one whose address was given out.
+    if (privateKey !== null && Buffer.compare(publicKey, held.publicKey) === 0) return privateKey;
+    privateKey?.fill(0);
+    throw new Error("the secret is not the one whose accounts these are");
   }
 
   /**
@@ -116,7 +126,7 @@ export class OpenWallet implements Disposable {
     }
     const held = accounts.find(({ address, path }) => address === account.address && path === account.path);
     if (held === undefined) throw new Error("no such account");
-    return Uint8Array.from(held.privateKey);
+    return this.#keyOf(held);
   }
 
   /** Whether a form holds all that the wallet is: the words of one that has them, the key of one that is a key. */
@@ -125,7 +135,7 @@ export class OpenWallet implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { privateKey } of this.#derived.values()) privateKey.fill(0);
+    for (const { privateKey } of this.#derived.values()) privateKey?.fill(0);
     this.#derived.clear();
     wipe(this.#value);
   }

@@ -7,8 +7,11 @@ import {
   CURVES,
   encodeHex,
   MAX_ACCOUNTS,
+  type Wallet,
   z,
 } from "../../protocol/index.ts";
+import { custodyKind, custodyOf, splitSecret } from "../custody/split-secret.ts";
+import type { RecordKind } from "../vault/records.ts";
 
 const heldAccount = z.strictObject({
   address: z.string(),
@@ -16,8 +19,8 @@ const heldAccount = z.strictObject({
   curve: z.enum(CURVES),
   publicKey: bytesUpTo(33),
   path: z.nullable(z.string()),
-  /** The key that signs: derived once. */
-  privateKey: bytesOf(32),
+  /** The key that signs: derived once. Null in a split wallet, which derives it from its secret whenever it is together. */
+  privateKey: z.nullable(bytesOf(32)),
 });
 export type HeldAccount = z.output<typeof heldAccount>;
 
@@ -35,8 +38,9 @@ export type HdSecret = z.output<typeof hdSecret>;
 export type WalletSecret = z.output<typeof walletSecret>;
 const walletSecret = z.discriminatedUnion("kind", [hdSecret, singleKeySecret]);
 
+/** In its record: of a split wallet's secret there is the operator's share, and no key of its accounts. */
 export const walletSchema = z.strictObject({
-  secret: walletSecret,
+  secret: z.discriminatedUnion("kind", [hdSecret, singleKeySecret, splitSecret]),
   accounts: heldAccounts,
   createdAtMs: z.int(),
   /** When it was last exported; null for never. */
@@ -44,18 +48,41 @@ export const walletSchema = z.strictObject({
   /** SHA-256 of the bundle that it came in, so that the import which is asked for again finds it; null if made here. */
   importedAs: z.nullable(bytesOf(32)),
 });
-export type WalletValue = z.output<typeof walletSchema>;
+export type StoredWallet = z.output<typeof walletSchema>;
+/** With its secret. */
+export type WalletValue = Omit<StoredWallet, "secret"> & { readonly secret: WalletSecret };
+
+export const walletRecords: RecordKind<StoredWallet> = { prefix: "wallet/", schema: walletSchema };
+
+/** Whose wallet: names of records begin with both, so that nobody can even name another's. */
+export interface Owner {
+  readonly appId: string;
+  readonly userId: string;
+}
+
+export function walletName({ appId, userId }: Owner, walletId: string): string {
+  return `${appId}/${userId}/${walletId}`;
+}
+
+/** What anybody may see of it. */
+export function publicPart(walletId: string, { secret, accounts, createdAtMs }: StoredWallet): Wallet {
+  const [first, ...others] = accounts;
+  const kind = secret.kind === "split" ? custodyKind(secret) : secret.kind;
+  const custody: Wallet["custody"] = secret.kind === "split" ? custodyOf(secret) : { kind: "whole" };
+  return { walletId, kind, accounts: [publicAccount(first), ...others.map(publicAccount)], createdAtMs, custody };
+}
 
 export function publicAccount({ address, format, curve, publicKey, path }: HeldAccount): Account {
   return { address, format, curve, publicKey: encodeHex(publicKey), path };
 }
 
-export function wipe({ secret, accounts }: WalletValue): void {
-  for (const { privateKey } of accounts) privateKey.fill(0);
+export function wipe({ secret, accounts }: StoredWallet): void {
+  for (const { privateKey } of accounts) privateKey?.fill(0);
   wipeSecret(secret);
 }
 
-export function wipeSecret(secret: WalletSecret): void {
-  if (secret.kind === "single-key") secret.privateKey.fill(0);
+export function wipeSecret(secret: StoredWallet["secret"]): void {
+  if (secret.kind === "split") secret.operatorShare.fill(0);
+  else if (secret.kind === "single-key") secret.privateKey.fill(0);
   else for (const bytes of [secret.entropy, secret.seed]) bytes.fill(0);
 }

@@ -8,23 +8,30 @@ import {
   RequestError,
   type Wallet,
 } from "../../protocol/index.ts";
+import { apart, secretOf } from "../custody/put-together.ts";
+import { recoveryRecords } from "../custody/recovery-record.ts";
 import type { Events, NewEvent } from "../events/events.ts";
 import type { Randomness } from "../nsm/randomness.ts";
 import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
-import { type Change, change, type ReadRecord, type RecordKind, type Records } from "../vault/records.ts";
+import { type Change, change, type ReadRecord, type Records } from "../vault/records.ts";
 import { exactAccount, isSame, makeAccount } from "./make-accounts.ts";
 import { isAsAsked, makeSecret, makeWallet } from "./make-wallet.ts";
 import { OpenWallet } from "./open-wallet.ts";
-import { publicAccount, type WalletSecret, type WalletValue, walletSchema, wipe } from "./wallet-value.ts";
+import {
+  walletName as nameOf,
+  type Owner,
+  publicAccount,
+  publicPart,
+  type StoredWallet,
+  type WalletSecret,
+  type WalletValue,
+  walletRecords,
+  wipe,
+  wipeSecret,
+} from "./wallet-value.ts";
 
-const walletRecords: RecordKind<WalletValue> = { prefix: "wallet/", schema: walletSchema };
-
-/** Whose wallet: names of records begin with both, so that nobody can even name another's. */
-export interface Owner {
-  readonly appId: string;
-  readonly userId: string;
-}
+export type { Owner } from "./wallet-value.ts";
 
 /** Who changes a wallet: the owner, by a session, a passkey or an API key. */
 export interface Asker extends Owner {
@@ -34,7 +41,12 @@ export interface Asker extends Owner {
 /** What comes of a look at a wallet's record. */
 type Decision<Result> =
   | { readonly kind: "leave"; readonly result: Result }
-  | { readonly kind: "write"; readonly change: Change; readonly event: Omit<NewEvent, "by">; readonly result: Result };
+  | {
+      readonly kind: "write";
+      readonly changes: readonly Change[];
+      readonly event: Omit<NewEvent, "by">;
+      readonly result: Result;
+    };
 
 export interface ImportedWallet {
   readonly wallet: Wallet;
@@ -42,28 +54,40 @@ export interface ImportedWallet {
   readonly importedAs: Uint8Array | null;
 }
 
+export interface WalletsOptions {
+  readonly records: Records;
+  readonly ids: Ids;
+  readonly users: Users;
+  readonly events: Events;
+  readonly randomness: Randomness;
+  readonly nowMs: () => number;
+}
+
 export class Wallets {
+  readonly #options: WalletsOptions;
   readonly #records: Records;
   readonly #ids: Ids;
   readonly #users: Users;
   readonly #events: Events;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
+  /** What the request brought of a split wallet. */
+  readonly #share: string | undefined;
 
-  constructor(options: {
-    readonly records: Records;
-    readonly ids: Ids;
-    readonly users: Users;
-    readonly events: Events;
-    readonly randomness: Randomness;
-    readonly nowMs: () => number;
-  }) {
+  constructor(options: WalletsOptions, share?: string) {
+    this.#options = options;
     this.#records = options.records;
     this.#ids = options.ids;
     this.#users = options.users;
     this.#events = options.events;
     this.#randomness = options.randomness;
     this.#nowMs = options.nowMs;
+    this.#share = share;
+  }
+
+  /** The same wallets, for a request that brings a device's share: it opens the split wallet whose share it is. */
+  bringing(share: string | undefined): Wallets {
+    return share === undefined ? this : new Wallets(this.#options, share);
   }
 
   /**
@@ -82,7 +106,9 @@ export class Wallets {
           const event = { kind: "wallet-created", details: { walletId, kind: asked.kind } } as const;
           return this.#write(asker, walletId, null, made, event, publicPart(walletId, made));
         }
-        if (isAsAsked(record.value, asked)) return { kind: "leave", result: publicPart(walletId, record.value) };
+        const { secret } = record.value;
+        if (secret.kind !== "split" && isAsAsked({ ...record.value, secret }, asked))
+          return { kind: "leave", result: publicPart(walletId, record.value) };
         throw new RequestError("RECORD_CONFLICT", "this request id made another wallet: use a new one");
       });
     } finally {
@@ -98,15 +124,21 @@ export class Wallets {
    *   records throw
    */
   async addAccounts(asker: Asker, walletId: string, asked: readonly NewAccount[]): Promise<readonly Account[]> {
-    return await this.#change(asker, walletId, (record) => {
+    return await this.#change(asker, walletId, async (record) => {
       if (record === null) throw notFound();
-      const { accounts, all } = withAccounts(record.value, asked);
-      const added = all.accounts.length - record.value.accounts.length;
-      // From now on the record's value stands for all of it, and is wiped as such.
-      record.value.accounts.push(...all.accounts.slice(record.value.accounts.length));
-      if (added === 0) return { kind: "leave", result: accounts };
-      const event = { kind: "accounts-created", details: { walletId, added: `${added}` } } as const;
-      return this.#write(asker, walletId, record, all, event, accounts);
+      const whole = await this.#whole(walletId, record.value);
+      try {
+        const { accounts, all } = withAccounts(whole, asked);
+        const added = all.accounts.length - record.value.accounts.length;
+        // From now on the record's value stands for all of it, and is wiped as such.
+        record.value.accounts.push(...all.accounts.slice(record.value.accounts.length));
+        if (added === 0) return { kind: "leave", result: accounts };
+        const stored = whole.secret === record.value.secret ? all : apart(all, record.value.secret);
+        const event = { kind: "accounts-created", details: { walletId, added: `${added}` } } as const;
+        return this.#write(asker, walletId, record, stored, event, accounts);
+      } finally {
+        if (whole.secret !== record.value.secret) wipeSecret(whole.secret);
+      }
     });
   }
 
@@ -177,8 +209,11 @@ export class Wallets {
    * @throws {@link RequestError} `WALLET_NOT_FOUND`, `WALLET_NOT_EXPORTED`, `RECORD_CONFLICT`, and what records throw
    */
   async delete(asker: Asker, walletId: string, withoutExport: boolean): Promise<void> {
-    await this.#change(asker, walletId, (record) => {
+    await this.#change(asker, walletId, async (record) => {
       if (record === null) throw notFound();
+      const name = nameOf(asker, walletId);
+      const recovery = await this.#records.read(recoveryRecords, name);
+      const also = recovery === null ? [] : [change(recoveryRecords, name, recovery, undefined)];
       const { exportedAtMs } = record.value;
       if (exportedAtMs === null && !withoutExport) {
         throw new RequestError(
@@ -187,12 +222,13 @@ export class Wallets {
         );
       }
       const details = { walletId, exported: exportedAtMs === null ? "never" : `${exportedAtMs}` };
-      return this.#write(asker, walletId, record, undefined, { kind: "wallet-deleted", details }, undefined);
+      return this.#write(asker, walletId, record, undefined, { kind: "wallet-deleted", details }, undefined, also);
     });
   }
 
   /** Destroys all of an owner's wallets, without events. @returns How many there were. */
   async erase(owner: Owner): Promise<number> {
+    await this.#records.erase(recoveryRecords, nameOf(owner, ""));
     return await this.#records.erase(walletRecords, nameOf(owner, ""));
   }
 
@@ -204,8 +240,9 @@ export class Wallets {
     const under = nameOf(owner, "");
     const page = await this.#records.list(walletRecords, under, after === null ? null : under + after);
     const wallets = page.map(({ name, value }) => {
+      const wallet = publicPart(name.slice((walletRecords.prefix + under).length), value);
       wipe(value);
-      return publicPart(name.slice((walletRecords.prefix + under).length), value);
+      return wallet;
     });
     return { wallets, more: wallets.length === MAX_RECORDS_PER_PAGE };
   }
@@ -213,12 +250,28 @@ export class Wallets {
   /**
    * Opens a wallet for one piece of work; whoever opens it disposes of it.
    *
-   * @throws {@link RequestError} `WALLET_NOT_FOUND`, and what reading records throws
+   * @throws {@link RequestError} `WALLET_NOT_FOUND`, `SHARE_…`, and what reading records throws
    */
   async open(owner: Owner, walletId: string): Promise<OpenWallet> {
     const record = await this.#records.read(walletRecords, nameOf(owner, walletId));
     if (record === null) throw notFound();
-    return new OpenWallet(walletId, record.value);
+    try {
+      return new OpenWallet(walletId, await this.#whole(walletId, record.value));
+    } finally {
+      if (record.value.secret.kind === "split") wipe(record.value);
+    }
+  }
+
+  /** A wallet with its secret: as it was read, or put together with the share that the request brought. */
+  async #whole(walletId: string, stored: StoredWallet): Promise<WalletValue> {
+    const { secret } = stored;
+    if (secret.kind === "split") {
+      const random = (length: number) => this.#randomness.bytes(length);
+      return { ...stored, secret: await secretOf(secret, { walletId, role: "device", brought: this.#share }, random) };
+    }
+    if (this.#share === undefined) return { ...stored, secret };
+    wipe(stored);
+    throw new RequestError("SHARE_UNEXPECTED", "this wallet is not split: it takes no share");
   }
 
   #idOf({ appId, userId }: Owner, madeBy: string): string {
@@ -232,17 +285,17 @@ export class Wallets {
   async #change<Result>(
     { appId, userId, by }: Asker,
     walletId: string,
-    decide: (record: ReadRecord<WalletValue> | null) => Decision<Result>,
+    decide: (record: ReadRecord<StoredWallet> | null) => Decision<Result> | Promise<Decision<Result>>,
   ): Promise<Result> {
-    const read: WalletValue[] = [];
+    const read: StoredWallet[] = [];
     try {
       return await this.#users.change(appId, userId, async (user) => {
         const record = await this.#records.read(walletRecords, nameOf({ appId, userId }, walletId));
         if (record !== null) read.push(record.value);
-        const decision = decide(record);
+        const decision = await decide(record);
         if (decision.kind === "leave") return decision;
         const added = this.#events.add(appId, userId, user, { ...decision.event, by });
-        return { kind: "write", user: added.user, also: [decision.change, added.also], result: decision.result };
+        return { kind: "write", user: added.user, also: [...decision.changes, added.also], result: decision.result };
       });
     } finally {
       for (const value of read) wipe(value);
@@ -252,12 +305,14 @@ export class Wallets {
   #write<Result>(
     owner: Owner,
     walletId: string,
-    read: ReadRecord<WalletValue> | null,
-    value: WalletValue | undefined,
+    read: ReadRecord<StoredWallet> | null,
+    value: StoredWallet | undefined,
     event: Omit<NewEvent, "by">,
     result: Result,
+    also: readonly Change[] = [],
   ): Decision<Result> {
-    return { kind: "write", change: change(walletRecords, nameOf(owner, walletId), read, value), event, result };
+    const changes = [change(walletRecords, nameOf(owner, walletId), read, value), ...also];
+    return { kind: "write", changes, event, result };
   }
 }
 
@@ -285,16 +340,7 @@ function withAccounts(
     });
     return { accounts, all };
   } catch (error) {
-    for (const { privateKey } of all.accounts) privateKey.fill(0);
+    for (const { privateKey } of all.accounts) privateKey?.fill(0);
     throw error;
   }
-}
-
-function nameOf({ appId, userId }: Owner, walletId: string): string {
-  return `${appId}/${userId}/${walletId}`;
-}
-
-function publicPart(walletId: string, { secret, accounts, createdAtMs }: WalletValue): Wallet {
-  const [first, ...others] = accounts;
-  return { walletId, kind: secret.kind, accounts: [publicAccount(first), ...others.map(publicAccount)], createdAtMs };
 }

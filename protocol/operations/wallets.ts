@@ -7,18 +7,35 @@ import { hexBytes, nothing } from "./ids.ts";
 
 export const WALLET_KINDS = ["hd", "single-key"] as const;
 
+const custody = z.discriminatedUnion("kind", [
+  /** The vault holds its keys. */
+  z.strictObject({ kind: z.literal("whole") }),
+  /** The vault holds the operator's share of its secret, and the recovery share too where it is `held`. */
+  z.strictObject({
+    kind: z.literal("split"),
+    /** Hex; another one whenever the secret is shared anew. */
+    setId: z.string().check(z.regex(/^[0-9a-f]{32}$/)),
+    sharedAtMs: z.int(),
+    recovery: z.enum(["held", "exported"]),
+    /** The identity or the passkey whose login got the device share. */
+    deviceLoginId: z.string(),
+  }),
+]);
+export type WalletCustody = z.output<typeof custody>;
+
 export const wallet = z.strictObject({
   walletId,
   /** `hd`: BIP-39 entropy, accounts at paths. `single-key`: one random key, which all its accounts share. */
   kind: z.enum(WALLET_KINDS),
   accounts: z.tuple([account], account),
   createdAtMs: z.int(),
+  custody,
 });
 export type Wallet = z.output<typeof wallet>;
 
 const newAccounts = z.array(newAccount).check(z.minLength(1), z.maxLength(MAX_ACCOUNTS));
 
-const newWallet = z
+export const newWallet = z
   .strictObject({
     kind: z.enum(WALLET_KINDS),
     /** Of an `hd` wallet's mnemonic; 12 unless given. */

@@ -110,7 +110,7 @@ describe.each([{ kind: "hd" }, { kind: "single-key" }] as const)("a wallet of $k
     const stored = [...parent.records].map(([name, { value }]) => name + Buffer.from(value).toString("hex")).join();
     expect(stored).not.toContain(wallet.accounts[0].publicKey);
     expect(stored).not.toContain(Buffer.from("privateKey").toString("hex"));
-    expect(Object.keys(wallet).sort()).toEqual(["accounts", "createdAtMs", "kind", "walletId"]);
+    expect(Object.keys(wallet).sort()).toEqual(["accounts", "createdAtMs", "custody", "kind", "walletId"]);
     expect(Object.keys(wallet.accounts[0]).sort()).toEqual(["address", "curve", "format", "path", "publicKey"]);
     expect((await wallets.list(ALICE, null)).wallets).toEqual([wallet]);
   });

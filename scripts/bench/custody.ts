@@ -1,0 +1,83 @@
+/** Signing with a split wallet beside signing with a whole one: the same record store, the same policy, the same digest. */
+import { randomBytes } from "node:crypto";
+import { encode } from "cborg";
+import { Custody } from "../../enclave/custody/custody.ts";
+import { eventKeyOf } from "../../enclave/events/event-key.ts";
+import { Events } from "../../enclave/events/events.ts";
+import { Nsm } from "../../enclave/nsm/nsm.ts";
+import { Randomness } from "../../enclave/nsm/randomness.ts";
+import type { Authorised } from "../../enclave/policy/authorised.ts";
+import { TrustedClock } from "../../enclave/trusted-clock.ts";
+import { newUser, userRecords } from "../../enclave/users/user.ts";
+import { Users } from "../../enclave/users/users.ts";
+import { Ids } from "../../enclave/vault/ids.ts";
+import { RecordCipher } from "../../enclave/vault/record-cipher.ts";
+import { RecordStore } from "../../enclave/vault/record-store.ts";
+import { change, Records } from "../../enclave/vault/records.ts";
+import { secp256k1 } from "../../enclave/wallets/open-wallet.ts";
+import { Wallets } from "../../enclave/wallets/wallets.ts";
+import {
+  encodeBase64url,
+  generateShareKey,
+  openSealedShare,
+  sharePublicKeyOf,
+  type Wallet,
+} from "../../protocol/index.ts";
+import { MemoryParent } from "../../test/support/memory-parent.ts";
+import type { SigningRow } from "./row.ts";
+
+const OWNER = { appId: "app_1", userId: "usr_1", by: "ses_1" } as const;
+const AUDIENCE = "bench/app_1";
+const DIGEST = randomBytes(32);
+
+/** From the record in the parent's store, over its port, to the signature: what splitting costs is the difference. */
+export async function custodyRows(): Promise<readonly SigningRow[]> {
+  const { wallets, custody } = await boot();
+  const rows: SigningRow[] = [];
+  for (const kind of ["single-key", "hd"] as const) {
+    const whole = await wallets.create(OWNER, `whole-${kind}`, { kind });
+    const pair = await generateShareKey(false);
+    const split = await custody.create(
+      {
+        ...{ ...OWNER, audience: AUDIENCE, requestId: `split-${kind}`, share: undefined },
+        login: { loginId: "idn_1", atMs: 0 },
+      },
+      { wallet: { kind }, devicePublicKey: await sharePublicKeyOf(pair), recovery: { kind: "held" } },
+    );
+    const { walletId } = split.wallet;
+    const address = { audience: AUDIENCE, walletId, role: "device" } as const;
+    const share = encodeBase64url(await openSealedShare(pair, address, split.deviceShare));
+    rows.push({
+      name: `split custody, ${kind}`,
+      peer: "our whole key",
+      ours: () => sign(wallets.bringing(share), split.wallet),
+      theirs: () => sign(wallets, whole),
+    });
+  }
+  return rows;
+}
+
+async function sign(wallets: Wallets, { walletId, accounts: [account] }: Wallet): Promise<Uint8Array> {
+  using wallet = await wallets.open(OWNER, walletId);
+  // As policies give it: what they cost is the same on both sides, and is measured elsewhere.
+  const authorised = {
+    ...{ walletId, publicKeys: [account.publicKey] },
+    facts: { kind: "evm-message", from: account.address, message: DIGEST },
+  } as unknown as Authorised;
+  return wallet.sign(authorised, account, (signer) => secp256k1(signer).signDigest(DIGEST).rs);
+}
+
+async function boot(): Promise<{ readonly wallets: Wallets; readonly custody: Custody }> {
+  const cipher = new RecordCipher(randomBytes(32), { deployment: "bench", generation: 1 });
+  const records = new Records(new RecordStore(new MemoryParent().vsock), cipher);
+  const ids = new Ids(randomBytes(32));
+  const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
+  const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
+  const nowMs = () => 0;
+  const user = newUser({ identityId: "idn_1", issuer: "https://issuer", subject: "subject", linkedAtMs: 0 });
+  await records.write([change(userRecords, `${OWNER.appId}/${OWNER.userId}`, null, user)]);
+  const users = new Users({ records, ids, randomness, nowMs });
+  const events = new Events({ records, key: eventKeyOf(ids), deployment: "bench", nowMs });
+  const parts = { records, ids, users, events, randomness, nowMs };
+  return { wallets: new Wallets(parts), custody: new Custody(parts) };
+}
