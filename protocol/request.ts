@@ -16,6 +16,8 @@ const envelope = z.strictObject({
   params: z.custom<JsonValue>(() => true),
   /** A one-time password, or a recovery code, for what is guarded by one. Only in sealed requests. */
   secondFactor: z.exactOptional(z.string().check(z.minLength(1), z.maxLength(32))),
+  /** The one boot of an enclave that may act on it, hex of its key id; any may where it is left out. */
+  boot: z.exactOptional(z.string().check(z.regex(/^[0-9a-f]{16}$/))),
 });
 
 export type RequestEnvelope = z.output<typeof envelope>;
@@ -36,8 +38,9 @@ export function decodeRequest(body: Uint8Array): RequestEnvelope {
 /** The body's bytes; key order is fixed so that fixtures are. */
 export function encodeRequest(request: RequestEnvelope): Uint8Array<ArrayBuffer> {
   // JSON leaves out what is undefined.
-  const { operation, audience, requestId, issuedAtMs, params, secondFactor } = request;
-  return new TextEncoder().encode(JSON.stringify({ operation, audience, requestId, issuedAtMs, params, secondFactor }));
+  const { operation, audience, requestId, issuedAtMs, params, secondFactor, boot } = request;
+  const ordered = { operation, audience, requestId, issuedAtMs, params, secondFactor, boot };
+  return new TextEncoder().encode(JSON.stringify(ordered));
 }
 
 /** Names each wrong field and what was expected there; zod's messages quote no input. */
