@@ -34,6 +34,7 @@ export class Policies {
     const { signingPolicy } = await this.#apps.get(actor.appId);
     const decision = decide(facts, signingPolicy);
     if (decision.kind === "deny") throw new RequestError("POLICY_DENIED", decision.reason);
-    return { walletId, publicKeys: accounts.map(({ publicKey }) => publicKey), facts } as Authorised;
+    // The only place that makes one.
+    return { walletId, publicKeys: accounts.map(({ publicKey }) => publicKey), facts } as unknown as Authorised;
   }
 }

@@ -70,7 +70,7 @@ describe("one simulator", () => {
       listed.push(...page.wallets);
       more = page.more;
     }
-    expect(listed.map(({ address }) => address).sort()).toEqual(made.map(({ address }) => address).sort());
+    expect(listed.map(({ walletId }) => walletId).sort()).toEqual(made.map(({ walletId }) => walletId).sort());
   });
 
   test("the same person in two apps is two users with two wallets", async () => {
@@ -170,13 +170,13 @@ describe("restarts", () => {
       more = page.more;
     }
     expect(listed).toEqual(expect.arrayContaining(acknowledged));
-    for (const { walletId, address } of listed) {
+    for (const { walletId, accounts } of listed) {
       const { signedTransaction } = await session.signTransaction({
         walletId,
         chainId: "1",
         unsignedTransaction: usdcTransfer(),
       });
-      expect(await senderOf(signedTransaction)).toBe(address);
+      expect(await senderOf(signedTransaction)).toBe(accounts[0].address);
     }
   });
 

@@ -84,7 +84,8 @@ describe("the accounts notice", () => {
   test("two wallets for one request id", async () => {
     const ledger = new Ledger();
     ledger.open("r1", { operation: "create_wallet", owner: "alice", kind: "hd" }, true).stamped = 2;
-    const made = (address: string) => answer({ requestId: "r1", result: { walletId: "w", kind: "hd", address } });
+    const made = (address: string) =>
+      answer({ requestId: "r1", result: { walletId: "w", kind: "hd", accounts: [{ address }] } });
     expect(await checkDone(ledger, [made("0x1"), made("0x1")])).toEqual([]);
     expect(await checkDone(ledger, [made("0x1"), made("0x2")])).toEqual([expect.stringContaining("two wallets")]);
   });

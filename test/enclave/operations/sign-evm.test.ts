@@ -68,11 +68,11 @@ test("WALLET_NOT_FOUND for a wallet that nobody made", async () => {
 test("a message of the greatest length is signed, and one byte more is no message", async () => {
   const appId = await createApp(simulator, client, { signingPolicy: { evmChainIds: [], messages: "allow" } });
   const { session: talker } = await logIn(simulator, client, appId, "alice");
-  const { walletId, address } = await talker.createWallet({ kind: "hd" });
+  const { walletId, accounts } = await talker.createWallet({ kind: "hd" });
   const message: Hex = `0x${"61".repeat(64 * 1024)}`;
   const { signature } = await talker.signMessage({ walletId, message });
   expect(await recoverMessageAddress({ message: { raw: hexToBytes(message) }, signature: signature as Hex })).toBe(
-    address,
+    accounts[0].address,
   );
   await expect(talker.signMessage({ walletId, message: `${message}61` })).rejects.toMatchObject({
     code: "INVALID_PARAMS",

@@ -16,8 +16,10 @@ import {
 import { privateKeyToAccount } from "viem/accounts";
 import { describe, expect, test } from "vitest";
 import { type Eip1559Transaction, parseEip1559, signEip1559 } from "../../../enclave/signing/eip1559.ts";
+import { signRecoverable } from "../../../enclave/signing/secp256k1.ts";
 import { RequestError } from "../../../protocol/index.ts";
 
+const signerOf = (key: Hex) => ({ signDigest: (digest: Uint8Array) => signRecoverable(digest, hexToBytes(key)) });
 const ADDRESS = "0xd8da6bf26964af9d7eed9e03e53415d37aa96045";
 const STORAGE_KEY: Hex = `0x${"ab".repeat(32)}`;
 
@@ -108,7 +110,7 @@ describe("what viem makes", () => {
         });
 
         const account = privateKeyToAccount(privateKey);
-        const signed = signEip1559(parsed, hexToBytes(privateKey));
+        const signed = signEip1559(parsed, signerOf(privateKey));
         const serializedTransaction = toHex(signed.bytes) as TransactionSerializedEIP1559;
         // Both follow RFC 6979 and take the low s, so there is one right signature.
         expect(serializedTransaction).toBe(await account.signTransaction(transaction));
@@ -128,7 +130,7 @@ describe("what viem makes", () => {
     for (let nonce = 0; nonce < 1_000 && short < 2; nonce += 1) {
       const transaction = { type: "eip1559", chainId: 1, nonce } as const;
       const signed = toHex(
-        signEip1559(parseEip1559(hexToBytes(serializeTransaction(transaction))), hexToBytes(key)).bytes,
+        signEip1559(parseEip1559(hexToBytes(serializeTransaction(transaction))), signerOf(key)).bytes,
       );
       const { r = "0x", s = "0x" } = parseTransaction(signed as TransactionSerializedEIP1559);
       if (BigInt(r) >> 248n !== 0n && BigInt(s) >> 248n !== 0n) continue;

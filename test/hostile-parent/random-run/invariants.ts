@@ -61,7 +61,7 @@ export async function checkDone(ledger: Ledger, given: readonly GivenAnswer[]): 
     if (!entry.mayBeDone) violations.push(`${about(entry)}: done although it is forbidden`);
     violations.push(...(await wrongResult(entry, result)));
     if (entry.operation === "create_wallet") {
-      const made = `${result.walletId} ${result.address}`;
+      const made = `${result.walletId} ${result.accounts?.[0]?.address}`;
       if ((wallets.get(requestId) ?? made) !== made) violations.push(`${about(entry)}: two wallets for one request id`);
       wallets.set(requestId, made);
     }
@@ -72,7 +72,7 @@ export async function checkDone(ledger: Ledger, given: readonly GivenAnswer[]): 
 interface Result {
   readonly walletId?: string;
   readonly kind?: string;
-  readonly address?: string;
+  readonly accounts?: readonly { readonly address: string }[];
   readonly signedTransaction?: TransactionSerializedEIP1559;
   readonly signature?: `0x${string}`;
 }

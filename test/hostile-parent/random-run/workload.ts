@@ -172,7 +172,7 @@ export class Workload {
   /** What must be refused, whoever stands between. */
   async #askForbidden(actor: Actor, wallet: Wallet): Promise<void> {
     const other = this.#actors[this.#random.below(this.#actors.length)] ?? actor;
-    const { address } = wallet;
+    const [{ address }] = wallet.accounts;
     const refused = { ...this.#as(actor), mayBeDone: false };
     switch (this.#random.below(4)) {
       case 0: {
