@@ -1,6 +1,7 @@
 /** What callers use: verify the enclave, then stamp, send, and check each answer. */
 import {
   ACCESS,
+  type Access,
   audienceOf,
   decodeAnswer,
   decodeRequest,
@@ -58,8 +59,10 @@ interface Retries {
   readonly sleep: (ms: number) => Promise<void>;
 }
 
-/** Refusals that a fresh attestation document mends. */
-const ATTEST_AGAIN: ReadonlySet<ErrorCode> = new Set(["REQUEST_STALE", "SEALED_FOR_ANOTHER_BOOT"]);
+/** Another enclave has answered than the one that a request was for. It is known by then, and the next try is for it. */
+const FOR_ANOTHER_BOOT: ReadonlySet<ErrorCode> = new Set(["SEALED_FOR_ANOTHER_BOOT", "STAMPED_FOR_ANOTHER_BOOT"]);
+/** Where nothing between here and several enclaves follows the hint, it is chance that brings a request to the right one. */
+const MAX_BOOTS = 8;
 
 interface Asked extends CallOptions {
   readonly requestId: string;
@@ -225,9 +228,9 @@ export class Client {
    * @throws as {@link call}; ProtocolError if the body is no request.
    */
   async sendStamped(body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<Result<OperationName>> {
-    const { operation, requestId } = decodeRequest(body);
+    const { operation, requestId, boot } = decodeRequest(body);
     if (!isOperationName(operation)) throw new TypeError(`no operation ${operation}`);
-    return resultOf(operation, requestId, await this.#enclave.post(`/v1/${operation}`, body, stamps));
+    return resultOf(operation, requestId, await this.#enclave.post(`/v1/${operation}`, body, stamps, boot));
   }
 
   async #callAttested<Name extends OperationName>(
@@ -235,14 +238,21 @@ export class Client {
     params: Params<Name>,
     asked: Asked,
   ): Promise<Result<Name>> {
-    try {
-      return await this.#callOnce(operation, params, asked);
-    } catch (error) {
-      // A computer that slept has lost count of time; an enclave that was started anew has other keys. The same id,
-      // dated anew, is a retry: nothing is made twice.
-      if (!(error instanceof RefusedError) || !ATTEST_AGAIN.has(error.code)) throw error;
-      await this.#enclave.refresh();
-      return await this.#callOnce(operation, params, asked);
+    // A passkey asks its user each time.
+    const boots = [...asked.keys, asked.beside].some(isPasskey) ? 2 : MAX_BOOTS;
+    let isRefreshed = false;
+    for (let boot = 1; ; boot += 1) {
+      try {
+        return await this.#callOnce(operation, params, asked);
+      } catch (error) {
+        // The same id, dated anew, is a retry: nothing is made twice.
+        const code = error instanceof RefusedError ? error.code : null;
+        if (code !== null && FOR_ANOTHER_BOOT.has(code) && boot < boots) continue;
+        if (code !== "REQUEST_STALE" || isRefreshed) throw error;
+        // A computer that slept has lost count of time.
+        await this.#enclave.refresh();
+        isRefreshed = true;
+      }
     }
   }
 
@@ -253,6 +263,10 @@ export class Client {
   ): Promise<Result<Name>> {
     const { requestId, secondFactor, beside } = options;
     const audience = audienceOf(this.#deployment, options.appId);
+    const { bearer, once }: Access = ACCESS[operation];
+    const isSealed = (options.seal ?? "bearer") === "always" || bearer || secondFactor !== undefined;
+    // What is sealed is for one boot already.
+    const boot = once === true && !isSealed ? this.#enclave.boot : undefined;
     const body = encodeRequest({
       operation,
       audience,
@@ -260,13 +274,12 @@ export class Client {
       issuedAtMs: this.#enclave.nowMs(),
       params: params as JsonValue,
       ...(secondFactor === undefined ? {} : { secondFactor }),
+      ...(boot === undefined ? {} : { boot }),
     });
     const stamps = await stampsOf(beside === undefined ? options.keys : [...options.keys, beside], body);
-    const isBearer = ACCESS[operation].bearer || secondFactor !== undefined;
-    const isSealed = (options.seal ?? "bearer") === "always" || isBearer;
     const posted = isSealed
       ? await this.#enclave.postSealed(audience, body, stamps)
-      : await this.#enclave.post(`/v1/${operation}`, body, stamps);
+      : await this.#enclave.post(`/v1/${operation}`, body, stamps, boot);
     return resultOf(operation, requestId, posted);
   }
 }

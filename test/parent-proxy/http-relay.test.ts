@@ -257,7 +257,7 @@ test("lets pages of any origin call and read the signature", async () => {
   expect(Object.fromEntries(preflight.headers)).toMatchObject({
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, POST",
-    "access-control-allow-headers": "content-type, x-stamp, x-stamp-webauthn",
+    "access-control-allow-headers": "content-type, x-stamp, x-stamp-webauthn, x-enclave-boot",
   });
   expect(calls).toEqual([]);
   // Errors too: a page must be able to read why.
