@@ -93,10 +93,16 @@ export class AttestedEnclave {
   /**
    * As {@link post}, so that only this enclave can read the request, and only we the answer.
    *
+   * @param boot - Which one, of those that were verified.
    * @throws {@link ClientError} `UNREACHABLE`, `ANSWER_SIGNATURE_INVALID`, `ANSWER_MALFORMED`
    */
-  async postSealed(audience: string, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
-    const to = this.#current;
+  async postSealed(
+    audience: string,
+    body: Uint8Array<ArrayBuffer>,
+    stamps: readonly string[],
+    boot: string,
+  ): Promise<PostedAnswer> {
+    const to = this.#known.get(boot) ?? this.#current;
     const sealed = await sealRequest(to.keys, audience, { stamps: [...stamps], body });
     const headers = new Headers({ "content-type": "application/octet-stream", [BOOT_HEADER]: to.boot });
     const response = await reach(this.#options.url, () =>

@@ -241,9 +241,13 @@ export class Client {
     // A passkey asks its user each time.
     const boots = [...asked.keys, asked.beside].some(isPasskey) ? 2 : MAX_BOOTS;
     let isRefreshed = false;
+    // The second try is for the boot that answered the first. If that did not get it either, nothing follows the hint, and
+    // all others are for the same: sooner or later it is its turn.
+    let to = this.#enclave.boot;
     for (let boot = 1; ; boot += 1) {
+      if (boot === 2) to = this.#enclave.boot;
       try {
-        return await this.#callOnce(operation, params, asked);
+        return await this.#callOnce(operation, params, asked, to);
       } catch (error) {
         // The same id, dated anew, is a retry: nothing is made twice.
         const code = error instanceof RefusedError ? error.code : null;
@@ -251,6 +255,7 @@ export class Client {
         if (code !== "REQUEST_STALE" || isRefreshed) throw error;
         // A computer that slept has lost count of time.
         await this.#enclave.refresh();
+        to = this.#enclave.boot;
         isRefreshed = true;
       }
     }
@@ -260,13 +265,14 @@ export class Client {
     operation: Name,
     params: Params<Name>,
     options: Asked,
+    to: string,
   ): Promise<Result<Name>> {
     const { requestId, secondFactor, beside } = options;
     const audience = audienceOf(this.#deployment, options.appId);
     const { bearer, once }: Access = ACCESS[operation];
     const isSealed = (options.seal ?? "bearer") === "always" || bearer || secondFactor !== undefined;
     // What is sealed is for one boot already.
-    const boot = once === true && !isSealed ? this.#enclave.boot : undefined;
+    const boot = once === true && !isSealed ? to : undefined;
     const body = encodeRequest({
       operation,
       audience,
@@ -278,7 +284,7 @@ export class Client {
     });
     const stamps = await stampsOf(beside === undefined ? options.keys : [...options.keys, beside], body);
     const posted = isSealed
-      ? await this.#enclave.postSealed(audience, body, stamps)
+      ? await this.#enclave.postSealed(audience, body, stamps, to)
       : await this.#enclave.post(`/v1/${operation}`, body, stamps, boot);
     return resultOf(operation, requestId, posted);
   }

@@ -3,14 +3,27 @@ import { randomUUID } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Client, generateStampKey, loginNonce, Session } from "../../client/index.ts";
 import { TRUSTED_FOR_MS } from "../../enclave/vault/fresh-cache.ts";
+import { BOOT_HEADER, STAMP_HEADER } from "../../protocol/index.ts";
 import { isPostgresAbsent } from "../../simulator/local-postgres.ts";
 import { type Cluster, startCluster } from "../../simulator/start-cluster.ts";
 import { AUDIENCE, createApp, logIn } from "../support/app.ts";
 import { apiKeyOf, generateKeyOf } from "../support/app-requests.ts";
 import { clientsOf, recordingFetch, replay } from "../support/cluster.ts";
+import { requestBody, stampOf } from "../support/raw-request.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
 const ENCLAVES = 3;
+
+async function bootAt(url: string): Promise<string> {
+  return (await fetch(`${url}/readyz`)).headers.get(BOOT_HEADER) ?? "";
+}
+
+/** With one bit of its last byte changed. */
+function flipped(body: ArrayBuffer): ArrayBuffer {
+  const bytes = new Uint8Array(body);
+  bytes[bytes.length - 1] = (bytes.at(-1) ?? 0) ^ 1;
+  return body;
+}
 
 /** Until what an enclave may still trust is over, and a little more. */
 const pastTheBound = () => new Promise((resolve) => setTimeout(resolve, TRUSTED_FOR_MS + 100));
@@ -123,6 +136,42 @@ describe.skipIf(isPostgresAbsent)("three enclaves over one database", () => {
     expect((await as(0, logins[0] as (typeof logins)[number]).listSessions()).sessions).toHaveLength(ENCLAVES);
   });
 
+  test("through a balancer that follows no hint, what is for one boot comes to it all the same", async () => {
+    let turn = 0;
+    // Whatever is asked for goes to the next one.
+    const dumb: typeof fetch = async (input, init) => {
+      const { pathname, search } = new URL(String(input));
+      turn += 1;
+      return fetch(new URL(pathname + search, cluster.members[turn % ENCLAVES]?.url), init);
+    };
+    const through = await cluster.connect({ fetch: dumb });
+    for (const subject of ["leo", "mia", "nina"]) {
+      const { session } = await logIn(cluster, through, appId, subject);
+      await session.createWallet({ kind: "hd" });
+      expect((await session.listWallets()).wallets).toHaveLength(1);
+    }
+  });
+
+  test("a balancer, or a parent, that says that another boot answered gets nobody to believe it", async () => {
+    const { session, key } = await logIn(cluster, at(0), appId, "olga");
+    for (const lie of ["0".repeat(16), await bootAt(cluster.members[2]?.url ?? "")]) {
+      const lying: typeof fetch = async (input, init) => {
+        const url = new URL(String(input));
+        const response = await fetch(new URL(url.pathname + url.search, cluster.members[0]?.url), init);
+        const body = await response.arrayBuffer();
+        const headers = new Headers(response.headers);
+        headers.set(BOOT_HEADER, lie);
+        if (url.pathname !== "/v1/attestation")
+          return new Response(flipped(body), { status: response.status, headers });
+        return new Response(body, { status: response.status, headers });
+      };
+      const told = await cluster.connect({ fetch: lying, attempts: 1 });
+      await expect(new Session(told, appId, { ...credentialOf(session), key }).listWallets()).rejects.toMatchObject({
+        code: "ANSWER_SIGNATURE_INVALID",
+      });
+    }
+  });
+
   describe("one stamped request that a relay shows to all of them", () => {
     test("to sign: the same signature from each, and from each only once", async () => {
       const { fetch, sent } = recordingFetch();
@@ -142,7 +191,54 @@ describe.skipIf(isPostgresAbsent)("three enclaves over one database", () => {
       expect(again.map(({ code }) => code)).toEqual(Array.from({ length: ENCLAVES }, () => "REQUEST_REPLAYED"));
     });
 
-    test("to log in, in the open: a session that was revoked since does not come back at any", async () => {
+    test("to log in, in the open: what one has acted on, no other acts on, and a session that was ended stays so", async () => {
+      const key = await generateStampKey();
+      const jwt = await cluster.issuer.mint({ subject: "judy", audience: AUDIENCE, nonce: await loginNonce(key) });
+      const body = requestBody(cluster, { operation: "register_session", appId, params: { jwt } });
+      const headers = new Headers({ "content-type": "application/json", [STAMP_HEADER]: await stampOf(key, body) });
+      const answers = await Promise.all(
+        cluster.members.map(({ url }) => replay(url, { path: "/v1/register_session", body, headers })),
+      );
+      const made = answers.filter(({ code }) => code === null);
+      expect(made).toHaveLength(1);
+      expect(answers.filter(({ code }) => code === "REQUEST_REPLAYED")).toHaveLength(ENCLAVES - 1);
+      const { result } = JSON.parse(made[0]?.body ?? "") as { result: { sessionId: string } };
+      const sessionId = result.sessionId;
+      await at(0).call("revoke_session", { sessionId }, { appId, keys: [key] });
+      await pastTheBound();
+      for (const [member, { url }] of cluster.members.entries()) {
+        expect((await replay(url, { path: "/v1/register_session", body, headers })).code).toBe("REQUEST_REPLAYED");
+        await expect(at(member).call("list_wallets", { after: null }, { appId, keys: [key] })).rejects.toMatchObject({
+          code: "SESSION_UNKNOWN",
+        });
+      }
+    });
+
+    test("that names a boot: the others refuse it, whatever their store says of it", async () => {
+      const kim = await logIn(cluster, at(0), appId, "kim");
+      const boots = await Promise.all(cluster.members.map(({ url }) => bootAt(url)));
+      expect(new Set(boots).size).toBe(ENCLAVES);
+      const [, boot = ""] = boots;
+      const body = requestBody(cluster, { operation: "create_wallet", appId, params: { kind: "hd" }, boot });
+      const headers = new Headers({ "content-type": "application/json", [STAMP_HEADER]: await stampOf(kim.key, body) });
+      const answers = await Promise.all(
+        cluster.members.map(({ url }) => replay(url, { path: "/v1/create_wallet", body, headers })),
+      );
+      expect(answers.map(({ code }) => code)).toEqual(["STAMPED_FOR_ANOTHER_BOOT", null, "STAMPED_FOR_ANOTHER_BOOT"]);
+    });
+
+    test("to seal anew by administrators: it is one rotation", async () => {
+      const body = requestBody(cluster, { operation: "rotate_vault" });
+      const stamp = await stampOf(cluster.administratorKey, body);
+      const headers = new Headers({ "content-type": "application/json", [STAMP_HEADER]: stamp });
+      const answers = await Promise.all(
+        cluster.members.map(({ url }) => replay(url, { path: "/v1/rotate_vault", body, headers })),
+      );
+      expect(answers.filter(({ code }) => code === null)).toHaveLength(1);
+      expect(answers.filter(({ code }) => code === "REQUEST_REPLAYED")).toHaveLength(ENCLAVES - 1);
+    });
+
+    test("sealed to log in: a session that was revoked since does not come back at any", async () => {
       const { fetch, sent } = recordingFetch();
       const key = await generateStampKey();
       const jwt = await cluster.issuer.mint({ subject: "ivan", audience: AUDIENCE, nonce: await loginNonce(key) });
