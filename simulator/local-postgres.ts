@@ -28,6 +28,7 @@ export interface PostgresServer {
  *
  * @param settings - As in postgresql.conf.
  * @param cleanUp - Takes what undoes this.
+ * @param under - Where that folder is made.
  * @param files - Put into the data folder before the start, for the server's eyes alone.
  * @throws {@link SimulatorError} `POSTGRES_ABSENT`, `PROCESS_FAILED`
  */
@@ -35,10 +36,11 @@ export async function startLocalPostgres(
   settings: Readonly<Record<string, string>>,
   cleanUp: (undo: () => Promise<void>) => void,
   files: Readonly<Record<string, string>> = {},
+  under: string = tmpdir(),
 ): Promise<PostgresServer> {
   if (BINARIES === undefined) throw new SimulatorError("POSTGRES_ABSENT", "no PostgreSQL under /usr/lib/postgresql");
   const binaries = BINARIES;
-  const folder = await mkdtemp(join(tmpdir(), "cl-pg-"));
+  const folder = await mkdtemp(join(under, "cl-pg-"));
   cleanUp(() => rm(folder, { recursive: true, force: true }));
   if (UNPRIVILEGED.uid !== undefined) chownSync(folder, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
   const data = join(folder, "data");
