@@ -100,7 +100,10 @@ export class RequestHandler {
     const { services } = this.#options;
     const { deployment } = services.manifest;
     if (envelope.boot !== undefined && envelope.boot !== this.#options.boot) {
-      throw new RequestError("STAMPED_FOR_ANOTHER_BOOT", "it names a boot that is not this one: verify, and stamp again");
+      throw new RequestError(
+        "STAMPED_FOR_ANOTHER_BOOT",
+        "it names a boot that is not this one: verify, and stamp again",
+      );
     }
     const appId = appIdOf(envelope.audience, deployment);
     if ((appId === null) !== (ACCESS[name].kind === "administrators")) throw wrongAudience(deployment);

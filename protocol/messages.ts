@@ -9,7 +9,7 @@ import {
   MAX_STAMPS,
   MAX_WEBAUTHN_STAMP_BYTES,
 } from "./limits.ts";
-import { bytesOf, bytesUpTo as bytes, z } from "./zod.ts";
+import { bytesUpTo as bytes, bytesOf, z } from "./zod.ts";
 
 const id = z.int().check(z.nonnegative());
 /** Passkeys' stamps are the longer ones. */

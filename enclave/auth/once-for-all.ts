@@ -4,7 +4,14 @@
  * twice. The others are for one boot alone, because they are sealed to it or name it; where neither is so, they are
  * written down before they are acted on. The table is in docs/scale-out.md.
  */
-import { ACCESS, type Access, type OperationName, type RequestEnvelope, RequestError, z } from "../../protocol/index.ts";
+import {
+  ACCESS,
+  type Access,
+  type OperationName,
+  type RequestEnvelope,
+  RequestError,
+  z,
+} from "../../protocol/index.ts";
 import type { Ids } from "../vault/ids.ts";
 import { change, type RecordKind, type Records } from "../vault/records.ts";
 

@@ -8,8 +8,8 @@
  */
 import { RequestError } from "../../protocol/index.ts";
 import type { Randomness } from "../nsm/randomness.ts";
-import type { Ids } from "../vault/ids.ts";
 import { FreshCache } from "../vault/fresh-cache.ts";
+import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type Records } from "../vault/records.ts";
 import { Turns } from "./turns.ts";
 import { type Identity, identityRecords, newUser, type User, userRecords } from "./user.ts";

@@ -83,10 +83,7 @@ export async function openVault(options: OpenVaultOptions): Promise<Vault> {
   }
 }
 
-async function openWith(
-  wrapped: readonly WrappedSecret[],
-  options: OpenVaultOptions,
-): Promise<Omit<Vault, "isNew">> {
+async function openWith(wrapped: readonly WrappedSecret[], options: OpenVaultOptions): Promise<Omit<Vault, "isNew">> {
   const { store, nowMs } = options;
   const cipher = await openGenerations(wrapped, options);
   const records = new Records(store, cipher, undefined, nowMs);

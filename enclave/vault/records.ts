@@ -280,7 +280,8 @@ export class Records {
     // A deletion stands where the record was: what is made anew takes its place.
     const expectedVersion = read?.version ?? (seen?.isDeleted === true ? seen.version : 0);
     const version = Math.max(expectedVersion, seen?.version ?? 0) + 1;
-    if (!isDeleted && !kind.schema.safeParse(value).success) throw new Error(`a value that is no ${kind.prefix} record`);
+    if (!isDeleted && !kind.schema.safeParse(value).success)
+      throw new Error(`a value that is no ${kind.prefix} record`);
     const plaintext = isDeleted ? Uint8Array.of(DELETED) : encodeCbor(value as object);
     const sealed = this.#cipher.seal({ name: full, version }, plaintext, generation);
     plaintext.fill(0);
