@@ -67,7 +67,7 @@ export async function startLocalPostgres(
   const end = async (signal: NodeJS.Signals): Promise<void> => {
     const running = server;
     server = undefined;
-    if (running === undefined || running.exitCode !== null) return;
+    if (running === undefined || running.exitCode !== null || running.signalCode !== null) return;
     const exited = new Promise((resolve) => running.once("exit", resolve));
     running.kill(signal);
     await exited;

@@ -75,8 +75,15 @@ const MIGRATIONS: readonly string[] = [
 
   CREATE FUNCTION cloister.write(names text[], expected bigint[], versions bigint[], "values" bytea[], expires bigint[])
   RETURNS text LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+  DECLARE
+    each text;
   BEGIN
-    PERFORM 1 FROM cloister.records WHERE name = ANY (names) ORDER BY name FOR UPDATE;
+    -- One by one: of a single name the part is known, of a list every part would be looked into.
+    IF cardinality(names) > 1 THEN
+      FOR each IN SELECT DISTINCT unnest(names) COLLATE "C" ORDER BY 1 LOOP
+        PERFORM 1 FROM cloister.records WHERE name = each FOR UPDATE;
+      END LOOP;
+    END IF;
     FOR i IN 1 .. cardinality(names) LOOP
       IF "values"[i] IS NULL AND expected[i] = 0 THEN
         PERFORM 1 WHERE NOT EXISTS (SELECT 1 FROM cloister.records WHERE name = names[i]);

@@ -4,7 +4,7 @@
  * second wallet, every answer verified, and every enclave serves again.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtemp, rm, statfs, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
@@ -66,9 +66,9 @@ async function suffer(
   const silenceMs = load.longestSilenceMs(brokenAt);
   const { acknowledged, signatures, interrupted } = await load.settle();
   expect(acknowledged).toBeGreaterThan(USERS);
-  console.log(
+  process.stdout.write(
     `${name}: all three serve ${recoveredMs} ms after it was mended; longest time without any answer ${silenceMs} ms; ` +
-      `${acknowledged} wallets and ${signatures} signatures acknowledged, all there; ${interrupted} tries repeated`,
+      `${acknowledged} wallets and ${signatures} signatures acknowledged, all there; ${interrupted} tries repeated\n`,
   );
 }
 
@@ -145,8 +145,7 @@ describe.skipIf(isPostgresAbsent)("under load", () => {
     const filler = join(folder, "filler");
     await suffer("disk full", on, {
       async happen() {
-        const { bavail, bsize } = await statfs(folder);
-        await writeFile(filler, new Uint8Array(bavail * bsize));
+        await fill(filler);
       },
       async mend() {
         await rm(filler);
@@ -157,6 +156,17 @@ describe.skipIf(isPostgresAbsent)("under load", () => {
     });
   });
 });
+
+/** To the last byte, while others write as well. */
+async function fill(file: string): Promise<void> {
+  for (let size = 1024 * 1024; size >= 4096; ) {
+    try {
+      await appendFile(file, new Uint8Array(size));
+    } catch {
+      size /= 2;
+    }
+  }
+}
 
 /** Root, in a place where it may. */
 function canMount(): boolean {
