@@ -264,7 +264,7 @@ test("lets pages of any origin call and read the signature", async () => {
   for (const path of ["/v1/sign_message", "/v1/NO"]) {
     const response = await fetch(`${url}${path}`, { method: "POST", body: "{}" });
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
-    expect(response.headers.get("access-control-expose-headers")).toBe("x-enclave-signature");
+    expect(response.headers.get("access-control-expose-headers")).toBe("x-enclave-signature, x-enclave-boot");
     expect(response.headers.get("access-control-allow-credentials")).toBeNull();
   }
 });

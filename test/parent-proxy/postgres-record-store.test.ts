@@ -93,6 +93,21 @@ describe.skipIf(isPostgresAbsent)("on PostgreSQL", () => {
     }
   });
 
+  test("a write that waits too long for another's lock fails in time for the enclave to hear of it, and the next goes through", async () => {
+    const server = await startPostgres();
+    const store = await openStore(optionsFor(server));
+    await store.write([create("a")]);
+    const holder = new pg.Client(server.admin);
+    await holder.connect();
+    onTestFinished(() => holder.end());
+    await holder.query("BEGIN; SELECT 1 FROM cloister.records WHERE name = 'a' FOR UPDATE");
+    const change = { name: "a", expectedVersion: 1, version: 2, value: Uint8Array.of(2) };
+    await expect(store.write([change])).rejects.toMatchObject({ code: "57014" });
+    expect(await store.get("a")).toMatchObject({ version: 1 });
+    await holder.query("ROLLBACK");
+    expect(await store.write([change])).toEqual({ kind: "written" });
+  });
+
   test("two parents that start at once on an empty database make one schema", async () => {
     const options = optionsFor(await startPostgres());
     const [one, another] = await Promise.all([openStore(options), openStore(options)]);

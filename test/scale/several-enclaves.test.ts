@@ -6,8 +6,10 @@ import { TRUSTED_FOR_MS } from "../../enclave/vault/fresh-cache.ts";
 import { BOOT_HEADER, STAMP_HEADER } from "../../protocol/index.ts";
 import { isPostgresAbsent } from "../../simulator/local-postgres.ts";
 import { type Cluster, startCluster } from "../../simulator/start-cluster.ts";
+import { createPasskeyApp, enrol, passkeyOf, registerPasskey } from "../support/account.ts";
 import { AUDIENCE, createApp, logIn } from "../support/app.ts";
 import { apiKeyOf, generateKeyOf } from "../support/app-requests.ts";
+import { Authenticator } from "../support/authenticator.ts";
 import { clientsOf, recordingFetch, replay } from "../support/cluster.ts";
 import { requestBody, stampOf } from "../support/raw-request.ts";
 import { usdcTransfer } from "../support/transactions.ts";
@@ -134,6 +136,45 @@ describe.skipIf(isPostgresAbsent)("three enclaves over one database", () => {
     const logins = await Promise.all(each.map((member) => logIn(cluster, member, appId, "grace")));
     expect(new Set(logins.map(({ session }) => session.userId)).size).toBe(1);
     expect((await as(0, logins[0] as (typeof logins)[number]).listSessions()).sessions).toHaveLength(ENCLAVES);
+  });
+
+  const outcomeOf = (work: Promise<unknown>) =>
+    work.then(
+      () => "done",
+      (error: { code?: string }) => error.code,
+    );
+
+  test("a one-time password that is shown to all of them at once is taken by one", async () => {
+    const totp = { requiredFor: ["create_wallet" as const] };
+    const id = await createApp(cluster, at(0), { totp });
+    const pat = await logIn(cluster, at(0), id, "pat");
+    const { app } = await enrol(pat.session.account, () => cluster.nowMs());
+    await pastTheBound();
+    const secondFactor = app.code();
+    const outcomes = await Promise.all(
+      each.map((member) =>
+        outcomeOf(member.call("create_wallet", { kind: "hd" }, { appId: id, keys: [pat.key], secondFactor })),
+      ),
+    );
+    expect(outcomes.sort()).toEqual(["SECOND_FACTOR_INVALID", "SECOND_FACTOR_INVALID", "done"]);
+    await expect(at(1).call("create_wallet", { kind: "hd" }, { appId: id, keys: [pat.key] })).rejects.toMatchObject({
+      code: "SECOND_FACTOR_REQUIRED",
+    });
+  });
+
+  test("a passkey's counter that is shown to all of them at once is taken by one; removed at one, it is refused by all", async () => {
+    const id = await createPasskeyApp(cluster, at(0));
+    const quin = await logIn(cluster, at(0), id, "quin");
+    const authenticator = new Authenticator();
+    const { passkeyId } = await registerPasskey({ client: at(0), appId: id, ...quin }, authenticator);
+    const list = (member: Client, signCount: number) =>
+      outcomeOf(
+        member.call("list_wallets", { after: null }, { appId: id, keys: [passkeyOf(authenticator, { signCount })] }),
+      );
+    const outcomes = await Promise.all(each.map((member) => list(member, 40)));
+    expect(outcomes.sort()).toEqual(["PASSKEY_COUNTER_REGRESSED", "PASSKEY_COUNTER_REGRESSED", "done"]);
+    await at(1).call("remove_passkey", { passkeyId }, { appId: id, keys: [quin.key] });
+    for (const [member, other] of each.entries()) expect(await list(other, 50 + member)).toBe("PASSKEY_UNKNOWN");
   });
 
   test("through a balancer that follows no hint, what is for one boot comes to it all the same", async () => {
