@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity bench-signing test-native fuzz-native clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-database bench-egress bench-scale test-faults size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native bench-signing clean
 
 NPM := npm --loglevel=error
 
@@ -70,6 +70,16 @@ bench-signing: install ## Measure signing of each kind, in process, beside the l
 
 bench-egress: install ## Measure the egress relay beside socat
 	@$(NPM) run --silent bench-egress
+
+bench-database: install ## Show PostgreSQL's plan for each query of the records at 10^6, and how each grows (some minutes)
+	@$(NPM) run --silent bench-database
+
+bench-scale: install ## Measure requests on one, two and three enclaves over one PostgreSQL, and what looking anew costs
+	@$(NPM) run --silent bench-scale
+
+test-faults: SECONDS ?= 20
+test-faults: install ## Kill, cut, throttle and fill what several enclaves rest on, under load (some minutes): SECONDS=20
+	@CLOISTER_FAULT_SECONDS="$(SECONDS)" $(NPM) run --silent test -- test/scale/faults.test.ts
 
 bench-eif: install ## Measure reading an image of 100 MB beside openssl dgst -sha384
 	@$(NPM) run --silent bench-eif

@@ -1,9 +1,9 @@
 /** `cloister simulate`: keeps a simulator running until Ctrl-C. */
 import { parseArgs } from "node:util";
-import { type Simulator, SimulatorError, startSimulator } from "../simulator/index.ts";
+import { SimulatorError, startCluster, startSimulator } from "../simulator/index.ts";
 import { introduce, parsePort, stopSignal } from "./introduce.ts";
 
-const HELP = `Usage: cloister simulate [--port N] [--state FOLDER] [--verbose]
+const HELP = `Usage: cloister simulate [--port N] [--state FOLDER] [--enclaves N --database WHERE] [--verbose]
 
 Runs an enclave and its parent as processes on this machine, with a KMS, an NSM and a login issuer that refuse what the
 real ones refuse. Its keys and its attestation root are its own: nothing that it signs or attests is worth anything
@@ -11,6 +11,9 @@ elsewhere.
 
   --port N         HTTP port on 127.0.0.1 (default 8080; 0 takes a free one)
   --state FOLDER   where wallets, KMS keys and the manifest are kept (default .cloister)
+  --enclaves N     so many enclaves, each with a parent of its own, behind one balancer (default 1)
+  --database WHERE where several keep their records: postgres://user@127.0.0.1/database, or "local" for a PostgreSQL
+                   server of its own, from this machine's binaries, whose records end with it
   --verbose        show what the enclave, the parent and KMS log
   --help           show this
 
@@ -22,15 +25,11 @@ Exit status: 0 stopped, 1 failed, 2 wrong usage.
 export async function run(args: readonly string[]): Promise<number> {
   const options = readOptions(args);
   if (typeof options === "number") return options;
-  const { port, state, verbose } = options;
+  const { state } = options;
   const stopped = stopSignal();
-  let simulator: Simulator;
+  let simulator: Awaited<ReturnType<typeof start>>;
   try {
-    simulator = await startSimulator({
-      httpPort: port,
-      stateFolder: state,
-      ...(verbose ? { log: (line: string) => console.error(line) } : {}),
-    });
+    simulator = await start(options);
   } catch (error) {
     if (!(error instanceof SimulatorError)) throw error;
     console.error(`cloister simulate: ${error.code}: ${error.message}`);
@@ -46,13 +45,32 @@ export async function run(args: readonly string[]): Promise<number> {
   return 0;
 }
 
-function readOptions(args: readonly string[]): { port: number; state: string; verbose: boolean } | number {
+interface Options {
+  readonly port: number;
+  readonly state: string;
+  readonly verbose: boolean;
+  readonly enclaves: number;
+  /** Null for one enclave alone, on SQLite. */
+  readonly database: string | null;
+}
+
+function start({ port, state, verbose, enclaves, database }: Options) {
+  const common = { httpPort: port, stateFolder: state };
+  const log = verbose ? { log: (line: string) => console.error(line) } : {};
+  return database === null
+    ? startSimulator({ ...common, ...log })
+    : startCluster({ ...common, ...log, enclaves, database });
+}
+
+function readOptions(args: readonly string[]): Options | number {
   try {
     const { values } = parseArgs({
       args: [...args],
       options: {
         port: { type: "string", default: "8080" },
         state: { type: "string", default: ".cloister" },
+        enclaves: { type: "string", default: "1" },
+        database: { type: "string" },
         verbose: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
@@ -61,7 +79,11 @@ function readOptions(args: readonly string[]): { port: number; state: string; ve
       console.log(HELP);
       return 0;
     }
-    return { port: parsePort(values.port), state: values.state, verbose: values.verbose };
+    const { state, verbose, database = null } = values;
+    if (!/^[1-9][0-9]?$/.test(values.enclaves)) throw new Error("--enclaves: expected 1 to 99");
+    const enclaves = Number(values.enclaves);
+    if (enclaves > 1 && database === null) throw new Error("--enclaves: several need a --database that they share");
+    return { port: parsePort(values.port), state, verbose, enclaves, database };
   } catch (error) {
     console.error(`cloister simulate: ${(error as Error).message}; "cloister simulate --help" tells more`);
     return 2;

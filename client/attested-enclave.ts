@@ -1,15 +1,16 @@
-/** The enclave behind a URL, as its attestation document shows it: nothing said by anything else is taken for its word. */
-import { type AttestationRoot, type PcrSet, verifyAttestation } from "../attestation/index.ts";
+/**
+ * The enclaves behind a URL, as their attestation documents show them: nothing said by anything else is taken for their
+ * word. There may be several, over one database, and any of them may answer (docs/scale-out.md): each is verified by its
+ * own document before its first answer is believed.
+ */
 import {
   ANSWER_SIGNATURE_HEADER,
   type AttestedImport,
-  type AttestedKeys,
   type AttestedUserData,
   answerSigningInput,
-  decodeAttestedKeys,
+  BOOT_HEADER,
   decodeAttestedUserData,
   decodeBase64url,
-  encodeHex,
   isWebauthnStamp,
   ProtocolError,
   type SealedAnswerParts,
@@ -18,31 +19,17 @@ import {
   stampsDigestInput,
   WEBAUTHN_STAMP_HEADER,
 } from "../protocol/index.ts";
+import {
+  type Attested,
+  type AttestedEnclaveOptions,
+  attest,
+  checkDeployment,
+  reach,
+  verifyDocument,
+} from "./attest.ts";
 import { ClientError } from "./errors.ts";
 
-/** Which enclaves a caller trusts. Nothing here has a default: an expectation left out would be a check left out. */
-export interface ExpectedEnclave {
-  readonly roots: readonly AttestationRoot[];
-  /** Images that may answer; any one of them. */
-  readonly pcrs: readonly PcrSet[];
-  /** SHA-256 of the manifest in the image, 32 bytes, or the word for not asking (the image's PCRs cover it as well). */
-  readonly manifestDigest: Uint8Array | "covered-by-pcrs";
-  /**
-   * The vault's id, 16 bytes, as {@link Client.vaultId} showed it when the deployment was set up; or the word for taking
-   * any. A parent that hides the records makes the enclave start a new vault: genuine, empty, and with another id.
-   */
-  readonly vaultId: Uint8Array | "any";
-}
-
-export interface AttestedEnclaveOptions {
-  readonly url: string;
-  readonly expected: ExpectedEnclave;
-  readonly fetch: typeof fetch;
-  /** Milliseconds since 1970: what the documents' certificates are checked at. */
-  readonly nowMs: () => number;
-  /** Milliseconds from any moment; never runs backwards. */
-  readonly monotonicMs: () => number;
-}
+export type { AttestedEnclaveOptions, ExpectedEnclave } from "./attest.ts";
 
 /** What came back; `isSigned` is true only for the enclave's own answer to this very request. */
 export interface PostedAnswer {
@@ -50,54 +37,62 @@ export interface PostedAnswer {
   readonly isSigned: boolean;
 }
 
-interface Attested {
-  readonly vault: Uint8Array | null;
-  readonly keys: AttestedKeys;
-  readonly answerKey: CryptoKey;
-  /** Add to the monotonic clock for the enclave's own, or a little less. */
-  readonly clockOffsetMs: number;
-}
-
-const NONCE_BYTES = 32;
-/** A document made for our nonce is as old as its way back to us. */
-const MAX_AGE_MS = 60_000;
+/** Those that were started anew long ago go first. */
+const MAX_KNOWN = 64;
+/** Documents that are asked for until one is of the boot that answered, where nothing on the way follows the hint. */
+const MAX_DOCUMENTS = 8;
 
 export class AttestedEnclave {
   readonly #options: AttestedEnclaveOptions;
-  #attested: Attested;
+  /** By their boots, in the order in which they were verified. */
+  readonly #known = new Map<string, Attested>();
+  /** The one that answered last. */
+  #current: Attested;
 
   private constructor(options: AttestedEnclaveOptions, attested: Attested) {
     this.#options = options;
-    this.#attested = attested;
+    this.#current = attested;
+    this.#keep(attested);
   }
 
-  /**
-   * Asks for a fresh document and verifies it.
-   *
-   * @throws {@link ClientError} `UNREACHABLE`, `ATTESTATION_UNAVAILABLE`, `ATTESTATION_NOT_FOR_CALLERS`,
-   *   `MANIFEST_MISMATCH`, `VAULT_MISMATCH`; and AttestationError, for a document that must not be trusted.
-   */
+  /** @throws as {@link attest} */
   static async connect(options: AttestedEnclaveOptions): Promise<AttestedEnclave> {
     return new AttestedEnclave(options, await attest(options));
   }
 
   /** Which vault the enclave has open; null if it had none when it was last asked. */
   get vaultId(): Uint8Array | null {
-    return this.#attested.vault;
+    return this.#current.vault;
   }
 
-  /** The enclave's clock as far as we can tell: behind it by the time that a document took to reach us. */
+  /** Which boot a request is for that only one may act on. */
+  get boot(): string {
+    return this.#current.boot;
+  }
+
+  /**
+   * The enclave's clock as far as we can tell: behind it by the time that a document took to reach us. Of several, the
+   * one that is furthest behind: none has to wait for a request's time to come.
+   */
   nowMs(): number {
-    return Math.floor(this.#attested.clockOffsetMs + this.#options.monotonicMs());
+    const offsetMs = Math.min(...[...this.#known.values()].map(({ clockOffsetMs }) => clockOffsetMs));
+    return Math.floor(offsetMs + this.#options.monotonicMs());
   }
 
   /**
    * Sends one request and checks that the answer is the enclave's, to this very request.
    *
+   * @param boot - Which boot it names, if it names one.
    * @throws {@link ClientError} `UNREACHABLE`, `ANSWER_SIGNATURE_INVALID`
    */
-  async post(path: string, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
+  async post(
+    path: string,
+    body: Uint8Array<ArrayBuffer>,
+    stamps: readonly string[],
+    boot?: string,
+  ): Promise<PostedAnswer> {
     const headers = new Headers({ "content-type": "application/json" });
+    if (boot !== undefined) headers.set(BOOT_HEADER, boot);
     for (const stamp of stamps) headers.append(isWebauthnStamp(stamp) ? WEBAUTHN_STAMP_HEADER : STAMP_HEADER, stamp);
     const response = await reach(this.#options.url, () =>
       this.#options.fetch(new URL(path, this.#options.url), { method: "POST", body, headers, redirect: "error" }),
@@ -108,11 +103,18 @@ export class AttestedEnclave {
   /**
    * As {@link post}, so that only this enclave can read the request, and only we the answer.
    *
+   * @param boot - Which one, of those that were verified.
    * @throws {@link ClientError} `UNREACHABLE`, `ANSWER_SIGNATURE_INVALID`, `ANSWER_MALFORMED`
    */
-  async postSealed(audience: string, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
-    const sealed = await sealRequest(this.#attested.keys, audience, { stamps: [...stamps], body });
-    const headers = new Headers({ "content-type": "application/octet-stream" });
+  async postSealed(
+    audience: string,
+    body: Uint8Array<ArrayBuffer>,
+    stamps: readonly string[],
+    boot: string,
+  ): Promise<PostedAnswer> {
+    const to = this.#known.get(boot) ?? this.#current;
+    const sealed = await sealRequest(to.keys, audience, { stamps: [...stamps], body });
+    const headers = new Headers({ "content-type": "application/octet-stream", [BOOT_HEADER]: to.boot });
     const response = await reach(this.#options.url, () =>
       this.#options.fetch(new URL("/v1/sealed", this.#options.url), {
         ...{ method: "POST", body: sealed.bytes, headers, redirect: "error" },
@@ -123,10 +125,16 @@ export class AttestedEnclave {
     const bytes = new Uint8Array(await reach(this.#options.url, () => response.arrayBuffer()));
     const { status, body: answer, signature } = await opened(sealed.openAnswer, bytes);
     const input = await signedInput(body, stamps, status, answer);
-    if (!(await isSigned(this.#attested, input, Uint8Array.from(signature)))) {
-      throw new ClientError("ANSWER_SIGNATURE_INVALID", "the answer is not the enclave's answer to this request");
-    }
+    if (!(await isSigned(to, input, Uint8Array.from(signature)))) throw notTheEnclaves();
     return { body: answer, isSigned: true };
+  }
+
+  /** Asks for a new document, and so for the time: a computer that slept has lost count of it. */
+  async refresh(): Promise<void> {
+    const fresh = await attest(this.#options);
+    this.#known.clear();
+    this.#keep(fresh);
+    this.#current = fresh;
   }
 
   async #read(response: Response, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
@@ -135,14 +143,7 @@ export class AttestedEnclave {
     if (header === null) return { body: answer, isSigned: false };
     const signature = decodeSignature(header);
     const input = await signedInput(body, stamps, response.status, answer);
-    if (!(await isSigned(this.#attested, input, signature))) {
-      // An enclave that was started anew has another key, and another document to prove it.
-      const fresh = await attest(this.#options);
-      if (!(await isSigned(fresh, input, signature))) {
-        throw new ClientError("ANSWER_SIGNATURE_INVALID", "the answer is not the enclave's answer to this request");
-      }
-      this.#attested = fresh;
-    }
+    this.#current = await this.#signerOf(bootNamedBy(response), input, signature);
     return { body: answer, isSigned: true };
   }
 
@@ -154,7 +155,7 @@ export class AttestedEnclave {
    * @throws {@link ClientError} `IMPORT_TARGET_MISMATCH`, `MANIFEST_MISMATCH`, `VAULT_MISMATCH`; and AttestationError
    */
   async verifyImport(document: Uint8Array, nonce: Uint8Array, target: AttestedImport): Promise<Uint8Array> {
-    const { publicKey, userData } = await verify(this.#options, document, nonce);
+    const { publicKey, userData } = await verifyDocument(this.#options, document, nonce);
     const attested = decodeImport(userData);
     checkDeployment(this.#options.expected, attested.manifest, attested.vault);
     const { audience, userId, importId, deadlineMs } = attested.import;
@@ -167,10 +168,39 @@ export class AttestedEnclave {
     return publicKey;
   }
 
-  /** Asks for a new document, and so for the time: a computer that slept has lost count of it. */
-  async refresh(): Promise<void> {
-    this.#attested = await attest(this.#options);
+  /** An enclave that is known, or else one that a fresh document proves: a boot has its own key, and another its own. */
+  async #signerOf(
+    boot: string | null,
+    input: Uint8Array<ArrayBuffer>,
+    signature: Uint8Array<ArrayBuffer>,
+  ): Promise<Attested> {
+    const known = boot === null ? this.#current : this.#known.get(boot);
+    if (known !== undefined && (await isSigned(known, input, signature))) return known;
+    const documents = boot === null ? 1 : MAX_DOCUMENTS;
+    for (let document = 1; document <= documents; document += 1) {
+      const fresh = await attest(this.#options, boot);
+      this.#keep(fresh);
+      if (await isSigned(fresh, input, signature)) return fresh;
+      if (fresh.boot === boot) break;
+    }
+    throw notTheEnclaves();
   }
+
+  #keep(attested: Attested): void {
+    this.#known.delete(attested.boot);
+    this.#known.set(attested.boot, attested);
+    const [oldest] = this.#known.keys();
+    if (this.#known.size > MAX_KNOWN && oldest !== undefined) this.#known.delete(oldest);
+  }
+}
+
+function bootNamedBy({ headers }: Response): string | null {
+  const boot = headers.get(BOOT_HEADER);
+  return boot !== null && /^[0-9a-f]{16}$/.test(boot) ? boot : null;
+}
+
+function notTheEnclaves(): ClientError {
+  return new ClientError("ANSWER_SIGNATURE_INVALID", "the answer is not the enclave's answer to this request");
 }
 
 async function signedInput(
@@ -207,68 +237,6 @@ function isSigned(
   return crypto.subtle.verify("Ed25519", answerKey, signature, input);
 }
 
-/** Types are stripped where this runs: an expectation that was left out must not be a check left out. */
-function checkExpectations({ manifestDigest, vaultId }: ExpectedEnclave): void {
-  const isBytes = (value: unknown, length: number) => value instanceof Uint8Array && value.length === length;
-  if (manifestDigest !== "covered-by-pcrs" && !isBytes(manifestDigest, 32)) {
-    throw new TypeError('expected.manifestDigest: give 32 bytes, or "covered-by-pcrs"');
-  }
-  if (vaultId !== "any" && !isBytes(vaultId, 16)) throw new TypeError('expected.vaultId: give 16 bytes, or "any"');
-}
-
-async function attest(options: AttestedEnclaveOptions): Promise<Attested> {
-  const { url, expected, monotonicMs } = options;
-  checkExpectations(expected);
-  const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
-  const response = await reach(url, () =>
-    options.fetch(new URL(`/v1/attestation?nonce=${encodeHex(nonce)}`, url), { redirect: "error" }),
-  );
-  const bytes = new Uint8Array(await reach(url, () => response.arrayBuffer()));
-  if (response.status !== 200) {
-    throw new ClientError("ATTESTATION_UNAVAILABLE", `asked for attestation, got status ${response.status}`);
-  }
-  const document = await verify(options, bytes, nonce);
-  const clockOffsetMs = document.timestampMs - monotonicMs();
-  const { keys, manifest, vault } = forCallers(document.publicKey, document.userData);
-  checkDeployment(expected, manifest, vault);
-  return {
-    vault,
-    keys,
-    answerKey: await crypto.subtle.importKey("raw", Uint8Array.from(keys.answerKey), "Ed25519", false, ["verify"]),
-    clockOffsetMs,
-  };
-}
-
-function verify({ expected, nowMs }: AttestedEnclaveOptions, document: Uint8Array, nonce: Uint8Array) {
-  const { roots, pcrs } = expected;
-  return verifyAttestation(document, { roots, pcrs, atMs: nowMs(), nonce, maxAgeMs: MAX_AGE_MS });
-}
-
-function checkDeployment(expected: ExpectedEnclave, manifest: Uint8Array, vault: Uint8Array | null): void {
-  if (expected.manifestDigest !== "covered-by-pcrs" && encodeHex(expected.manifestDigest) !== encodeHex(manifest)) {
-    throw new ClientError("MANIFEST_MISMATCH", "the enclave's manifest is not the expected one");
-  }
-  if (expected.vaultId !== "any" && (vault === null || encodeHex(expected.vaultId) !== encodeHex(vault))) {
-    throw new ClientError("VAULT_MISMATCH", "the enclave has not opened the expected vault");
-  }
-}
-
-function forCallers(
-  publicKey: Uint8Array | null,
-  userData: Uint8Array | null,
-): { keys: AttestedKeys; manifest: Uint8Array; vault: Uint8Array | null } {
-  try {
-    const { purpose, manifest, vault } = decodeAttestedUserData(userData ?? new Uint8Array(0));
-    if (purpose === "cloister/callers/v1") {
-      return { keys: decodeAttestedKeys(publicKey ?? new Uint8Array(0)), manifest, vault };
-    }
-  } catch (cause) {
-    if (!(cause instanceof ProtocolError)) throw cause;
-    throw new ClientError("ATTESTATION_NOT_FOR_CALLERS", "the document is not a Cloister enclave's", { cause });
-  }
-  throw new ClientError("ATTESTATION_NOT_FOR_CALLERS", "the document was made for another purpose");
-}
-
 function decodeImport(userData: Uint8Array | null): Extract<AttestedUserData, { purpose: "cloister/import/v1" }> {
   try {
     const data = decodeAttestedUserData(userData ?? new Uint8Array(0));
@@ -291,14 +259,6 @@ function decodeSignature(header: string): Uint8Array<ArrayBuffer> {
     return decodeBase64url(header);
   } catch (cause) {
     throw new ClientError("ANSWER_SIGNATURE_INVALID", "the answer's signature is not base64url", { cause });
-  }
-}
-
-async function reach<Value>(url: string, work: () => Promise<Value>): Promise<Value> {
-  try {
-    return await work();
-  } catch (cause) {
-    throw new ClientError("UNREACHABLE", `no answer from ${url}`, { cause });
   }
 }
 

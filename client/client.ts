@@ -1,6 +1,7 @@
 /** What callers use: verify the enclave, then stamp, send, and check each answer. */
 import {
   ACCESS,
+  type Access,
   audienceOf,
   decodeAnswer,
   decodeRequest,
@@ -62,8 +63,10 @@ interface Retries {
   readonly sleep: (ms: number) => Promise<void>;
 }
 
-/** Refusals that a fresh attestation document mends. */
-const ATTEST_AGAIN: ReadonlySet<ErrorCode> = new Set(["REQUEST_STALE", "SEALED_FOR_ANOTHER_BOOT"]);
+/** Another enclave has answered than the one that a request was for. It is known by then, and the next try is for it. */
+const FOR_ANOTHER_BOOT: ReadonlySet<ErrorCode> = new Set(["SEALED_FOR_ANOTHER_BOOT", "STAMPED_FOR_ANOTHER_BOOT"]);
+/** Where nothing between here and several enclaves follows the hint, it is chance that brings a request to the right one. */
+const MAX_BOOTS = 8;
 
 interface Asked extends CallOptions {
   readonly requestId: string;
@@ -243,9 +246,9 @@ export class Client {
    * @throws as {@link call}; ProtocolError if the body is no request.
    */
   async sendStamped(body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<Result<OperationName>> {
-    const { operation, requestId } = decodeRequest(body);
+    const { operation, requestId, boot } = decodeRequest(body);
     if (!isOperationName(operation)) throw new TypeError(`no operation ${operation}`);
-    return resultOf(operation, requestId, await this.#enclave.post(`/v1/${operation}`, body, stamps));
+    return resultOf(operation, requestId, await this.#enclave.post(`/v1/${operation}`, body, stamps, boot));
   }
 
   async #callAttested<Name extends OperationName>(
@@ -253,14 +256,26 @@ export class Client {
     params: Params<Name>,
     asked: Asked,
   ): Promise<Result<Name>> {
-    try {
-      return await this.#callOnce(operation, params, asked);
-    } catch (error) {
-      // A computer that slept has lost count of time; an enclave that was started anew has other keys. The same id,
-      // dated anew, is a retry: nothing is made twice.
-      if (!(error instanceof RefusedError) || !ATTEST_AGAIN.has(error.code)) throw error;
-      await this.#enclave.refresh();
-      return await this.#callOnce(operation, params, asked);
+    // A passkey asks its user each time.
+    const boots = [...asked.keys, asked.beside].some(isPasskey) ? 2 : MAX_BOOTS;
+    let isRefreshed = false;
+    // The second try is for the boot that answered the first. If that did not get it either, nothing follows the hint, and
+    // all others are for the same: sooner or later it is its turn.
+    let to = this.#enclave.boot;
+    for (let boot = 1; ; boot += 1) {
+      if (boot === 2) to = this.#enclave.boot;
+      try {
+        return await this.#callOnce(operation, params, asked, to);
+      } catch (error) {
+        // The same id, dated anew, is a retry: nothing is made twice.
+        const code = error instanceof RefusedError ? error.code : null;
+        if (code !== null && FOR_ANOTHER_BOOT.has(code) && boot < boots) continue;
+        if (code !== "REQUEST_STALE" || isRefreshed) throw error;
+        // A computer that slept has lost count of time.
+        await this.#enclave.refresh();
+        to = this.#enclave.boot;
+        isRefreshed = true;
+      }
     }
   }
 
@@ -268,9 +283,14 @@ export class Client {
     operation: Name,
     params: Params<Name>,
     options: Asked,
+    to: string,
   ): Promise<Result<Name>> {
     const { requestId, secondFactor, approvalId, share, beside } = options;
     const audience = audienceOf(this.#deployment, options.appId);
+    const { bearer, once }: Access = ACCESS[operation];
+    const isSealed = (options.seal ?? "bearer") === "always" || bearer || secondFactor !== undefined;
+    // What is sealed is for one boot already.
+    const boot = once === true && !isSealed ? to : undefined;
     const body = encodeRequest({
       operation,
       audience,
@@ -280,13 +300,12 @@ export class Client {
       ...(secondFactor === undefined ? {} : { secondFactor }),
       ...(share === undefined ? {} : { share }),
       ...(approvalId === undefined ? {} : { approvalId }),
+      ...(boot === undefined ? {} : { boot }),
     });
     const stamps = await stampsOf(beside === undefined ? options.keys : [...options.keys, beside], body);
-    const isBearer = ACCESS[operation].bearer || secondFactor !== undefined || share !== undefined;
-    const isSealed = (options.seal ?? "bearer") === "always" || isBearer;
     const posted = isSealed
-      ? await this.#enclave.postSealed(audience, body, stamps)
-      : await this.#enclave.post(`/v1/${operation}`, body, stamps);
+      ? await this.#enclave.postSealed(audience, body, stamps, to)
+      : await this.#enclave.post(`/v1/${operation}`, body, stamps, boot);
     return resultOf(operation, requestId, posted);
   }
 }

@@ -41,6 +41,8 @@ import type { SealedRequests } from "./sealed/sealed-requests.ts";
 export interface RequestHandlerOptions {
   /** Ed25519, of this boot. */
   readonly answerKey: KeyObject;
+  /** This boot's key id, as requests name it. */
+  readonly boot: string;
   readonly stamps: StampVerifier;
   readonly sealedRequests: SealedRequests;
   readonly services: Services;
@@ -98,6 +100,12 @@ export class RequestHandler {
   async #run(name: OperationName, envelope: RequestEnvelope, received: ReceivedRequest): Promise<object> {
     const { services } = this.#options;
     const { deployment } = services.manifest;
+    if (envelope.boot !== undefined && envelope.boot !== this.#options.boot) {
+      throw new RequestError(
+        "STAMPED_FOR_ANOTHER_BOOT",
+        "it names a boot that is not this one: verify, and stamp again",
+      );
+    }
     const appId = appIdOf(envelope.audience, deployment);
     if ((appId === null) !== (ACCESS[name].kind === "administrators")) throw wrongAudience(deployment);
     const replays = appId === null ? services.administratorsReplays : services.replays;

@@ -13,6 +13,8 @@ import {
   enclaveCall,
   encodeAttestedKeys,
   encodeAttestedUserData,
+  encodeHex,
+  keyIdOf,
   LOG_PORT,
   MAX_ATTESTATION_NONCE_BYTES,
   MIN_ATTESTATION_NONCE_BYTES,
@@ -24,6 +26,7 @@ import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts
 import { Apps } from "./apps/apps.ts";
 import { Identities } from "./auth/identities.ts";
 import { JwksCache } from "./auth/jwks-cache.ts";
+import { OnceForAll } from "./auth/once-for-all.ts";
 import { Passkeys } from "./auth/passkeys.ts";
 import { ReplayGuard } from "./auth/replay-guard.ts";
 import { SecondFactors } from "./auth/second-factors.ts";
@@ -163,11 +166,12 @@ class RunningEnclave implements Enclave {
   async #start(): Promise<void> {
     const recipientKeys = new RecipientKeys();
     recipientKeys.prepare(KMS_CALLS_AT_START);
+    const boot = keyIdOf(this.#rawKeys());
     try {
       await this.#options.vsock.listen(REQUEST_PORT, (stream) => {
         const connection = serveCalls<EnclaveCall, EnclaveAnswer>(stream, {
           call: enclaveCall,
-          handle: (call) => this.#handle(call),
+          handle: async (call) => ({ ...(await this.#handle(call)), boot: await boot }),
           onClose: () => this.#connections.delete(connection),
         });
         this.#connections.add(connection);
@@ -234,10 +238,10 @@ class RunningEnclave implements Enclave {
       for (const agent of [kmsAgent, webAgent]) agent.destroy();
     };
     try {
-      const vault = await openVault({ store, kms, manifest, randomness });
+      const vault = await openVault({ store, kms, manifest, randomness, nowMs });
       const { records, ids } = vault;
       const documents = new PolicyDocuments(records);
-      const apps = new Apps({ records, ids, documents });
+      const apps = new Apps({ records, ids, documents, nowMs });
       const users = new Users({ records, ids, randomness, nowMs });
       const sessions = new Sessions({ records, ids, users, nowMs });
       const events = new Events({ records, key: eventKeyOf(ids), deployment: manifest.deployment, nowMs });
@@ -249,6 +253,7 @@ class RunningEnclave implements Enclave {
       this.#log.info(vault.isNew ? "vault-made" : "vault-opened");
       const handler = new RequestHandler({
         answerKey: this.#answerKeys.privateKey,
+        boot: encodeHex(await keyIdOf(this.#rawKeys())),
         stamps: new StampVerifier(),
         sealedRequests: await SealedRequests.create(this.#rawKeys(), this.#sealingKeys, randomness),
         services: {
@@ -258,12 +263,13 @@ class RunningEnclave implements Enclave {
           administratorsReplays: new ReplayGuard(
             ...([{ nowMs, sleep }, bootedAtMs, MAX_ADMINISTRATORS_REQUESTS, ADMINISTRATORS_WINDOW_MS] as const),
           ),
+          onceForAll: new OnceForAll({ records, ids }),
           apps,
           users,
           sessions,
-          passkeys: new Passkeys({ records, ids, users, events, sessions, nowMs }),
+          passkeys: new Passkeys({ records, ids, users, events, nowMs }),
           secondFactors: new SecondFactors({ users, events, randomness, nowMs }),
-          identities: new Identities({ records, users, events, sessions, nowMs }),
+          identities: new Identities({ records, users, events, nowMs }),
           events,
           wallets,
           custody,

@@ -28,6 +28,7 @@ export class EnclaveConnection {
   readonly #limits: ParentLimits;
   #inFlight = 0;
   #readiness: Promise<Readiness> | undefined;
+  #boot: Uint8Array | null = null;
 
   constructor(vsock: Vsock, limits: ParentLimits) {
     this.#limits = limits;
@@ -65,6 +66,11 @@ export class EnclaveConnection {
     return this.#readiness;
   }
 
+  /** Which boot answered when it was last asked for its readiness: its key id. Null while nobody answers. */
+  get boot(): Uint8Array | null {
+    return this.#boot;
+  }
+
   close(): void {
     this.#calls.close();
   }
@@ -72,9 +78,11 @@ export class EnclaveConnection {
   async #askStatus(): Promise<Readiness> {
     try {
       const answer = await this.#calls.call({ kind: "status" }, { timeoutMs: this.#limits.statusTimeoutMs });
+      this.#boot = answer.boot ?? null;
       const { phase, failure, secp256k1Binding } = enclaveStatus.parse(parseStrictJson(answer.body));
       return { enclave: phase, reason: failure, ...(secp256k1Binding && { secp256k1: secp256k1Binding }) };
     } catch (error) {
+      this.#boot = null;
       if (!(error instanceof VsockError)) {
         return {
           enclave: "unreachable",

@@ -18,6 +18,7 @@ import { DEFAULT_LIMITS, type ParentLimits } from "./limits.ts";
 import { createMetrics } from "./metrics.ts";
 import { openRecordStore, type RecordsOptions } from "./records/open-record-store.ts";
 import type { RecordStore } from "./records/record-store.ts";
+import { removeExpiredFrom } from "./records/remove-expired.ts";
 import { serveRecords } from "./records/serve-records.ts";
 
 /** How often the drain looks whether requests are still under way. */
@@ -59,11 +60,13 @@ export async function startParentProxy(options: ParentProxyOptions): Promise<Par
   let closing: Promise<void> | undefined;
   const http = createHttpServer({ enclave, limits, metrics, log, isDraining: () => closing !== undefined });
   let store: RecordStore | undefined;
+  let stopRemoving = async () => {};
   // The enclave's streams go before what they use.
   const closeAll = async () => {
     await http.app.close();
     enclave.close();
     await vsock.close();
+    await stopRemoving();
     await store?.close();
     metrics.registry.clear();
   };
@@ -71,6 +74,7 @@ export async function startParentProxy(options: ParentProxyOptions): Promise<Par
   try {
     const records = await openRecordStore(options.records, log);
     store = records;
+    stopRemoving = removeExpiredFrom(records, log);
     const serveEgress = createEgressServer({ egress: options.egress, resolve: systemResolve, limits, metrics, log });
     const serveLogs = createEnclaveLog({ metrics, log, nowMs: Date.now });
     const credentials = sharedCredentials({

@@ -18,6 +18,11 @@ interface AnyAccess {
   readonly bearer: boolean;
   /** The enclave refuses it in the open: what it asks or answers is not for whoever relays it. */
   readonly sealedOnly?: true;
+  /**
+   * Done twice it is not as good as done once, so of several enclaves one alone may do it: what is asked names the boot
+   * that may, is sealed to it, or is written down first (docs/scale-out.md).
+   */
+  readonly once?: true;
 }
 
 export interface AppAccess extends AnyAccess {
@@ -46,11 +51,11 @@ export const ACCESS = {
   list_apps: { kind: "administrators", bearer: false },
   get_app: { kind: "administrators", bearer: false },
   rotate_app_key: { kind: "administrators", bearer: false },
-  rotate_vault: { kind: "administrators", bearer: false },
+  rotate_vault: { kind: "administrators", bearer: false, once: true },
   vault_status: { kind: "administrators", bearer: false },
-  register_session: { kind: "login", bearer: true },
+  register_session: { kind: "login", bearer: true, once: true },
   refresh_session: { kind: "login", bearer: true },
-  register_session_with_passkey: { kind: "login", bearer: true, sealedOnly: true },
+  register_session_with_passkey: { kind: "login", bearer: true, sealedOnly: true, once: true },
   list_sessions: { ...ACCOUNT, bearer: false, callers: SESSION },
   /** A session may always end itself; another one only if the whole account is in its scope (`enclave/auth/scope.ts`). */
   revoke_session: { kind: "app", bearer: false, callers: SESSION, wallet: "none", chain: "none" },
@@ -78,7 +83,7 @@ export const ACCESS = {
   sign_digest: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
   sign_bitcoin_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
   sign_bitcoin_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
-  register_passkey: { ...ACCOUNT, bearer: false, callers: SESSION, withNewPasskey: true },
+  register_passkey: { ...ACCOUNT, bearer: false, callers: SESSION, withNewPasskey: true, once: true },
   list_passkeys: { ...ACCOUNT, bearer: false, callers: USER },
   remove_passkey: { ...ACCOUNT, bearer: false, callers: USER },
   enrol_totp: { ...ACCOUNT, bearer: true, sealedOnly: true, callers: USER },
@@ -87,7 +92,7 @@ export const ACCESS = {
   require_totp: { ...ACCOUNT, bearer: false, callers: USER },
   totp_status: { ...ACCOUNT, bearer: false, callers: USER },
   regenerate_recovery_codes: { ...ACCOUNT, bearer: true, sealedOnly: true, callers: USER },
-  link_identity: { ...ACCOUNT, bearer: true, callers: SESSION },
+  link_identity: { ...ACCOUNT, bearer: true, callers: SESSION, once: true },
   list_identities: { ...ACCOUNT, bearer: false, callers: USER },
   unlink_identity: { ...ACCOUNT, bearer: false, callers: USER },
   list_events: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },

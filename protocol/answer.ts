@@ -9,6 +9,12 @@ import { z } from "./zod.ts";
 
 export const ANSWER_SIGNATURE_HEADER = "x-enclave-signature";
 
+/**
+ * Of an answer: the boot that gave it, hex of its key id. Of a request: the boot that it is for, so that what stands
+ * before several enclaves can bring it there. A hint both ways, and proof of nothing.
+ */
+export const BOOT_HEADER = "x-enclave-boot";
+
 const CONTEXT = new TextEncoder().encode("cloister/response/v1");
 const DIGEST_BYTES = 32;
 

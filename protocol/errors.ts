@@ -18,6 +18,9 @@ export const ERROR_CODES = {
   SEALED_NOT_OPENED: { status: 400, retry: false },
   SEALED_FOR_ANOTHER_BOOT: { status: 409, retry: false },
 
+  // For which boot of an enclave.
+  STAMPED_FOR_ANOTHER_BOOT: { status: 409, retry: false },
+
   // Who asks.
   STAMP_MISSING: { status: 401, retry: false },
   STAMP_MALFORMED: { status: 400, retry: false },

@@ -9,7 +9,7 @@ import {
   MAX_STAMPS,
   MAX_WEBAUTHN_STAMP_BYTES,
 } from "./limits.ts";
-import { bytesUpTo as bytes, z } from "./zod.ts";
+import { bytesUpTo as bytes, bytesOf, z } from "./zod.ts";
 
 const id = z.int().check(z.nonnegative());
 /** Passkeys' stamps are the longer ones. */
@@ -41,6 +41,8 @@ export const enclaveAnswer = z.strictObject({
   body: bytes(1024 * 1024),
   /** Ed25519, 64 bytes; null for what is signed otherwise (an attestation document, inside a sealed answer) or not at all (status). */
   signature: z.nullable(bytes(64)),
+  /** Which boot answers: its key id. A hint, for whoever finds the way; what proves it is signature and attestation. */
+  boot: z.exactOptional(bytesOf(8)),
 });
 export type EnclaveAnswer = z.output<typeof enclaveAnswer>;
 
@@ -74,6 +76,8 @@ export const recordsCall = z.discriminatedUnion("kind", [
           version,
           /** Null deletes. */
           value: z.nullable(bytes(MAX_RECORD_BYTES)),
+          /** From when on the store may drop it by itself, milliseconds since 1970; left out for what is kept. */
+          expiresAtMs: z.exactOptional(version),
         }),
       )
       .check(z.minLength(1), z.maxLength(MAX_RECORD_CHANGES)),
@@ -90,7 +94,12 @@ export const recordsCall = z.discriminatedUnion("kind", [
 ]);
 export type RecordsCall = z.output<typeof recordsCall>;
 
-const storedRecord = z.strictObject({ name: recordName, version, value: bytes(MAX_RECORD_BYTES) });
+const storedRecord = z.strictObject({
+  name: recordName,
+  version,
+  value: bytes(MAX_RECORD_BYTES),
+  expiresAtMs: z.exactOptional(version),
+});
 export type StoredRecord = z.output<typeof storedRecord>;
 
 export const recordsAnswer = z.discriminatedUnion("kind", [

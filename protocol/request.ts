@@ -25,6 +25,8 @@ const envelope = z.strictObject({
   share: z.exactOptional(z.string().check(z.minLength(1), z.maxLength(MAX_SHARE_LENGTH), z.regex(/^[A-Za-z0-9_-]+$/))),
   /** Of what others were asked to agree to: this collects it. */
   approvalId: z.exactOptional(approvalId),
+  /** The one boot of an enclave that may act on it, hex of its key id; any may where it is left out. */
+  boot: z.exactOptional(z.string().check(z.regex(/^[0-9a-f]{16}$/))),
 });
 
 export type RequestEnvelope = z.output<typeof envelope>;
@@ -45,10 +47,9 @@ export function decodeRequest(body: Uint8Array): RequestEnvelope {
 /** The body's bytes; key order is fixed so that fixtures are. */
 export function encodeRequest(request: RequestEnvelope): Uint8Array<ArrayBuffer> {
   // JSON leaves out what is undefined.
-  const { operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId, share } = request;
-  return new TextEncoder().encode(
-    JSON.stringify({ operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId, share }),
-  );
+  const { operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId, share, boot } = request;
+  const ordered = { operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId, share, boot };
+  return new TextEncoder().encode(JSON.stringify(ordered));
 }
 
 /** Names each wrong field and what was expected there; zod's messages quote no input. */

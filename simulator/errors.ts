@@ -5,6 +5,8 @@ export type SimulatorErrorCode =
   | "PROCESS_TIMEOUT"
   | "PARENT_FAILED"
   | "ENCLAVE_FAILED"
+  | "POSTGRES_ABSENT"
+  | "DATABASE_INVALID"
   | "STOPPED"
   | "EMULATOR_MISSING"
   | "IMAGE_UNUSABLE";

@@ -1,12 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
 import { type AppConfig, describeIssues, type Policy, RequestError } from "../../protocol/index.ts";
 import { isPinned, type PolicyDocuments } from "../policy/documents.ts";
+import { FreshCache } from "../vault/fresh-cache.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type ReadRecord, type Records } from "../vault/records.ts";
 import { type App, type AppSettings, appRecords } from "./app.ts";
 
 /** Every request inside an app asks for it. */
-const MAX_CACHED = 10_000;
+const MAX_CACHED_BYTES = 32 * 1024 * 1024;
 
 /** An app's settings, and its policy: undefined leaves that as it is. */
 export type DecideApp = (app: AppSettings) => { readonly settings: AppSettings; readonly policy?: Policy | null };
@@ -15,12 +16,18 @@ export class Apps {
   readonly #records: Records;
   readonly #ids: Ids;
   readonly #documents: PolicyDocuments;
-  readonly #cache = new Map<string, ReadRecord<App>>();
+  readonly #cache: FreshCache<App>;
 
-  constructor(options: { readonly records: Records; readonly ids: Ids; readonly documents: PolicyDocuments }) {
+  constructor(options: {
+    readonly records: Records;
+    readonly ids: Ids;
+    readonly documents: PolicyDocuments;
+    readonly nowMs: () => number;
+  }) {
     this.#records = options.records;
     this.#ids = options.ids;
     this.#documents = options.documents;
+    this.#cache = new FreshCache({ ...options, kind: appRecords, maxBytes: MAX_CACHED_BYTES });
   }
 
   /**
@@ -41,9 +48,12 @@ export class Apps {
     return appId;
   }
 
-  /** @throws {@link RequestError} `APP_NOT_FOUND`, and what reading records throws */
-  async get(appId: string): Promise<App> {
-    return (await this.#read(appId)).value;
+  /**
+   * @param maxAgeMs - As {@link FreshCache.read} takes it.
+   * @throws {@link RequestError} `APP_NOT_FOUND`, and what reading records throws
+   */
+  async get(appId: string, maxAgeMs?: number): Promise<App> {
+    return (await this.#read(appId, maxAgeMs)).value;
   }
 
   /** As it was given. @throws {@link RequestError} as {@link get}, and what reading a policy throws */
@@ -70,7 +80,7 @@ export class Apps {
 
   /** Null if another write came between: then memory says nothing of this app, and the next attempt reads. */
   async #attempt(appId: string, expectedVersion: number, decide: DecideApp): Promise<number | null> {
-    const read = await this.#read(appId);
+    const read = await this.#read(appId, 0);
     const { version, policy: pin, ...present } = read.value;
     // Asked for again after the answer was lost: what it asks for stands there.
     if (version === expectedVersion + 1 && isMade(present, pin, decide)) return version;
@@ -81,11 +91,11 @@ export class Apps {
     const made = change(appRecords, appId, read, checked(app));
     // Whatever comes of the write, memory must not speak for this app any more, nor what was read while it ran: with the
     // answer lost, nothing but a read can tell which configuration stands there.
-    this.#cache.delete(appId);
+    this.#cache.drop(appId);
     try {
       return (await this.#records.write([made, ...changes])) ? app.version : null;
     } finally {
-      this.#cache.delete(appId);
+      this.#cache.drop(appId);
     }
   }
 
@@ -109,14 +119,9 @@ export class Apps {
     });
   }
 
-  async #read(appId: string): Promise<ReadRecord<App>> {
-    const cached = this.#cache.get(appId);
-    if (cached !== undefined && this.#records.isLatest(cached)) return cached;
-    const read = await this.#records.read(appRecords, appId);
+  async #read(appId: string, maxAgeMs?: number): Promise<ReadRecord<App>> {
+    const read = await this.#cache.read(appId, maxAgeMs);
     if (read === null) throw new RequestError("APP_NOT_FOUND", "no such app");
-    // A write may have ended while this was on its way.
-    if (!this.#records.isLatest(read)) return read;
-    if (this.#cache.size < MAX_CACHED || this.#cache.has(appId)) this.#cache.set(appId, read);
     return read;
   }
 }

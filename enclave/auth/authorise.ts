@@ -3,7 +3,9 @@ import {
   ACCESS,
   type AppAccess,
   type AppOperation,
+  type EnclaveErrorCode,
   encodeHex,
+  REQUEST_WINDOW_MS,
   type RequestEnvelope,
   RequestError,
   type Stamp,
@@ -11,7 +13,9 @@ import {
   WHOLE_SCOPE,
 } from "../../protocol/index.ts";
 import type { Apps } from "../apps/apps.ts";
+import { TRUSTED_FOR_MS } from "../vault/fresh-cache.ts";
 import { type Actor, type ActorOf, userRequestOf } from "./actor.ts";
+import type { OnceForAll } from "./once-for-all.ts";
 import type { FoundPasskey, Passkeys } from "./passkeys.ts";
 import type { ReplayGuard } from "./replay-guard.ts";
 import { checkScope } from "./scope.ts";
@@ -42,6 +46,7 @@ export interface AuthoriseServices {
   readonly passkeys: Passkeys;
   readonly secondFactors: SecondFactors;
   readonly replays: ReplayGuard;
+  readonly onceForAll: OnceForAll;
   readonly nowMs: () => number;
 }
 
@@ -59,14 +64,13 @@ export async function authorise<Name extends AppOperation>(
 ): Promise<ActorOf<Name>> {
   const { envelope, appId } = request;
   const claim = (asker: string) => services.replays.claim(asker, envelope.requestId, envelope.issuedAtMs);
-  const early = await identify(request, services);
-  judge(early.actor, operation, params);
+  const early = await admit(operation, request, params, services);
   const asker = askerOf(early.actor);
   await claim(asker);
   // Again: a request dated ahead has waited, and what let it in may have been revoked meanwhile.
-  const { actor, passkey } = await identify(request, services);
-  judge(actor, operation, params);
+  const { actor, passkey } = await admit(operation, request, params, services);
   if (askerOf(actor) !== asker) await claim(askerOf(actor));
+  await services.onceForAll.claim(operation, request, askerOf(actor), REQUEST_WINDOW_MS);
   // After the claim: a copy of a request neither counts a passkey up nor tries a code.
   if (passkey !== null) await services.passkeys.use(appId, passkey);
   if (actor.kind !== "api-key") {
@@ -74,6 +78,38 @@ export async function authorise<Name extends AppOperation>(
     await services.secondFactors.check(userRequestOf(actor), operation, envelope.secondFactor, totp);
   }
   return actor as ActorOf<Name>;
+}
+
+/** What another enclave may have changed less than a moment ago: who is refused by what is remembered is looked at anew. */
+const MAY_HAVE_CHANGED: ReadonlySet<EnclaveErrorCode> = new Set([
+  "SESSION_UNKNOWN",
+  "SESSION_EXPIRED",
+  "PASSKEY_UNKNOWN",
+  "PASSKEYS_NOT_ALLOWED",
+  "OUT_OF_SCOPE",
+]);
+
+/** Says who asks, and that they may: by what was read just now for an account, a moment ago at most for the rest. */
+async function admit(
+  operation: AppOperation,
+  request: AppRequest,
+  params: object,
+  services: AuthoriseServices,
+): Promise<Identified> {
+  const admitBy = async (maxAgeMs: number) => {
+    const identified = await identify(request, services, maxAgeMs);
+    judge(identified.actor, operation, params);
+    return identified;
+  };
+  const { wallet, chain }: AppAccess = ACCESS[operation];
+  // Who looks at an account sees what was done to it, at whichever enclave.
+  if (wallet === "any" && chain === "chainless") return admitBy(0);
+  try {
+    return await admitBy(TRUSTED_FOR_MS);
+  } catch (error) {
+    if (error instanceof RequestError && MAY_HAVE_CHANGED.has(error.code)) return admitBy(0);
+    throw error;
+  }
 }
 
 /** @throws {@link RequestError} `CALLER_NOT_ALLOWED`, `OUT_OF_SCOPE` */
@@ -94,10 +130,11 @@ interface Identified {
 async function identify(
   { appId, asker, body }: AppRequest,
   { apps, sessions, passkeys, nowMs }: AuthoriseServices,
+  maxAgeMs: number,
 ): Promise<Identified> {
-  const app = await apps.get(appId);
+  const app = await apps.get(appId, maxAgeMs);
   if (asker.kind === "passkey") {
-    const found = await passkeys.verify(appId, asker.stamp, body, app.passkeys);
+    const found = await passkeys.verify(appId, asker.stamp, body, app.passkeys, maxAgeMs);
     const { userId, user, passkey } = found;
     const scope = { ...WHOLE_SCOPE, operations: app.passkeys?.operations ?? null };
     return { actor: { kind: "passkey", appId, userId, user, passkey, scope }, passkey: found };
@@ -108,7 +145,7 @@ async function identify(
   if (apiKey !== undefined && (apiKey.expiresAtMs === null || apiKey.expiresAtMs > nowMs())) {
     return { actor: { kind: "api-key", appId, keyId: publicKey, scope: apiKey.permissions }, passkey: null };
   }
-  const { userId, user, session } = await sessions.find(appId, stamp);
+  const { userId, user, session } = await sessions.find(appId, stamp, maxAgeMs);
   sessions.checkRules(app, user, session);
   return { actor: { kind: "session", appId, userId, user, session, publicKey, scope: session.scope }, passkey: null };
 }

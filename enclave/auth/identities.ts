@@ -9,7 +9,6 @@ import { identityRecords, type LinkedIdentity } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
 import { type Change, change, type Records } from "../vault/records.ts";
 import type { UserRequest } from "./second-factors.ts";
-import type { Sessions } from "./sessions.ts";
 import type { VerifiedLogin } from "./verify-jwt.ts";
 
 const MAX_IDENTITIES_PER_USER = 8;
@@ -18,20 +17,17 @@ export class Identities {
   readonly #records: Records;
   readonly #users: Users;
   readonly #events: Events;
-  readonly #sessions: Sessions;
   readonly #nowMs: () => number;
 
   constructor(options: {
     readonly records: Records;
     readonly users: Users;
     readonly events: Events;
-    readonly sessions: Sessions;
     readonly nowMs: () => number;
   }) {
     this.#records = options.records;
     this.#users = options.users;
     this.#events = options.events;
-    this.#sessions = options.sessions;
     this.#nowMs = options.nowMs;
   }
 
@@ -75,18 +71,14 @@ export class Identities {
       if (identity === undefined) throw new RequestError("IDENTITY_NOT_FOUND", "this user has no such identity");
       const identities = user.identities.filter((each) => each !== identity);
       if (identities.length === 0) throw new RequestError("LAST_IDENTITY", "the last identity cannot be unlinked");
-      const ended = user.sessions.filter((session) => session.identityId === identityId);
-      const sessions = user.sessions.filter((session) => !ended.includes(session));
+      const sessions = user.sessions.filter((session) => session.identityId !== identityId);
       const next = { ...user, identities, sessions };
       const event = { kind: "identity-unlinked", by, details: detailsOf(identity) } as const;
       const added = this.#events.add(appId, userId, next, event);
       const link = await this.#records.read(identityRecords, name);
       const isLed = link?.value.userId === userId;
-      const pointers = [
-        ...(isLed ? [change(identityRecords, name, link, undefined)] : []),
-        ...(await this.#sessions.forget(appId, userId, ended)),
-      ];
-      return { kind: "write", user: added.user, also: [...pointers, added.also], result: undefined };
+      const links = isLed ? [change(identityRecords, name, link, undefined)] : [];
+      return { kind: "write", user: added.user, also: [...links, added.also], result: undefined };
     });
   }
 
@@ -102,7 +94,7 @@ export class Identities {
 
   /** The user's own list decides; a link that it contradicts is an old one. */
   async #has(appId: string, userId: string, identityId: string): Promise<boolean> {
-    const user = await this.#users.get(appId, userId);
+    const user = await this.#users.get(appId, userId, 0);
     if (user === null) throw new RequestError("RECORD_ROLLED_BACK", "a user who was here is gone");
     return user.identities.some((each) => each.identityId === identityId);
   }

@@ -15,7 +15,6 @@ import type { User, UserPasskey } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type RecordKind, type Records } from "../vault/records.ts";
-import type { Sessions } from "./sessions.ts";
 import { checkCounter, type VerifiedAssertion, verifyAssertion } from "./webauthn/verify-assertion.ts";
 import { verifyRegistration } from "./webauthn/verify-registration.ts";
 
@@ -42,7 +41,6 @@ export class Passkeys {
   readonly #ids: Ids;
   readonly #users: Users;
   readonly #events: Events;
-  readonly #sessions: Sessions;
   readonly #nowMs: () => number;
   /** Whose list had a passkey when it was last looked for. */
   readonly #pointers = new Map<string, string>();
@@ -54,14 +52,12 @@ export class Passkeys {
     readonly ids: Ids;
     readonly users: Users;
     readonly events: Events;
-    readonly sessions: Sessions;
     readonly nowMs: () => number;
   }) {
     this.#records = options.records;
     this.#ids = options.ids;
     this.#users = options.users;
     this.#events = options.events;
-    this.#sessions = options.sessions;
     this.#nowMs = options.nowMs;
   }
 
@@ -69,6 +65,7 @@ export class Passkeys {
    * Finds the passkey that a stamp names, and verifies the stamp.
    *
    * @param rules - The app's, or null if it takes no passkeys.
+   * @param maxAgeMs - Of what says that the user has it; what says otherwise was read just now.
    * @throws {@link RequestError} `PASSKEYS_NOT_ALLOWED`, `PASSKEY_…`, and what reading records throws
    */
   async verify(
@@ -76,10 +73,11 @@ export class Passkeys {
     stamp: WebauthnStamp,
     body: Uint8Array,
     rules: PasskeyRules | null,
+    maxAgeMs?: number,
   ): Promise<FoundPasskey> {
     const known = rulesOf(rules);
     const passkeyId = this.#idOf(appId, stamp.credentialId);
-    const { userId, user, passkey } = await this.#find(appId, passkeyId);
+    const { userId, user, passkey } = await this.#find(appId, passkeyId, maxAgeMs);
     const { algorithm, isBackupEligible } = passkey;
     const registered = { algorithm, isBackupEligible, key: this.#keyOf(passkey.publicKey) };
     return { userId, user, passkey, assertion: verifyAssertion(stamp, body, registered, known) };
@@ -184,17 +182,13 @@ export class Passkeys {
       const passkey = user.passkeys.find((each) => each.passkeyId === passkeyId);
       if (passkey === undefined) throw new RequestError("PASSKEY_NOT_FOUND", "this user has no such passkey");
       const passkeys = user.passkeys.filter((each) => each !== passkey);
-      const ended = user.sessions.filter((session) => session.identityId === passkeyId);
-      const sessions = user.sessions.filter((session) => !ended.includes(session));
+      const sessions = user.sessions.filter((session) => session.identityId !== passkeyId);
       const event = { kind: "passkey-removed", by, details: { passkeyId, name: passkey.name } } as const;
       const added = this.#events.add(appId, userId, { ...user, passkeys, sessions }, event);
       const name = `${appId}/${passkeyId}`;
       const pointer = await this.#records.read(passkeyRecords, name);
       const isLed = pointer?.value.userId === userId;
-      const pointers = [
-        ...(isLed ? [change(passkeyRecords, name, pointer, undefined)] : []),
-        ...(await this.#sessions.forget(appId, userId, ended)),
-      ];
+      const pointers = isLed ? [change(passkeyRecords, name, pointer, undefined)] : [];
       return { kind: "write", user: added.user, also: [...pointers, added.also], result: undefined };
     });
   }
@@ -209,27 +203,32 @@ export class Passkeys {
     });
   }
 
-  async #find(appId: string, passkeyId: string): Promise<Omit<FoundPasskey, "assertion">> {
+  async #find(appId: string, passkeyId: string, maxAgeMs?: number): Promise<Omit<FoundPasskey, "assertion">> {
     const name = `${appId}/${passkeyId}`;
     const remembered = this.#pointers.get(name);
-    const known = remembered === undefined ? null : await this.#findIn(appId, remembered, passkeyId);
+    const known = remembered === undefined ? null : await this.#findIn(appId, remembered, passkeyId, maxAgeMs);
     if (known !== null) return known;
     const pointer = await this.#records.read(passkeyRecords, name);
-    const found = pointer === null ? null : await this.#findIn(appId, pointer.value.userId, passkeyId);
+    const found = pointer === null ? null : await this.#findIn(appId, pointer.value.userId, passkeyId, 0);
     if (found === null) throw unknownPasskey();
     keep(this.#pointers, name, found.userId);
     return found;
   }
 
-  async #findIn(appId: string, userId: string, passkeyId: string): Promise<Omit<FoundPasskey, "assertion"> | null> {
-    const user = await this.#users.get(appId, userId);
+  async #findIn(
+    appId: string,
+    userId: string,
+    passkeyId: string,
+    maxAgeMs?: number,
+  ): Promise<Omit<FoundPasskey, "assertion"> | null> {
+    const user = await this.#users.get(appId, userId, maxAgeMs);
     const passkey = user?.passkeys.find((each) => each.passkeyId === passkeyId);
     return user === null || passkey === undefined ? null : { userId, user, passkey };
   }
 
   async #isTaken(appId: string, userId: string, passkeyId: string, pointer: Pointer | undefined): Promise<boolean> {
     if (pointer === undefined || pointer.userId === userId) return false;
-    const other = await this.#users.get(appId, pointer.userId);
+    const other = await this.#users.get(appId, pointer.userId, 0);
     return other?.passkeys.some((each) => each.passkeyId === passkeyId) === true;
   }
 

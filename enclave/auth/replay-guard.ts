@@ -2,7 +2,8 @@
  * One stamped request is acted on once. The window is measured by the trusted clock, and a request from before this
  * boot is refused: what an earlier boot acted on, this one cannot remember. A request dated ahead waits until its time
  * has come, so that no boot ever acts on one that the next would still take for new. That holds for boots that follow
- * one another; a parent that runs two enclaves on one store can have each act once (docs/threat-model.md).
+ * one another; of several on one store each acts once, and what must not be done twice is for one of them alone
+ * (`once-for-all.ts`).
  */
 import { MAX_FUTURE_MS, REQUEST_WINDOW_MS, RequestError } from "../../protocol/index.ts";
 

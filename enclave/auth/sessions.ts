@@ -11,11 +11,21 @@ import { CLOCK_TOLERANCE_S, type VerifiedLogin } from "./verify-jwt.ts";
 const MAX_SESSIONS_PER_USER = 10;
 const MAX_CACHED = 100_000;
 
-const pointerSchema = z.strictObject({ userId: z.string() });
+/** Over what the clocks of two enclaves differ by. */
+const POINTER_MARGIN_MS = 60_000;
+
+const pointerSchema = z.strictObject({ userId: z.string(), expiresAtMs: z.exactOptional(z.int()) });
 type Pointer = z.output<typeof pointerSchema>;
 
-/** `session/<appId>/<sessionId>`: whose list has this session. Whether it is there is that list's to say. */
-const sessionRecords: RecordKind<Pointer> = { prefix: "session/", schema: pointerSchema };
+/**
+ * `session/<appId>/<sessionId>`: whose list has this session. Whether it is there is that list's to say. Nobody deletes
+ * one: it goes by itself once its session could not be live any more.
+ */
+const sessionRecords: RecordKind<Pointer> = {
+  prefix: "session/",
+  schema: pointerSchema as z.ZodMiniType<Pointer>,
+  expiresAtMs: ({ expiresAtMs }) => expiresAtMs ?? null,
+};
 
 export interface LiveSession {
   readonly userId: string;
@@ -51,14 +61,15 @@ export class Sessions {
   /**
    * Finds the live session of the key that stamped a request. The stamp has been verified.
    *
+   * @param maxAgeMs - Of what says that it is live; what says that it is not was read just now.
    * @throws {@link RequestError} `SESSION_UNKNOWN`, `SESSION_EXPIRED`, and what reading records throws
    */
-  async find(appId: string, stamp: Stamp): Promise<LiveSession> {
+  async find(appId: string, stamp: Stamp, maxAgeMs?: number): Promise<LiveSession> {
     const sessionId = this.idOf(appId, stamp);
     const name = `${appId}/${sessionId}`;
     const remembered = this.#pointers.get(name);
-    const found = remembered === undefined ? null : await this.#findIn(appId, remembered, sessionId);
-    // Not where it was: the key may have logged in as somebody else since.
+    const found = remembered === undefined ? null : await this.#findIn(appId, remembered, sessionId, maxAgeMs);
+    // Not where it was: the key may have logged in as somebody else since, or just now at another enclave.
     const { userId, user, session } = found ?? (await this.#findAnew(appId, sessionId));
     this.#remember(name, userId);
     this.#checkExpiry(session);
@@ -137,7 +148,7 @@ export class Sessions {
    */
   async revoke(appId: string, userId: string, which: "all" | { readonly sessionId: string }): Promise<number> {
     const now = this.#nowMs();
-    return this.#users.change(appId, userId, async (user) => {
+    return this.#users.change(appId, userId, (user) => {
       const ended =
         which === "all" ? user.sessions : user.sessions.filter((each) => each.sessionId === which.sessionId);
       if (ended.length === 0 && which !== "all") return { kind: "leave", result: 0 };
@@ -149,7 +160,6 @@ export class Sessions {
           // And those that an issuer, whose clock may be ahead, has dated up to then.
           loginsAfterMs: which === "all" ? now + CLOCK_TOLERANCE_S * 1000 : user.loginsAfterMs,
         },
-        also: await this.forget(appId, userId, ended),
         result: ended.filter((each) => each.expiresAtMs > now).length,
       };
     });
@@ -209,7 +219,6 @@ export class Sessions {
     const others = user.sessions.filter((other) => other.sessionId !== sessionId);
     const live = others.filter((other) => other !== replaced && other.expiresAtMs > now);
     const kept = live.slice(1 - MAX_SESSIONS_PER_USER);
-    const dropped = others.filter((other) => !kept.includes(other));
     const earlier = await this.#records.read(sessionRecords, name);
     if (earlier !== null && earlier.value.userId !== userId)
       await this.#checkFree(appId, earlier.value.userId, sessionId);
@@ -218,8 +227,7 @@ export class Sessions {
       user: { ...user, sessions: [...kept, session] },
       also: [
         // Also where it leads here already: of two users who take one key at once, one write fails and is decided on again.
-        change(sessionRecords, name, earlier, { userId }),
-        ...(await this.forget(appId, userId, dropped)),
+        change(sessionRecords, name, earlier, { userId, expiresAtMs: expiresAtMs + POINTER_MARGIN_MS }),
       ],
       result: { sessionId, userId, expiresAtMs },
     };
@@ -230,7 +238,7 @@ export class Sessions {
    * notices nothing, act in an account that is not theirs.
    */
   async #checkFree(appId: string, otherId: string, sessionId: string): Promise<void> {
-    const other = await this.#users.get(appId, otherId);
+    const other = await this.#users.get(appId, otherId, 0);
     if (other === null) throw new RequestError("RECORD_ROLLED_BACK", "a user who was here is gone");
     const now = this.#nowMs();
     if (!other.sessions.some((each) => each.sessionId === sessionId && each.expiresAtMs > now)) return;
@@ -249,26 +257,15 @@ export class Sessions {
 
   async #findAnew(appId: string, sessionId: string): Promise<LiveSession> {
     const pointer = await this.#records.read(sessionRecords, `${appId}/${sessionId}`);
-    const found = pointer === null ? null : await this.#findIn(appId, pointer.value.userId, sessionId);
+    const found = pointer === null ? null : await this.#findIn(appId, pointer.value.userId, sessionId, 0);
     if (found === null) throw new RequestError("SESSION_UNKNOWN", "this key has no session in this app");
     return found;
   }
 
-  async #findIn(appId: string, userId: string, sessionId: string): Promise<LiveSession | null> {
-    const user = await this.#users.get(appId, userId);
+  async #findIn(appId: string, userId: string, sessionId: string, maxAgeMs?: number): Promise<LiveSession | null> {
+    const user = await this.#users.get(appId, userId, maxAgeMs);
     const session = user?.sessions.find((each) => each.sessionId === sessionId);
     return user === null || session === undefined ? null : { userId, user, session };
-  }
-
-  /** The records of sessions that end. Nothing depends on these records' being gone: they only take room. */
-  async forget(appId: string, userId: string, sessions: readonly UserSession[]): Promise<Change[]> {
-    const names = sessions.map(({ sessionId }) => `${appId}/${sessionId}`);
-    const read = await Promise.all(names.map((name) => this.#records.read(sessionRecords, name)));
-    return names.flatMap((name, at) => {
-      const record = read[at] ?? null;
-      // A key that has since logged in as somebody else leads there.
-      return record === null || record.value.userId !== userId ? [] : [change(sessionRecords, name, record, undefined)];
-    });
   }
 
   /** Puts it at the end: the first in order is the one not used for longest. */
@@ -279,6 +276,17 @@ export class Sessions {
       if (oldest !== undefined) this.#pointers.delete(oldest);
     }
     this.#pointers.set(name, userId);
+  }
+
+  /** The records that lead to a user by its sessions: whoever erases the user deletes them, before they go by themselves. */
+  async forget(appId: string, userId: string, sessions: readonly UserSession[]): Promise<Change[]> {
+    const names = sessions.map(({ sessionId }) => `${appId}/${sessionId}`);
+    const read = await Promise.all(names.map((name) => this.#records.read(sessionRecords, name)));
+    return names.flatMap((name, at) => {
+      const record = read[at] ?? null;
+      // A key that has since logged in as somebody else leads there.
+      return record === null || record.value.userId !== userId ? [] : [change(sessionRecords, name, record, undefined)];
+    });
   }
 }
 

@@ -1,3 +1,4 @@
+import { ADMINISTRATORS_WINDOW_MS, type AdministratorsOperation } from "../../protocol/index.ts";
 import { checkAdministrators } from "../auth/administrators.ts";
 import type { Services, StampedRequest } from "./handler.ts";
 
@@ -13,4 +14,6 @@ export async function authenticateAdministrators(request: StampedRequest, servic
   const { envelope, stamps } = request;
   checkAdministrators(stamps, services.manifest);
   await services.administratorsReplays.claim(ADMINISTRATORS, envelope.requestId, envelope.issuedAtMs);
+  const operation = envelope.operation as AdministratorsOperation;
+  await services.onceForAll.claim(operation, { envelope, isSealed: false }, ADMINISTRATORS, ADMINISTRATORS_WINDOW_MS);
 }

@@ -13,6 +13,7 @@ import type { ActorOf } from "../auth/actor.ts";
 import type { AppRequest } from "../auth/authorise.ts";
 import type { Identities } from "../auth/identities.ts";
 import type { JwksCache } from "../auth/jwks-cache.ts";
+import type { OnceForAll } from "../auth/once-for-all.ts";
 import type { Passkeys } from "../auth/passkeys.ts";
 import type { ReplayGuard } from "../auth/replay-guard.ts";
 import type { SecondFactors } from "../auth/second-factors.ts";
@@ -36,6 +37,7 @@ export interface Services {
   readonly replays: ReplayGuard;
   /** With the longer window that several people need. */
   readonly administratorsReplays: ReplayGuard;
+  readonly onceForAll: OnceForAll;
   readonly apps: Apps;
   readonly users: Users;
   readonly sessions: Sessions;

@@ -1,4 +1,4 @@
-import { encodeHex, type Params, WHOLE_SCOPE } from "../../protocol/index.ts";
+import { encodeHex, type LoginOperation, type Params, REQUEST_WINDOW_MS, WHOLE_SCOPE } from "../../protocol/index.ts";
 import type { AppSettings } from "../apps/app.ts";
 import { type VerifiedLogin, verifyJwt } from "../auth/verify-jwt.ts";
 import type { LoginHandler, LoginRequest, Services } from "./handler.ts";
@@ -20,12 +20,14 @@ export const refreshSession: LoginHandler<"refresh_session"> = async (request, p
 async function verifyLogin(
   { envelope, appId, stamp, isSealed }: LoginRequest,
   { jwt }: { readonly jwt: string },
-  { apps, jwks, nowMs, replays }: Services,
+  { apps, jwks, nowMs, replays, onceForAll }: Services,
 ): Promise<{ readonly app: AppSettings; readonly login: VerifiedLogin }> {
   const sessionKeyHex = encodeHex(stamp.publicKey);
   const app = await apps.get(appId);
   const login = await verifyJwt(jwt, { hex: sessionKeyHex, isSealed }, app.issuers, { jwks, nowMs });
   await replays.claim(`${appId}/${sessionKeyHex}`, envelope.requestId, envelope.issuedAtMs);
+  const operation = envelope.operation as LoginOperation;
+  await onceForAll.claim(operation, { envelope, isSealed }, `${appId}/${sessionKeyHex}`, REQUEST_WINDOW_MS);
   return { app, login };
 }
 

@@ -21,7 +21,7 @@ export const registerSessionWithPasskey: LoginHandler<"register_session_with_pas
   if (credentialId !== undefined && credentialId !== encodeBase64url(passkey.credentialId)) {
     throw new RequestError("STAMP_UNEXPECTED", "the passkey that stamps is not the one that the login names");
   }
-  const verify = async () => passkeys.verify(appId, passkey, body, (await apps.get(appId)).passkeys);
+  const verify = async () => passkeys.verify(appId, passkey, body, (await apps.get(appId, 0)).passkeys, 0);
   const { passkeyId } = (await verify()).passkey;
   for (const asker of [encodeHex(stamp.publicKey), passkeyId]) {
     await replays.claim(`${appId}/${asker}`, envelope.requestId, envelope.issuedAtMs);

@@ -8,5 +8,5 @@ export const rotateVault: AdministratorsHandler<"rotate_vault"> = async (request
 
 export const vaultStatus: AdministratorsHandler<"vault_status"> = async (request, _params, services) => {
   await authenticateAdministrators(request, services);
-  return services.rotation.status();
+  return await services.rotation.currentStatus();
 };

@@ -8,23 +8,15 @@
  */
 import { RequestError } from "../../protocol/index.ts";
 import type { Randomness } from "../nsm/randomness.ts";
+import { FreshCache } from "../vault/fresh-cache.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type Records } from "../vault/records.ts";
-import { SizedCache } from "./sized-cache.ts";
 import { Turns } from "./turns.ts";
-import {
-  APP_ITSELF,
-  appItself,
-  type Identity,
-  identityRecords,
-  newUser,
-  type ReadUser,
-  type User,
-  userRecords,
-} from "./user.ts";
+import { APP_ITSELF, appItself, type Identity, identityRecords, newUser, type User, userRecords } from "./user.ts";
 
-const MAX_ATTEMPTS = 5;
-/** Kept in memory so that a request needs no record to be authorised. Some twice as much once they are decoded (measured). */
+/** Those in this enclave take turns; it is other enclaves that come between. */
+const MAX_ATTEMPTS = 12;
+/** Kept in memory so that not every request needs a record to be authorised. */
 const MAX_CACHED_BYTES = 64 * 1024 * 1024;
 const USER_ID_BYTES = 16;
 
@@ -50,7 +42,7 @@ export class Users {
   readonly #ids: Ids;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
-  readonly #cache = new SizedCache<ReadUser>(MAX_CACHED_BYTES);
+  readonly #cache: FreshCache<User>;
   readonly #turns = new Turns();
 
   constructor(options: {
@@ -63,11 +55,15 @@ export class Users {
     this.#ids = options.ids;
     this.#randomness = options.randomness;
     this.#nowMs = options.nowMs;
+    this.#cache = new FreshCache({ ...options, kind: userRecords, maxBytes: MAX_CACHED_BYTES });
   }
 
-  /** @throws {@link RequestError} what reading records throws */
-  async get(appId: string, userId: string): Promise<User | null> {
-    const read = await this.#read(`${appId}/${userId}`);
+  /**
+   * @param maxAgeMs - As {@link FreshCache.read} takes it.
+   * @throws {@link RequestError} what reading records throws
+   */
+  async get(appId: string, userId: string, maxAgeMs?: number): Promise<User | null> {
+    const read = await this.#cache.read(`${appId}/${userId}`, maxAgeMs);
     return read?.value ?? (userId === APP_ITSELF ? appItself() : null);
   }
 
@@ -149,17 +145,15 @@ export class Users {
     decide: (user: User, userId: string) => ReturnType<DecideUser<Result>> | null,
   ): Promise<Attempt<Result>> {
     const name = `${appId}/${userId}`;
-    const read = await this.#read(name);
+    // What stands there now: of a decision to leave it alone no write would tell that it rested on something older.
+    const read = await this.#cache.read(name, 0);
     const user = read?.value ?? (userId === APP_ITSELF ? appItself() : null);
     if (user === null) throw new RequestError("RECORD_ROLLED_BACK", "a user who was here is gone");
     const decision = await decide(user, userId);
-    if (decision === null) {
-      this.#cache.delete(name);
-      return { done: false };
-    }
+    if (decision === null) return { done: false };
     if (decision.kind === "leave") return { done: true, result: decision.result };
     // Whatever comes of the write, memory must not speak for this user any more, nor what was read while it ran.
-    this.#cache.delete(name);
+    this.#cache.drop(name);
     try {
       const isMade = await this.#records.write([
         change(userRecords, name, read, decision.kind === "erase" ? undefined : decision.user),
@@ -167,19 +161,8 @@ export class Users {
       ]);
       return isMade ? { done: true, result: decision.result } : { done: false };
     } finally {
-      this.#cache.delete(name);
+      this.#cache.drop(name);
     }
-  }
-
-  async #read(name: string): Promise<ReadUser | null> {
-    const cached = this.#cache.get(name);
-    if (cached !== undefined && this.#records.isLatest(cached)) return cached;
-    this.#cache.delete(name);
-    const read = await this.#records.read(userRecords, name);
-    // A write may have ended while this was on its way.
-    if (read === null || !this.#records.isLatest(read)) return read;
-    this.#cache.set(name, read);
-    return read;
   }
 }
 

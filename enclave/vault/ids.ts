@@ -29,7 +29,7 @@ export class Ids {
 
   /** @param kind - Three letters that begin the id and keep one kind from meeting another. */
   derive(
-    kind: "app" | "usr" | "idn" | "ses" | "wal" | "psk" | "imp" | "apr" | "lim",
+    kind: "app" | "usr" | "idn" | "ses" | "wal" | "psk" | "imp" | "apr" | "lim" | "clm",
     parts: readonly string[],
   ): string {
     const hmac = createHmac("sha256", this.#key);

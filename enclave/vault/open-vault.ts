@@ -33,6 +33,7 @@ export const generationRecords: RecordKind<Generations> = { prefix: "keys/", sch
 export const GENERATIONS = "vault";
 
 export interface Vault {
+  readonly store: RecordStore;
   readonly records: Records;
   readonly cipher: RecordCipher;
   readonly ids: Ids;
@@ -46,12 +47,17 @@ export interface OpenVaultOptions {
   readonly kms: AttestedKms;
   readonly manifest: Manifest;
   readonly randomness: Randomness;
+  /** The trusted clock. */
+  readonly nowMs?: () => number;
 }
 
 /** The wrapped secret of one generation. It is not sealed by the vault: it opens it. */
 export function wrappedSecretName(generation: number): string {
   return `vault/${generation}`;
 }
+
+/** Another enclave may bring in a generation, or retire one, between two looks at the store. */
+const MAX_LOOKS = 5;
 
 /**
  * Wrapped secret, generations and id key are written together and only where none stands: of two enclaves that start at
@@ -62,18 +68,36 @@ export function wrappedSecretName(generation: number): string {
 export async function openVault(options: OpenVaultOptions): Promise<Vault> {
   const { store } = options;
   const isNew = (await listWrapped(store)).length === 0 && (await makeVault(options));
-  const wrapped = await listWrapped(store);
-  if (wrapped.length === 0) {
-    throw new StartError("VAULT_INVALID", "the parent says that it stored the vault, and has none");
+  for (let look = 1; ; look += 1) {
+    const wrapped = await listWrapped(store);
+    if (wrapped.length === 0) {
+      throw new StartError("VAULT_INVALID", "the parent says that it stored the vault, and has none");
+    }
+    try {
+      return { ...(await openWith(wrapped, options)), isNew };
+    } catch (error) {
+      // What was listed may have been retired, or succeeded, by another enclave since. Then the list is another one now.
+      if (!(error instanceof StartError) || error.code !== "VAULT_INVALID" || look === MAX_LOOKS) throw error;
+      if (sameGenerations(wrapped, await listWrapped(store))) throw error;
+    }
   }
+}
+
+async function openWith(wrapped: readonly WrappedSecret[], options: OpenVaultOptions): Promise<Omit<Vault, "isNew">> {
+  const { store, nowMs } = options;
   const cipher = await openGenerations(wrapped, options);
-  const records = new Records(store, cipher);
+  const records = new Records(store, cipher, undefined, nowMs);
   const { value: generations } = await readKey(records, generationRecords, GENERATIONS);
   keepOnly(generations, wrapped, cipher);
   const idKey = await readKey(records, idKeys, ID_KEY);
   const ids = new Ids(idKey.value.key);
   idKey.value.key.fill(0);
-  return { records, cipher, ids, generations, isNew };
+  return { store, records, cipher, ids, generations };
+}
+
+function sameGenerations(one: readonly WrappedSecret[], another: readonly WrappedSecret[]): boolean {
+  const names = (list: readonly WrappedSecret[]) => list.map(({ generation }) => generation).join();
+  return names(one) === names(another);
 }
 
 interface WrappedSecret {

@@ -41,6 +41,11 @@ export class RecordCipher {
     return this.#generation;
   }
 
+  /** Whether records of this generation can be opened. */
+  has(generation: number): boolean {
+    return this.#secrets.has(generation);
+  }
+
   /** Lets records of another generation be opened. The caller may wipe the secret. */
   add(generation: number, secret: Uint8Array): void {
     this.#secrets.set(generation, createSecretKey(secret));

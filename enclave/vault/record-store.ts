@@ -17,6 +17,8 @@ export interface StoredChange {
   readonly expectedVersion: number;
   readonly version: number;
   readonly value: Uint8Array | null;
+  /** From when on the store may drop it by itself; left out for what is kept. */
+  readonly expiresAtMs?: number;
 }
 
 export class RecordStore {

@@ -3,9 +3,11 @@ import fastify, { type FastifyError, type FastifyInstance, type FastifyReply, ty
 import type { Logger } from "pino";
 import {
   ANSWER_SIGNATURE_HEADER,
+  BOOT_HEADER,
   decodeHex,
   type EnclaveAnswer,
   encodeBase64url,
+  encodeHex,
   MAX_ATTESTATION_NONCE_BYTES,
   MAX_BODY_BYTES,
   MAX_SEALED_BYTES,
@@ -136,6 +138,7 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   server.get("/healthz", async () => ({ status: "alive" }));
   server.get("/readyz", async (_request, reply) => {
     const readiness: Readiness = isDraining() ? { enclave: "draining", reason: null } : await enclave.readiness();
+    if (enclave.boot !== null) reply.header(BOOT_HEADER, encodeHex(enclave.boot));
     return reply.status(readiness.enclave === "ready" ? 200 : 503).send(readiness);
   });
   server.get("/metrics", async (_request, reply) =>
@@ -150,6 +153,7 @@ function isRelayed(request: FastifyRequest): boolean {
 }
 
 function sendAnswer(reply: FastifyReply, answer: EnclaveAnswer, type: string): FastifyReply {
+  if (answer.boot !== undefined) reply.header(BOOT_HEADER, encodeHex(answer.boot));
   if (answer.signature !== null) reply.header(ANSWER_SIGNATURE_HEADER, encodeBase64url(answer.signature));
   return reply.status(answer.status).header("content-type", type).send(Buffer.from(answer.body));
 }

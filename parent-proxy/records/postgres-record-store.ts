@@ -39,6 +39,7 @@ interface Row {
   /** bigint comes as text. */
   readonly version: string;
   readonly value: Buffer<ArrayBuffer>;
+  readonly expires_at: string | null;
 }
 
 /**
@@ -51,18 +52,30 @@ export async function openPostgresRecordStore(options: PostgresOptions, log: Log
   // Of a connection that lay idle: the next query takes another.
   pool.on("error", (error) => log.warn({ err: error }, "a connection to PostgreSQL was lost"));
   try {
-    const client = await pool.connect();
-    try {
-      await migrate(client);
-    } finally {
-      client.release();
-    }
+    await migrateBy(await poolConfig(options));
     return new PostgresRecordStore(pool);
   } catch (cause) {
     await pool.end();
     if (cause instanceof StartError) throw cause;
     const { message } = cause as Error;
     throw new StartError("RECORDS_UNUSABLE", `PostgreSQL at ${options.host}:${options.port}: ${message}`, { cause });
+  }
+}
+
+/** By a connection of its own, since a migration may take longer than any call. */
+async function migrateBy(config: pg.PoolConfig): Promise<void> {
+  const { query_timeout: _ofCalls, ...withoutDeadline } = config;
+  const pool = new pg.Pool({ ...withoutDeadline, max: 1 });
+  pool.on("error", () => {});
+  try {
+    const client = await pool.connect();
+    try {
+      await migrate(client);
+    } finally {
+      client.release();
+    }
+  } finally {
+    await pool.end();
   }
 }
 
@@ -119,14 +132,14 @@ class PostgresRecordStore implements RecordStore {
   }
 
   async get(name: string): Promise<StoredRecord | null> {
-    const text = "SELECT name, version, value FROM cloister.records WHERE name = $1";
+    const text = "SELECT name, version, value, expires_at FROM cloister.records WHERE name = $1";
     const [row] = await this.#read({ name: "get", text, values: [name] });
     return row === undefined ? null : asRecord(row);
   }
 
   async list({ prefix, after, limit }: ListQuery): Promise<readonly StoredRecord[]> {
     const text =
-      "SELECT name, version, value FROM cloister.records " +
+      "SELECT name, version, value, expires_at FROM cloister.records " +
       "WHERE name >= $1 AND name < $2 AND name > $3 ORDER BY name LIMIT $4";
     const values = [prefix, prefix + AFTER_EVERY_NAME, after ?? "", limit];
     return (await this.#read({ name: "list", text, values })).map(asRecord);
@@ -135,12 +148,13 @@ class PostgresRecordStore implements RecordStore {
   async write(changes: readonly RecordChange[]): Promise<WriteOutcome> {
     const query = {
       name: "write",
-      text: "SELECT cloister.write($1, $2, $3, $4) AS conflict",
+      text: "SELECT cloister.write($1, $2, $3, $4, $5) AS conflict",
       values: [
         changes.map(({ name }) => name),
         changes.map(({ expectedVersion }) => expectedVersion),
         changes.map(({ version }) => version),
         changes.map(({ value }) => (value === null ? null : Buffer.from(value.buffer, value.byteOffset, value.length))),
+        changes.map(({ expiresAtMs }) => expiresAtMs ?? null),
       ],
     };
     for (let attempt = 1; ; attempt += 1) {
@@ -153,6 +167,14 @@ class PostgresRecordStore implements RecordStore {
         if (!ROLLED_BACK.has((error as { code?: string }).code ?? "") || attempt === MAX_ATTEMPTS) throw error;
       }
     }
+  }
+
+  async removeExpired(beforeMs: number, limit: number): Promise<number> {
+    // Rows that another parent is at are left to it. ARRAY: a join would read every record there is.
+    const text =
+      "DELETE FROM cloister.records WHERE name = ANY (ARRAY" +
+      "(SELECT name FROM cloister.records WHERE expires_at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED))";
+    return (await this.#run({ name: "remove-expired", text, values: [beforeMs, limit] })).rowCount ?? 0;
   }
 
   close(): Promise<void> {
@@ -188,6 +210,7 @@ function isConnectionLost(error: unknown): boolean {
   return code === undefined || /^(?:08|57P0[123]|E[A-Z]+$)/.test(code);
 }
 
-function asRecord({ name, version, value }: Row): StoredRecord {
-  return { name, version: Number(version), value: new Uint8Array(value) };
+function asRecord({ name, version, value, expires_at }: Row): StoredRecord {
+  const expiry = expires_at === null ? {} : { expiresAtMs: Number(expires_at) };
+  return { name, version: Number(version), value: new Uint8Array(value), ...expiry };
 }

@@ -25,6 +25,13 @@ export interface RecordStore {
   /** Records whose names begin with `prefix` and sort after `after`, by the bytes of their names, `limit` at most. */
   list(query: ListQuery): Promise<readonly StoredRecord[]>;
 
+  /**
+   * Drops records that may go by themselves since before `beforeMs`, `limit` at most.
+   *
+   * @returns How many there were.
+   */
+  removeExpired(beforeMs: number, limit: number): Promise<number>;
+
   /** Finishes writes under way. */
   close(): Promise<void>;
 }

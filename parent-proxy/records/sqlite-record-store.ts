@@ -5,15 +5,19 @@ import { StartError } from "../errors.ts";
 import type { ListQuery, RecordChange, RecordStore, WriteOutcome } from "./record-store.ts";
 
 /** `PRAGMA user_version`. A file of a later program is refused, never guessed at. */
-const SCHEMA_VERSION = 1;
-const SCHEMA = `
+const MIGRATIONS: readonly string[] = [
+  `
   CREATE TABLE records (
     name    TEXT PRIMARY KEY NOT NULL,
     version INTEGER NOT NULL,
     value   BLOB NOT NULL
   ) STRICT;
-  PRAGMA user_version = ${SCHEMA_VERSION};
-`;
+  `,
+  `
+  ALTER TABLE records ADD COLUMN expires_at INTEGER;
+  CREATE INDEX records_expiring ON records (expires_at) WHERE expires_at IS NOT NULL;
+  `,
+];
 /** Sorts after every character that a record's name may have. */
 const AFTER_EVERY_NAME = "\u{7f}";
 
@@ -45,11 +49,12 @@ export function openSqliteRecordStore(file: string): RecordStore {
 
 function createSchema(database: DatabaseSync): void {
   database.exec("BEGIN IMMEDIATE");
-  const found = database.prepare("PRAGMA user_version").get()?.["user_version"];
-  if (found === 0) database.exec(SCHEMA);
+  const found = Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
+  for (const migration of MIGRATIONS.slice(found)) database.exec(migration);
+  if (found < MIGRATIONS.length) database.exec(`PRAGMA user_version = ${MIGRATIONS.length}`);
   database.exec("COMMIT");
-  if (found !== 0 && found !== SCHEMA_VERSION) {
-    throw new StartError("RECORDS_SCHEMA_UNKNOWN", `records of schema ${String(found)}, expected ${SCHEMA_VERSION}`);
+  if (found > MIGRATIONS.length) {
+    throw new StartError("RECORDS_SCHEMA_UNKNOWN", `records of schema ${found}, expected ${MIGRATIONS.length}`);
   }
 }
 
@@ -60,20 +65,27 @@ class SqliteRecordStore implements RecordStore {
   readonly #update: StatementSync;
   readonly #delete: StatementSync;
   readonly #list: StatementSync;
+  readonly #removeExpired: StatementSync;
   #waiting: WaitingWrite[] = [];
   #closed = false;
 
   constructor(database: DatabaseSync) {
     this.#database = database;
-    this.#get = database.prepare("SELECT name, version, value FROM records WHERE name = ?");
+    this.#get = database.prepare("SELECT name, version, value, expires_at FROM records WHERE name = ?");
     this.#insert = database.prepare(
-      "INSERT INTO records (name, version, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+      "INSERT INTO records (name, version, value, expires_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
     );
-    this.#update = database.prepare("UPDATE records SET version = ?, value = ? WHERE name = ? AND version = ?");
+    this.#update = database.prepare(
+      "UPDATE records SET version = ?, value = ?, expires_at = ? WHERE name = ? AND version = ?",
+    );
     this.#delete = database.prepare("DELETE FROM records WHERE name = ? AND version = ?");
     // BINARY, the default collation, compares bytes.
     this.#list = database.prepare(
-      "SELECT name, version, value FROM records WHERE name >= ? AND name < ? AND name > ? ORDER BY name LIMIT ?",
+      "SELECT name, version, value, expires_at FROM records " +
+        "WHERE name >= ? AND name < ? AND name > ? ORDER BY name LIMIT ?",
+    );
+    this.#removeExpired = database.prepare(
+      "DELETE FROM records WHERE name IN (SELECT name FROM records WHERE expires_at < ? LIMIT ?)",
     );
   }
 
@@ -93,6 +105,11 @@ class SqliteRecordStore implements RecordStore {
       this.#waiting.push({ changes, resolve, reject });
       if (this.#waiting.length === 1) setImmediate(() => this.#commitWaiting());
     });
+  }
+
+  async removeExpired(beforeMs: number, limit: number): Promise<number> {
+    if (this.#closed) throw new Error("the records store is closed");
+    return Number(this.#removeExpired.run(beforeMs, limit).changes);
   }
 
   async close(): Promise<void> {
@@ -130,13 +147,13 @@ class SqliteRecordStore implements RecordStore {
   }
 
   /** @returns Whether the record stood at its expected version. */
-  #applyOne({ name, expectedVersion, version, value }: RecordChange): boolean {
+  #applyOne({ name, expectedVersion, version, value, expiresAtMs }: RecordChange): boolean {
     if (value === null) {
       if (expectedVersion === 0) return this.#get.get(name) === undefined;
       return this.#delete.run(name, expectedVersion).changes === 1;
     }
-    if (expectedVersion === 0) return this.#insert.run(name, version, value).changes === 1;
-    return this.#update.run(version, value, name, expectedVersion).changes === 1;
+    if (expectedVersion === 0) return this.#insert.run(name, version, value, expiresAtMs ?? null).changes === 1;
+    return this.#update.run(version, value, expiresAtMs ?? null, name, expectedVersion).changes === 1;
   }
 }
 
@@ -145,5 +162,6 @@ function asRecord(row: Record<string, unknown>): StoredRecord {
     name: row["name"] as string,
     version: row["version"] as number,
     value: row["value"] as Uint8Array<ArrayBuffer>,
+    ...(row["expires_at"] === null ? {} : { expiresAtMs: row["expires_at"] as number }),
   };
 }

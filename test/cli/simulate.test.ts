@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { decodeUnverified } from "../../attestation/index.ts";
 import { secp256k1Binding } from "../../enclave/signing/secp256k1.ts";
+import { isPostgresAbsent } from "../../simulator/local-postgres.ts";
 
 let folder: string;
 const running = new Set<ChildProcess>();
@@ -132,4 +133,41 @@ test.each([
   const { exitCode, output } = cloister(...args);
   expect(await exitCode).toBe(status);
   expect(output()).toContain(words);
+});
+
+test.skipIf(isPostgresAbsent)(
+  "several enclaves over a database of their own serve behind one address, and all end with it",
+  async () => {
+    const command = cloister("simulate", "--port", "0", "--state", folder, "--enclaves", "2", "--database", "local");
+    await expect.poll(command.output, { timeout: 25_000 }).toContain("Ctrl-C stops everything.");
+    const url = /ready in [0-9]+ ms: (http:\/\/127\.0\.0\.1:[0-9]+)/.exec(command.output())?.[1] ?? "";
+    const boots = new Set<string | null>();
+    for (let asked = 0; asked < 8; asked += 1) {
+      const response = await fetch(`${url}/v1/attestation?nonce=${"ab".repeat(16)}`);
+      expect(response.status).toBe(200);
+      boots.add(response.headers.get("x-enclave-boot"));
+    }
+    expect(boots.size).toBe(2);
+    const children = childrenOf(command.process.pid);
+    // Two enclaves, two parents, one database.
+    expect(children).toHaveLength(5);
+    command.process.kill("SIGTERM");
+    expect(await command.exitCode).toBe(0);
+    for (const child of children) expect(isRunning(child)).toBe(false);
+  },
+);
+
+test.each([
+  [["--enclaves", "0"], "--enclaves: expected 1 to 99"],
+  [["--enclaves", "3"], "several need a --database"],
+])("wrong usage is said: %s", async (args, why) => {
+  const command = cloister("simulate", "--state", folder, ...args);
+  expect(await command.exitCode).toBe(2);
+  expect(command.output()).toContain(why);
+});
+
+test("a database that is none is refused by its name: DATABASE_INVALID", async () => {
+  const command = cloister("simulate", "--port", "0", "--state", folder, "--database", "mysql://a@b/c");
+  expect(await command.exitCode).toBe(1);
+  expect(command.output()).toContain("DATABASE_INVALID");
 });

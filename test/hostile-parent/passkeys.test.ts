@@ -457,7 +457,7 @@ describe("removing", () => {
     const [passkey] = await alice.session.account.listPasskeys();
     await alice.session.account.removePasskey(passkey?.passkeyId ?? "");
     hostile.hooks.message = (_port, direction, message) =>
-      direction === "to-enclave" && "kind" in message && message.kind === "record" && message.record === null
+      direction === "to-enclave" && "record" in message && message.record !== null && isPointer(message.record)
         ? { ...message, record: kept }
         : message;
     const after = listWallets();

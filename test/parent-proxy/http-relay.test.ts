@@ -257,14 +257,14 @@ test("lets pages of any origin call and read the signature", async () => {
   expect(Object.fromEntries(preflight.headers)).toMatchObject({
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, POST",
-    "access-control-allow-headers": "content-type, x-stamp, x-stamp-webauthn",
+    "access-control-allow-headers": "content-type, x-stamp, x-stamp-webauthn, x-enclave-boot",
   });
   expect(calls).toEqual([]);
   // Errors too: a page must be able to read why.
   for (const path of ["/v1/sign_message", "/v1/NO"]) {
     const response = await fetch(`${url}${path}`, { method: "POST", body: "{}" });
     expect(response.headers.get("access-control-allow-origin")).toBe("*");
-    expect(response.headers.get("access-control-expose-headers")).toBe("x-enclave-signature");
+    expect(response.headers.get("access-control-expose-headers")).toBe("x-enclave-signature, x-enclave-boot");
     expect(response.headers.get("access-control-allow-credentials")).toBeNull();
   }
 });

@@ -29,6 +29,20 @@ async function query(server: PostgresServer, text: string): Promise<pg.QueryResu
   }
 }
 
+/** As the first release made it. */
+const SCHEMA_1 = `
+  CREATE SCHEMA cloister;
+  CREATE TABLE cloister.schema_version (version integer NOT NULL);
+  INSERT INTO cloister.schema_version VALUES (1);
+  CREATE TABLE cloister.records (
+    name    text COLLATE "C" PRIMARY KEY,
+    version bigint NOT NULL,
+    value   bytea NOT NULL
+  ) WITH (fillfactor = 90);
+  CREATE FUNCTION cloister.write(names text[], expected bigint[], versions bigint[], "values" bytea[]) RETURNS text
+  LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+`;
+
 const create = (name: string): RecordChange => ({ name, expectedVersion: 0, version: 1, value: Uint8Array.of(1) });
 
 describe.skipIf(isPostgresAbsent)("on PostgreSQL", () => {
@@ -79,6 +93,21 @@ describe.skipIf(isPostgresAbsent)("on PostgreSQL", () => {
     }
   });
 
+  test("a write that waits too long for another's lock fails in time for the enclave to hear of it, and the next goes through", async () => {
+    const server = await startPostgres();
+    const store = await openStore(optionsFor(server));
+    await store.write([create("a")]);
+    const holder = new pg.Client(server.admin);
+    await holder.connect();
+    onTestFinished(() => holder.end());
+    await holder.query("BEGIN; SELECT 1 FROM cloister.records WHERE name = 'a' FOR UPDATE");
+    const change = { name: "a", expectedVersion: 1, version: 2, value: Uint8Array.of(2) };
+    await expect(store.write([change])).rejects.toMatchObject({ code: "57014" });
+    expect(await store.get("a")).toMatchObject({ version: 1 });
+    await holder.query("ROLLBACK");
+    expect(await store.write([change])).toEqual({ kind: "written" });
+  });
+
   test("two parents that start at once on an empty database make one schema", async () => {
     const options = optionsFor(await startPostgres());
     const [one, another] = await Promise.all([openStore(options), openStore(options)]);
@@ -108,6 +137,32 @@ describe.skipIf(isPostgresAbsent)("on PostgreSQL", () => {
     await expect(client.query("DROP TABLE cloister.records")).rejects.toThrow("must be owner");
     await writeFile(passwordFile, "another\n");
     await expect(openStore(options)).rejects.toMatchObject({ code: "RECORDS_UNUSABLE" });
+  });
+
+  test("takes a database of the version before: its records, who may work with them, and parents of that version", async () => {
+    const server = await startPostgres();
+    await query(server, SCHEMA_1);
+    await query(server, "INSERT INTO cloister.records SELECT 'n/' || i, 7, 'x' FROM generate_series(1, 1000) i");
+    await query(
+      server,
+      `CREATE ROLE cloister LOGIN; GRANT USAGE ON SCHEMA cloister TO cloister;
+       GRANT SELECT ON cloister.schema_version TO cloister;
+       GRANT SELECT, INSERT, UPDATE, DELETE ON cloister.records TO cloister;`,
+    );
+    const [one, another] = await Promise.all([openStore(optionsFor(server)), openStore(optionsFor(server))]);
+    expect(await one.get("n/1000")).toMatchObject({ version: 7 });
+    expect(await another.list({ prefix: "n/", after: "n/99", limit: 15 })).toHaveLength(10);
+    const { rows } = await query(server, "SELECT count(DISTINCT tableoid)::int AS parts FROM cloister.records");
+    expect(rows[0].parts).toBe(16);
+    const store = await openStore({ ...optionsFor(server), user: "cloister" });
+    expect(await store.write([{ name: "n/1", expectedVersion: 7, version: 8, value: null }])).toEqual({
+      kind: "written",
+    });
+    const asBefore =
+      "SELECT cloister.write(ARRAY['n/2'], ARRAY[7]::bigint[], ARRAY[8]::bigint[], ARRAY['y']::bytea[]) AS conflict";
+    expect((await query(server, asBefore)).rows).toEqual([{ conflict: null }]);
+    expect((await query(server, asBefore)).rows).toEqual([{ conflict: "n/2" }]);
+    expect(await store.get("n/2")).toMatchObject({ version: 8 });
   });
 
   test("refuses a server that would forget what it said was written", async () => {

@@ -161,6 +161,26 @@ export function describeRecordStore(name: string, open: () => Promise<RecordStor
       }
     });
 
+    test("keeps when a record may go, also through writes that move it, and drops it then and not before", async () => {
+      const store = await open();
+      const passing = (name: string, expiresAtMs: number): RecordChange => ({ ...create(name), expiresAtMs });
+      await store.write([passing("p/1", 1_000), passing("p/2", 2_000), passing("p/3", 1_000), create("p/4")]);
+      expect(await store.get("p/1")).toMatchObject({ expiresAtMs: 1_000 });
+      expect(await store.get("p/4")).not.toHaveProperty("expiresAtMs");
+      const listed = await store.list({ prefix: "p/", after: null, limit: 15 });
+      expect(listed.map(({ expiresAtMs }) => expiresAtMs)).toEqual([1_000, 2_000, 1_000, undefined]);
+      const later = { name: "p/3", expectedVersion: 1, version: 2, value: value(2) };
+      await store.write([{ ...later, expiresAtMs: 9_000 }]);
+      expect(await store.removeExpired(1_000, 10)).toBe(0);
+      expect(await store.removeExpired(1_001, 10)).toBe(1);
+      expect(await store.get("p/1")).toBeNull();
+      expect(await store.removeExpired(Number.MAX_SAFE_INTEGER, 1)).toBe(1);
+      expect(await store.removeExpired(Number.MAX_SAFE_INTEGER, 10)).toBe(1);
+      expect((await store.list({ prefix: "p/", after: null, limit: 15 })).map(({ name: left }) => left)).toEqual([
+        "p/4",
+      ]);
+    });
+
     test("finishes writes under way when it is closed, and takes none afterwards", async () => {
       const store = await open();
       const late = store.write([create("a")]);

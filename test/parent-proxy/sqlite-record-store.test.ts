@@ -30,14 +30,14 @@ test("commits in full and in WAL, with its schema's version in the file", async 
   await openStore(file);
   const beside = new DatabaseSync(file);
   expect(beside.prepare("PRAGMA journal_mode").get()).toMatchObject({ journal_mode: "wal" });
-  expect(beside.prepare("PRAGMA user_version").get()).toMatchObject({ user_version: 1 });
+  expect(beside.prepare("PRAGMA user_version").get()).toMatchObject({ user_version: 2 });
   beside.close();
 });
 
 test("refuses a file of a later schema and leaves it as it is", async () => {
   const file = join(await temporaryFolder(), "records.db");
   const later = new DatabaseSync(file);
-  later.exec("PRAGMA user_version = 2");
+  later.exec("PRAGMA user_version = 3");
   later.close();
   expect(() => openSqliteRecordStore(file)).toThrow(expect.objectContaining({ code: "RECORDS_SCHEMA_UNKNOWN" }));
   const after = new DatabaseSync(file);
@@ -146,4 +146,20 @@ test("answers failed, and logs why, when the store cannot be read", async () => 
   beside.close();
   expect(await recordsClient(guest)({ kind: "get", name: "a" })).toEqual({ id: 1, kind: "failed" });
   expect(lines).toMatchObject([{ msg: "the records store failed", call: "get" }]);
+});
+
+test("takes a file of the version before, with all that is in it", async () => {
+  const file = join(await temporaryFolder(), "records.db");
+  const before = new DatabaseSync(file);
+  before.exec(
+    "CREATE TABLE records (name TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL, value BLOB NOT NULL) STRICT",
+  );
+  before.exec("INSERT INTO records VALUES ('a', 3, x'0102'); PRAGMA user_version = 1");
+  before.close();
+  const store = openSqliteRecordStore(file);
+  expect(await store.get("a")).toEqual({ name: "a", version: 3, value: Uint8Array.of(1, 2) });
+  const change = { name: "a", expectedVersion: 3, version: 4, value: Uint8Array.of(4), expiresAtMs: 9 };
+  expect(await store.write([change])).toEqual({ kind: "written" });
+  await store.close();
+  expect(await openSqliteRecordStore(file).get("a")).toMatchObject({ version: 4, expiresAtMs: 9 });
 });

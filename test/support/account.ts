@@ -3,12 +3,11 @@
 import type { Account, Client, PasskeyStampKey, Session, StampKey } from "../../client/index.ts";
 import { hotp, stepAt } from "../../enclave/auth/totp/totp.ts";
 import { audienceOf, encodeHex, type Params, type Passkey } from "../../protocol/index.ts";
-import type { Simulator } from "../../simulator/index.ts";
-import { createApp } from "./app.ts";
+import { type AnySimulator, createApp } from "./app.ts";
 import { type Authenticator, PASSKEYS, type Said, type SaidAtRegistration } from "./authenticator.ts";
 
 export function createPasskeyApp(
-  simulator: Simulator,
+  simulator: AnySimulator,
   client: Client,
   changes: Partial<Params<"create_app">> = {},
 ): Promise<string> {

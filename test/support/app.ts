@@ -3,8 +3,8 @@ import { type Client, generateStampKey, loginNonce, type Session, type StampKey 
 import type { Params, SigningPolicy } from "../../protocol/index.ts";
 import type { Simulator } from "../../simulator/index.ts";
 
-/** The clock of an emulated one cannot be moved. */
-export type AnySimulator = Omit<Simulator, "advanceClock">;
+/** What a simulator has, a cluster of them, and one whose clock cannot be moved. */
+export type AnySimulator = Pick<Simulator, "url" | "deployment" | "issuer" | "administratorKey" | "nowMs">;
 
 export const AUDIENCE = "test";
 

@@ -13,6 +13,7 @@ export const KEY_ARN = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34c
 export class FakeKms extends AttestedKms {
   /** Data keys by the hex of their ciphertext, with the encryption context that they were asked for. */
   readonly dataKeys = new Map<string, { readonly plaintext: Uint8Array; readonly context: string }>();
+  decryptions = 0;
   /** Instead of an answer. */
   failure: StartError | undefined;
 
@@ -42,6 +43,7 @@ export class FakeKms extends AttestedKms {
   }
 
   override async decrypt({ CiphertextBlob, EncryptionContext }: DecryptCommandInput): Promise<OpenedReply> {
+    this.decryptions += 1;
     if (this.failure !== undefined) throw this.failure;
     const dataKey = this.dataKeys.get(hex(CiphertextBlob ?? new Uint8Array(0)));
     if (dataKey === undefined || dataKey.context !== sorted(EncryptionContext)) {

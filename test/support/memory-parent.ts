@@ -46,9 +46,10 @@ export class MemoryParent {
         for (const { name, expectedVersion } of call.changes) {
           if ((this.records.get(name)?.version ?? 0) !== expectedVersion) return { kind: "conflict", name };
         }
-        for (const { name, version, value } of call.changes) {
+        for (const { name, version, value, expiresAtMs } of call.changes) {
+          const expiry = expiresAtMs === undefined ? {} : { expiresAtMs };
           if (value === null) this.records.delete(name);
-          else this.records.set(name, { name, version, value });
+          else this.records.set(name, { name, version, value, ...expiry });
         }
         return { kind: "written" };
       case "list": {

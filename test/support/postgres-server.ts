@@ -1,98 +1,14 @@
-/** A PostgreSQL of a test's own, from the machine's binaries: on a unix socket and loopback, stopped by its own pid. */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { chownSync, globSync } from "node:fs";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** A PostgreSQL server that ends with a test. */
 import { onTestFinished } from "vitest";
+import { type PostgresServer, startLocalPostgres } from "../../simulator/local-postgres.ts";
 
-const [BINARIES] = globSync("/usr/lib/postgresql/*/bin").toSorted().reverse();
-/** The server refuses to run as root. Debian's `nobody`. */
-const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+export { isPostgresAbsent, type PostgresServer } from "../../simulator/local-postgres.ts";
 
-export const isPostgresAbsent = BINARIES === undefined;
-
-export interface PostgresServer {
-  readonly port: number;
-  /** The superuser, whom the socket's folder lets in without a password; loopback asks for one. */
-  readonly admin: { readonly host: string; readonly port: number; readonly user: string; readonly database: string };
-  /** SIGKILL, as a lost machine. */
-  kill(): Promise<void>;
-  start(): Promise<void>;
-}
-
-/**
- * @param settings - As in postgresql.conf.
- * @param cleanUp - Takes what undoes this; at the end of the running test unless given.
- * @param files - Put into the data folder before the start, for the server's eyes alone.
- */
-export async function startPostgres(
+/** @param cleanUp - At the end of the running test unless given. */
+export function startPostgres(
   settings: Readonly<Record<string, string>> = {},
   cleanUp: (undo: () => Promise<void>) => void = onTestFinished,
   files: Readonly<Record<string, string>> = {},
 ): Promise<PostgresServer> {
-  if (BINARIES === undefined) throw new Error("no PostgreSQL on this machine");
-  const binaries = BINARIES;
-  const folder = await mkdtemp(join(tmpdir(), "cl-pg-"));
-  cleanUp(() => rm(folder, { recursive: true, force: true }));
-  if (UNPRIVILEGED.uid !== undefined) chownSync(folder, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
-  const data = join(folder, "data");
-  const initdb = [
-    "-D",
-    data,
-    "-U",
-    "admin",
-    "--no-sync",
-    "--encoding=UTF8",
-    "--auth-local=trust",
-    "--auth-host=scram-sha-256",
-  ];
-  execFileSync(join(binaries, "initdb"), initdb, { ...UNPRIVILEGED, stdio: "ignore", cwd: folder });
-  for (const [name, content] of Object.entries(files)) {
-    await writeFile(join(data, name), content, { mode: 0o600 });
-    if (UNPRIVILEGED.uid !== undefined) chownSync(join(data, name), UNPRIVILEGED.uid, UNPRIVILEGED.gid);
-  }
-  const port = await freePort();
-  const all = { listen_addresses: "127.0.0.1", port: String(port), unix_socket_directories: folder, ...settings };
-  const lines = Object.entries(all).map(([name, value]) => `${name} = '${value}'\n`);
-  await writeFile(join(data, "postgresql.auto.conf"), lines.join(""));
-  let server: ChildProcess | undefined;
-  const end = async (signal: NodeJS.Signals): Promise<void> => {
-    const running = server;
-    server = undefined;
-    if (running === undefined || running.exitCode !== null) return;
-    const exited = new Promise((resolve) => running.once("exit", resolve));
-    running.kill(signal);
-    await exited;
-  };
-  const start = async (): Promise<void> => {
-    const started = spawn(join(binaries, "postgres"), ["-D", data], { ...UNPRIVILEGED, cwd: folder });
-    server = started;
-    // Of a shut-down, a crash or a start: said once it takes connections.
-    await new Promise<void>((resolve, reject) => {
-      let said = "";
-      started.stderr.on("data", (chunk: Buffer) => {
-        said += chunk.toString();
-        if (said.includes("database system is ready to accept connections")) resolve();
-      });
-      started.once("exit", () => reject(new Error(`PostgreSQL did not start:\n${said}`)));
-    });
-  };
-  cleanUp(() => end("SIGQUIT"));
-  await start();
-  return {
-    port,
-    admin: { host: folder, port, user: "admin", database: "postgres" },
-    kill: () => end("SIGKILL"),
-    start,
-  };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  return startLocalPostgres(settings, cleanUp, files);
 }

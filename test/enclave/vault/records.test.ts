@@ -13,6 +13,9 @@ function boot(parent: MemoryParent): Records {
   return new Records(new RecordStore(parent.vsock), new RecordCipher(SECRET, { deployment: "test", generation: 1 }));
 }
 
+/** Another enclave over the same store. */
+const another = boot;
+
 function start(): { parent: MemoryParent; records: Records } {
   const parent = new MemoryParent();
   return { parent, records: boot(parent) };
@@ -173,20 +176,33 @@ describe("RECORD_ROLLED_BACK", () => {
     await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
   });
 
-  test("for an answer that comes after a newer one, which does not lower what is known", async () => {
+  test("not for an answer that was overtaken by a newer one: it is asked for again, and what is known is not lowered", async () => {
     const { parent, records } = start();
     await put(records, "a/1", "one");
     const release = holdBack(parent, "get");
-    const late = records.read(notes, "a/1");
+    const late = textOf(records, "a/1");
     await put(records, "a/1", "two");
-    const newer = stored(parent, "a/1");
     release();
-    await expect(late).rejects.toMatchObject(rolledBack);
-    parent.records.set(newer.name, newer);
+    expect(await late).toBe("two");
     expect(await textOf(records, "a/1")).toBe("two");
   });
 
-  test("for a list from before a deletion that was answered first", async () => {
+  test("for a parent that lets each answer be overtaken, and gives the older one each time", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    const older = stored(parent, "a/1");
+    let isWriting = false;
+    parent.answer = async (call, act) => {
+      if (call.kind !== "get" || isWriting) return act();
+      isWriting = true;
+      await put(records, "a/1", "newer");
+      isWriting = false;
+      return { kind: "record", record: older };
+    };
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+  });
+
+  test("not for a list from before a deletion that was answered first: it is asked for again", async () => {
     const { parent, records } = start();
     await put(records, "a/1", "one");
     const release = holdBack(parent, "list");
@@ -194,8 +210,7 @@ describe("RECORD_ROLLED_BACK", () => {
     await put(records, "a/2", "two");
     await remove(records, "a/1");
     release();
-    await expect(list).rejects.toMatchObject(rolledBack);
-    expect((await records.list(notes, "a/", null)).map(({ value }) => value.text)).toEqual(["two"]);
+    expect((await list).map(({ value }) => value.text)).toEqual(["two"]);
   });
 
   test("for a write's own record, once the parent said that it was made", async () => {
@@ -374,11 +389,13 @@ describe("a deletion whose answer is lost", () => {
     const { parent, records, before } = await deleteUnanswered(true);
     expect(await textOf(records, "a/1")).toBeUndefined();
     expect(await records.list(notes, "a/", null)).toEqual([]);
-    parent.records.set(before.name, before);
-    await expect(records.read(notes, "a/1")).rejects.toMatchObject({ code: "RECORD_ROLLED_BACK" });
-    parent.records.delete(before.name);
     expect(await put(records, "a/1", "new")).toBe(true);
     expect(await textOf(records, "a/1")).toBe("new");
+    parent.records.set(before.name, before);
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject({ code: "RECORD_ROLLED_BACK" });
+    // Nor is it free because the parent shows nothing there: a deletion is a record.
+    parent.records.delete(before.name);
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject({ code: "RECORD_ROLLED_BACK" });
   });
 
   test("if it was not, the record is still there and can be deleted", async () => {
@@ -387,6 +404,159 @@ describe("a deletion whose answer is lost", () => {
     expect(await remove(records, "a/1")).toBe(true);
     expect(await textOf(records, "a/1")).toBeUndefined();
   });
+});
+
+describe("what another enclave does meanwhile", () => {
+  test("to a record: its later versions are taken, and its deletions, and what it makes in their place", async () => {
+    const { parent, records } = start();
+    const other = another(parent);
+    await put(records, "a/1", "one");
+    expect(await textOf(other, "a/1")).toBe("one");
+    await put(other, "a/1", "two");
+    expect(await textOf(records, "a/1")).toBe("two");
+    expect(await remove(other, "a/1")).toBe(true);
+    expect(await textOf(records, "a/1")).toBeUndefined();
+    expect(await records.list(notes, "a/", null)).toEqual([]);
+    expect(await put(other, "a/1", "again")).toBe(true);
+    expect(await textOf(records, "a/1")).toBe("again");
+    expect(await put(records, "a/1", "and again")).toBe(true);
+    expect(await textOf(other, "a/1")).toBe("and again");
+  });
+
+  test("deleted by another, a record does not come back to who had seen it, nor vanish", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    const before = stored(parent, "a/1");
+    await remove(another(parent), "a/1");
+    expect(await textOf(records, "a/1")).toBeUndefined();
+    parent.records.set(before.name, before);
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+    parent.records.delete(before.name);
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+  });
+
+  test("of writes on one version at once, one is made, whichever enclave's", async () => {
+    const { parent, records } = start();
+    await put(records, "a/1", "one");
+    const enclaves = [records, another(parent), another(parent)];
+    const reads = await Promise.all(enclaves.map((each) => each.read(notes, "a/1")));
+    const outcomes = await Promise.all(
+      enclaves.map((each, at) => each.write([change(notes, "a/1", reads[at] ?? null, { text: `by ${at}` })])),
+    );
+    expect(outcomes.filter((isMade) => isMade)).toHaveLength(1);
+    for (const each of enclaves) expect(await textOf(each, "a/1")).toBe(`by ${outcomes.indexOf(true)}`);
+  });
+
+  test("a sibling that another enclave sealed, and a store that told both it was made, is refused by who has the other", async () => {
+    const { parent, records } = start();
+    const other = another(parent);
+    let kept: StoredRecord | undefined;
+    parent.answer = (call, act) => {
+      if (call.kind !== "write") return act();
+      const [made] = call.changes;
+      if (made?.value != null) kept = { name: made.name, version: made.version, value: made.value };
+      return { kind: "written" };
+    };
+    expect(await put(records, "a/1", "mine")).toBe(true);
+    expect(await put(other, "a/1", "theirs")).toBe(true);
+    if (kept === undefined) throw new Error("the write was not seen");
+    parent.answer = (_call, act) => act();
+    parent.records.set(kept.name, kept);
+    await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+    expect(await textOf(other, "a/1")).toBe("theirs");
+  });
+
+  test("a page that is full of deletions does not hide what comes after it", async () => {
+    const { parent, records } = start();
+    for (let at = 0; at < 2 * MAX_RECORDS_PER_PAGE; at += 1) await put(records, `a/${at + 100}`, "x");
+    for (let at = 0; at < MAX_RECORDS_PER_PAGE + 2; at += 1) await remove(another(parent), `a/${at + 100}`);
+    const page = await records.list(notes, "a/", null);
+    expect(page.map(({ name }) => name)).toEqual(
+      Array.from({ length: MAX_RECORDS_PER_PAGE - 2 }, (_, at) => `note/a/${at + 100 + MAX_RECORDS_PER_PAGE + 2}`),
+    );
+  });
+});
+
+describe("a record that goes by itself", () => {
+  const passing: RecordKind<{ untilMs: number }> = {
+    prefix: "passing/",
+    schema: z.strictObject({ untilMs: z.int() }),
+    expiresAtMs: ({ untilMs }) => untilMs,
+  };
+
+  function startAt(nowMs: number) {
+    const parent = new MemoryParent();
+    const clock = { nowMs };
+    const cipher = new RecordCipher(SECRET, { deployment: "test", generation: 1 });
+    const bootHere = () => new Records(new RecordStore(parent.vsock), cipher, undefined, () => clock.nowMs);
+    return { parent, clock, bootHere, records: bootHere() };
+  }
+
+  test("tells the store from when on, must be there until then, and may be made anew afterwards", async () => {
+    const { parent, clock, records } = startAt(1_000);
+    expect(await records.write([change(passing, "a", null, { untilMs: 2_000 })])).toBe(true);
+    const kept = parent.records.get("passing/a");
+    if (kept === undefined) throw new Error("no such record");
+    expect(kept.expiresAtMs).toBe(2_000);
+    parent.records.clear();
+    await expect(records.read(passing, "a")).rejects.toMatchObject(rolledBack);
+    clock.nowMs = 2_000;
+    expect(await records.read(passing, "a")).toBeNull();
+    expect(await records.list(passing, "", null)).toEqual([]);
+    expect(await records.write([change(passing, "a", null, { untilMs: 3_000 })])).toBe(true);
+    // With a version over the one before: that one does not come back while this one must be there.
+    parent.records.set(kept.name, kept);
+    await expect(records.read(passing, "a")).rejects.toMatchObject(rolledBack);
+  });
+
+  test("that another enclave has made anew is taken, once the one before may have gone", async () => {
+    const { parent, clock, records, bootHere } = startAt(1_000);
+    await records.write([change(passing, "a", null, { untilMs: 2_000 })]);
+    await records.write([change(passing, "a", await records.read(passing, "a"), { untilMs: 2_000 })]);
+    clock.nowMs = 2_500;
+    parent.records.clear();
+    expect(await bootHere().write([change(passing, "a", null, { untilMs: 9_000 })])).toBe(true);
+    expect(parent.records.get("passing/a")?.version).toBe(1);
+    expect((await records.read(passing, "a"))?.value.untilMs).toBe(9_000);
+  });
+
+  test("whose end the parent dates earlier must be there all the same, also after it was sealed anew", async () => {
+    const { parent, clock, records } = startAt(1_000);
+    await records.write([change(passing, "a", null, { untilMs: 9_000 })]);
+    const kept = parent.records.get("passing/a");
+    if (kept === undefined) throw new Error("no such record");
+    expect(await records.reseal({ ...kept, expiresAtMs: 1 })).toBe(true);
+    clock.nowMs = 2_000;
+    parent.records.clear();
+    await expect(records.read(passing, "a")).rejects.toMatchObject(rolledBack);
+  });
+});
+
+test("a pass that seals all records anew does not drive out of memory what is in use", async () => {
+  const parent = new MemoryParent();
+  const cipher = new RecordCipher(SECRET, { deployment: "test", generation: 1 });
+  const others = new Records(new RecordStore(parent.vsock), cipher);
+  const records = new Records(new RecordStore(parent.vsock), cipher, 2);
+  for (const name of ["b/1", "b/2", "b/3"]) await put(others, name, "one");
+  await put(records, "a/1", "one");
+  const old = stored(parent, "a/1");
+  await put(records, "a/1", "two");
+  for (const record of await records.pageOfAll(null)) expect(await records.reseal(record)).toBe(true);
+  parent.records.set(old.name, old);
+  await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
+});
+
+test("what was read before is given back without being opened again, if it still stands there, and only then", async () => {
+  const { parent, records } = start();
+  await put(records, "a/1", "one");
+  const known = await records.read(notes, "a/1");
+  expect(await records.read(notes, "a/1", known)).toBe(known);
+  await put(another(parent), "a/1", "two");
+  expect((await records.read(notes, "a/1", known))?.value.text).toBe("two");
+  const { name, version } = stored(parent, "a/1");
+  const wrong = { ...stored(parent, "a/1"), value: new Uint8Array(64) };
+  parent.records.set(name, { ...wrong, version });
+  await expect(records.read(notes, "a/1", known)).rejects.toMatchObject(rolledBack);
 });
 
 test("a value that could not be read again is not written", async () => {

@@ -38,7 +38,7 @@ interface Boot {
 
 class World {
   readonly parent = new MemoryParent();
-  readonly kms = new FakeKms();
+  kms = new FakeKms();
   nowMs = 1_000;
 
   async boot(): Promise<Boot> {
@@ -81,6 +81,15 @@ async function expectAllThere({ vault }: Boot): Promise<void> {
   for (let at = 0; at < COUNT; at += 1) {
     expect((await vault.records.read(notes, `a/${at}`))?.value.text).toBe(`text ${at}`);
   }
+}
+
+/** What an enclave that is gone began, another goes on with once it has seen no beat for so long. */
+const TAKEN_OVER_MS = 20_000;
+
+/** Looks at who is at work, and lets so much time pass. */
+async function outwait(world: World): Promise<void> {
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  world.nowMs += TAKEN_OVER_MS;
 }
 
 async function finish(world: World, { rotation }: Boot): Promise<void> {
@@ -158,8 +167,10 @@ test("cut off after any of its writes, nothing is lost and the next boot finishe
 
     const next = await world.boot();
     await expectAllThere(next);
-    if (next.rotation.status().retiring.length > 0) await finish(world, next);
-    else expect(world.wrapped()).toHaveLength(1);
+    if (next.rotation.status().retiring.length > 0) {
+      await outwait(world);
+      await finish(world, next);
+    } else expect(world.wrapped()).toHaveLength(1);
     await expectAllThere(next);
     next.stop();
   }
@@ -195,6 +206,146 @@ test("records that are written meanwhile are sealed anew by that", async () => {
   await finish(world, boot);
   await expectAllThere(boot);
   boot.stop();
+});
+
+describe("several enclaves over one store", () => {
+  test("while all of them write, one makes the pass, the others follow through KMS, and nothing is lost", async () => {
+    const world = new World();
+    const boots = [await world.boot(), await world.boot(), await world.boot()];
+    const [first, second, third] = boots as [Boot, Boot, Boot];
+    await fill(first);
+    await second.rotation.begin();
+    // The first has not looked since: it reads what is sealed under a generation that it does not know.
+    await second.vault.records.write([change(notes, "a/new", null, { text: "new" })]);
+    const before = world.kms.decryptions;
+    expect((await first.vault.records.read(notes, "a/new"))?.value.text).toBe("new");
+    expect(first.rotation.status()).toMatchObject({ generation: 2, retiring: [1] });
+    expect(world.kms.decryptions).toBe(before + 1);
+    // The third has neither read nor looked: what it writes is of the old generation for a moment, and not for longer.
+    await third.vault.records.write([change(notes, "a/old", null, { text: "old" })]);
+    expect(generationOf(world.parent.records.get("note/a/old")?.value ?? new Uint8Array())).toBe(1);
+    world.nowMs += 5_000;
+    await third.vault.records.write([change(notes, "a/later", null, { text: "later" })]);
+    expect(generationOf(world.parent.records.get("note/a/later")?.value ?? new Uint8Array())).toBe(2);
+
+    // The pass may have been over before the third wrote that: it is made again when every write has settled.
+    world.nowMs += SETTLED_MS;
+    await expect.poll(() => second.rotation.status().retiring).toEqual([]);
+    expect(world.wrapped()).toEqual(["vault/2"]);
+    for (const boot of boots) {
+      expect(await boot.rotation.currentStatus()).toMatchObject({ generation: 2, retiring: [] });
+      await expectAllThere(boot);
+      expect((await boot.vault.records.read(notes, "a/old"))?.value.text).toBe("old");
+      boot.stop();
+    }
+  });
+
+  test("asked of all of them at once, it is one rotation", async () => {
+    const world = new World();
+    const boots = [await world.boot(), await world.boot(), await world.boot()];
+    await fill(boots[0] as Boot);
+    const statuses = await Promise.all(boots.map(({ rotation }) => rotation.begin()));
+    expect(statuses.map(({ generation }) => generation)).toEqual([2, 2, 2]);
+    expect(world.wrapped()).toEqual(["vault/1", "vault/2"]);
+    await finish(world, boots[0] as Boot);
+    for (const boot of boots) {
+      await expectAllThere(boot);
+      boot.stop();
+    }
+  });
+
+  test("the enclave that makes the pass dies in its middle, and another goes on", async () => {
+    const world = new World();
+    const [first, second] = [await world.boot(), await world.boot()];
+    await fill(first);
+    let writes = 0;
+    world.parent.answer = (call, act) => {
+      if (call.kind === "write") writes += 1;
+      // The switch, a beat and some records; then it hangs for ever, as a machine that is gone.
+      return writes > 10 && call.kind === "write" ? new Promise(() => {}) : act();
+    };
+    await first.rotation.begin();
+    await expect.poll(() => writes).toBeGreaterThan(10);
+    first.stop();
+    world.parent.answer = (_call, act) => act();
+    expect(await second.rotation.currentStatus()).toMatchObject({ generation: 2, retiring: [1] });
+    await outwait(world);
+    await finish(world, second);
+    expect(world.wrapped()).toEqual(["vault/2"]);
+    await expectAllThere(second);
+    second.stop();
+  });
+
+  test("one that boots while the generations change opens the vault as it is by then", async () => {
+    const world = new World();
+    const first = await world.boot();
+    await fill(first);
+    let lists = 0;
+    world.parent.answer = async (call, act) => {
+      const answer = act();
+      // Between its look at the wrapped secrets and the one at the sealed list of them.
+      if (call.kind === "list" && call.prefix === "vault/") {
+        lists += 1;
+        if (lists === 2) await first.rotation.begin();
+      }
+      return answer;
+    };
+    const second = await world.boot();
+    expect(second.rotation.status()).toMatchObject({ generation: 2 });
+    await expectAllThere(second);
+    for (const boot of [first, second]) boot.stop();
+  });
+
+  test("a generation of a parent's making costs no call to KMS, and its records do not open", async () => {
+    const world = new World();
+    const boot = await world.boot();
+    await fill(boot);
+    const note = world.parent.records.get("note/a/1");
+    const wrapped = world.parent.records.get("vault/1");
+    if (note === undefined || wrapped === undefined) throw new Error("no such record");
+    const value = Uint8Array.from(note.value);
+    value[4] = 9;
+    world.parent.records.set(note.name, { ...note, value, version: note.version + 1 });
+    const before = world.kms.decryptions;
+    for (let at = 0; at < 20; at += 1) {
+      await expect(boot.vault.records.read(notes, "a/1")).rejects.toMatchObject({ code: "RECORD_TAMPERED" });
+    }
+    // Not even with a wrapped secret under that number: it says in itself which generation it is of.
+    world.parent.records.set("vault/9", { ...wrapped, name: "vault/9" });
+    world.nowMs += 1_000;
+    await expect(boot.vault.records.read(notes, "a/1")).rejects.toMatchObject({ code: "RECORD_TAMPERED" });
+    expect(world.kms.decryptions).toBe(before);
+    boot.stop();
+  });
+
+  test("KMS_FAILED while KMS does not give a new generation's secret, and it is followed once KMS does", async () => {
+    const world = new World();
+    const [first, second] = [await world.boot(), await world.boot()];
+    await fill(first);
+    await first.rotation.begin();
+    await expect.poll(() => [...world.generations()]).toEqual([2]);
+    world.kms.failure = new StartError("KMS_UNAVAILABLE", "throttled");
+    await expect(second.vault.records.read(notes, "a/1")).rejects.toMatchObject({ code: "KMS_FAILED" });
+    world.kms.failure = undefined;
+    world.nowMs += 1_000;
+    await expectAllThere(second);
+    for (const boot of [first, second]) boot.stop();
+  });
+
+  test("the generations of another vault of the same image are not followed", async () => {
+    const [world, foreign] = [new World(), new World()];
+    foreign.kms = world.kms;
+    const [boot, there] = [await world.boot(), await foreign.boot()];
+    await fill(boot);
+    await there.rotation.begin();
+    for (const name of ["vault/2", "keys/vault", "keys/ids"]) {
+      const record = foreign.parent.records.get(name);
+      if (record !== undefined) world.parent.records.set(name, record);
+    }
+    await expect(boot.rotation.currentStatus()).rejects.toMatchObject({ code: "RECORD_TAMPERED" });
+    expect(boot.rotation.status()).toMatchObject({ generation: 1, retiring: [] });
+    for (const each of [boot, there]) each.stop();
+  });
 });
 
 describe("refusals", () => {
@@ -235,6 +386,7 @@ describe("refusals", () => {
 
     world.parent.records.set("vault/2", kept);
     const next = await world.boot();
+    await outwait(world);
     await finish(world, next);
     next.stop();
     world.parent.records.set("vault/1", old);
