@@ -3,12 +3,14 @@ import type { OperationName } from "./access.ts";
 import { ACCOUNT_OPERATIONS } from "./operations/account.ts";
 import { ADMINISTRATION_OPERATIONS } from "./operations/administration.ts";
 import { EVM_OPERATIONS } from "./operations/evm.ts";
+import { POLICY_OPERATIONS } from "./operations/policies.ts";
 import { SESSION_OPERATIONS } from "./operations/sessions.ts";
 import { WALLET_OPERATIONS } from "./operations/wallets.ts";
 import type { z } from "./zod.ts";
 
 export type { HeldOnUser } from "./operations/account.ts";
 export type { VaultStatus } from "./operations/administration.ts";
+export type { PendingApproval } from "./operations/policies.ts";
 export type { NewImport, NewWallet, Wallet } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
@@ -17,6 +19,7 @@ export const OPERATIONS = {
   ...WALLET_OPERATIONS,
   ...EVM_OPERATIONS,
   ...ACCOUNT_OPERATIONS,
+  ...POLICY_OPERATIONS,
 } as const satisfies Record<OperationName, { params: z.ZodMiniType; result: z.ZodMiniType }>;
 
 export type Params<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]["params"]>;

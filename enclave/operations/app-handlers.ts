@@ -3,8 +3,9 @@ import type { AppOperation } from "../../protocol/index.ts";
 import type { AppHandler } from "./handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./identities.ts";
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
+import { approveRequest, getApproval, getPolicy, listApprovals, rejectRequest, setPolicy } from "./policies.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
-import { signMessage, signTransaction } from "./sign-evm.ts";
+import { signAuthorization, signMessage, signTransaction, signTypedData, signUserOperation } from "./sign-evm.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
 import { eraseUser, exportUser } from "./user-data.ts";
 import {
@@ -32,6 +33,9 @@ export const APP_HANDLERS = {
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,
+  sign_typed_data: signTypedData,
+  sign_authorization: signAuthorization,
+  sign_user_operation: signUserOperation,
   register_passkey: registerPasskey,
   list_passkeys: listPasskeys,
   remove_passkey: removePasskey,
@@ -47,4 +51,10 @@ export const APP_HANDLERS = {
   list_events: listEvents,
   export_user: exportUser,
   erase_user: eraseUser,
+  set_policy: setPolicy,
+  get_policy: getPolicy,
+  approve_request: approveRequest,
+  reject_request: rejectRequest,
+  get_approval: getApproval,
+  list_approvals: listApprovals,
 } as const satisfies AppHandlers;
