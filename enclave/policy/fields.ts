@@ -142,6 +142,12 @@ function factValues(facts: Facts): Values {
         "raw.scheme": facts.scheme,
         "raw.digest": `0x${encodeHex(facts.digest)}`,
       };
+    case "wallet-export":
+      return {
+        "export.form": facts.form,
+        from: facts.from,
+        "export.recipient": `0x${encodeHex(facts.recipient)}`,
+      };
   }
 }
 
