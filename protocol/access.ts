@@ -63,8 +63,9 @@ export const ACCESS = {
   create_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   create_accounts: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "none" },
   create_split_wallet: { kind: "app", bearer: false, callers: USER, wallet: "any", chain: "none" },
-  recover_wallet: { ...ACCOUNT, bearer: false, callers: USER },
-  reshare_wallet: { ...ACCOUNT, bearer: false, callers: USER },
+  /** Of every chain, as what is exported: a scope that lists chains covers neither. */
+  recover_wallet: { kind: "app", bearer: false, callers: USER, wallet: "named", chain: "chainless" },
+  reshare_wallet: { kind: "app", bearer: false, callers: USER, wallet: "named", chain: "chainless" },
   /** What leaves belongs to every chain: a scope that lists chains does not cover it. */
   export_wallet: {
     ...{ kind: "app", bearer: true, sealedOnly: true, callers: ANY_CALLER, wallet: "named", chain: "chainless" },

@@ -111,7 +111,65 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium, through a bundle", () => {
       words: "test test test test test test test test test test test junk",
     });
   });
+
+  test("a split wallet's share outlives a reload, its key cannot leave, and a recovery file opens", {
+    timeout: 60_000,
+  }, async () => {
+    const made = await splitWallet(page, visit, null);
+    await page.reload();
+    const again = await splitWallet(page, visit, made.walletId);
+    expect(again).toMatchObject({ walletId: made.walletId, exported: "InvalidAccessError", shareLength: 198 });
+    expect(again.signature).toBe(made.signature);
+    expect(made.recoveryLength).toBe(198);
+  });
 });
+
+interface SplitOutcome {
+  readonly walletId: string;
+  readonly signature: string;
+  readonly exported: string;
+  /** Of a wallet of twelve words: 67 + 16 + 64 + 1 bytes, in base64url. */
+  readonly shareLength: number;
+  readonly recoveryLength: number;
+}
+
+/** @param made - The wallet of a visit before. */
+function splitWallet(page: Page, visit: Visit, made: string | null): Promise<SplitOutcome> {
+  return page.evaluate(
+    async ({ url, deployment, appId, rootHex, pcr0Hex, tokenUrl, made }) => {
+      const library = (globalThis as unknown as { CloisterClient: typeof Library }).CloisterClient;
+      const bytes = (hex: string) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+      const client = await library.connect({
+        url,
+        deployment,
+        expected: {
+          roots: [{ name: "simulator", der: bytes(rootHex) }],
+          pcrs: [new Map([[0, bytes(pcr0Hex)]]) as never],
+          manifestDigest: "covered-by-pcrs",
+          vaultId: "any",
+        },
+      });
+      const token = async (nonce: string) => (await fetch(`${tokenUrl}?nonce=${nonce}`)).text();
+      const session = await library.Session.login(client, { appId, token });
+      const store = library.indexedDbDeviceStore();
+      const custody = session.custody(store);
+      const opener = { kind: "passphrase", passphrase: "correct horse battery" } as const;
+      const shared = made === null ? await custody.createWallet({ kind: "hd" }, opener) : null;
+      const walletId = made ?? shared?.wallet.walletId ?? "";
+      const { signature } = await custody.call("sign_message", { walletId, message: "0x68656c6c6f" });
+      const kept = await store.load(walletId);
+      if (kept === null) throw new Error("nothing was kept");
+      const exported = await crypto.subtle.exportKey("jwk", kept.pair.privateKey).then(
+        () => "exported",
+        (error: DOMException) => error.name,
+      );
+      const recovery = shared === null ? "" : await library.openRecoveryFile(shared.recoveryFile, opener);
+      const shareLength = (await custody.shareOf(walletId)).length;
+      return { walletId, signature, exported, shareLength, recoveryLength: recovery.length };
+    },
+    { ...visit, made },
+  );
+}
 
 function importAndExport(page: Page, visit: Visit): Promise<{ address: string; words: string }> {
   return page.evaluate(async ({ url, deployment, appId, rootHex, pcr0Hex, tokenUrl }) => {
