@@ -3,6 +3,7 @@ import type { OperationName } from "./access.ts";
 import { ACCOUNT_OPERATIONS } from "./operations/account.ts";
 import { ADMINISTRATION_OPERATIONS } from "./operations/administration.ts";
 import { EVM_OPERATIONS } from "./operations/evm.ts";
+import { POLICY_OPERATIONS } from "./operations/policies.ts";
 import { RAW_OPERATIONS } from "./operations/raw.ts";
 import { SESSION_OPERATIONS } from "./operations/sessions.ts";
 import { SOLANA_OPERATIONS } from "./operations/solana.ts";
@@ -11,6 +12,7 @@ import type { z } from "./zod.ts";
 
 export type { HeldOnUser } from "./operations/account.ts";
 export type { VaultStatus } from "./operations/administration.ts";
+export type { PendingApproval } from "./operations/policies.ts";
 export type { NewImport, NewWallet, Wallet } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
@@ -21,6 +23,7 @@ export const OPERATIONS = {
   ...SOLANA_OPERATIONS,
   ...RAW_OPERATIONS,
   ...ACCOUNT_OPERATIONS,
+  ...POLICY_OPERATIONS,
 } as const satisfies Record<OperationName, { params: z.ZodMiniType; result: z.ZodMiniType }>;
 
 export type Params<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]["params"]>;

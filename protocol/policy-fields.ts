@@ -1,6 +1,6 @@
 /**
  * What conditions of a policy can name: each field with its type, and what it is a fact of. The enclave's
- * `policy/fields.ts` reads them, so that a name which stands here and is not read there does not compile.
+ * `policy/fields.ts` reads them; a test holds the one against the other.
  */
 
 /** The kinds of things that are signed. */
@@ -15,21 +15,24 @@ export const FACT_KINDS = [
   "bitcoin-transaction",
   "bitcoin-message",
   "raw-digest",
+  "wallet-export",
 ] as const;
 export type FactKind = (typeof FACT_KINDS)[number];
 
-/** Lists among the facts, and the kind that has each. */
+/** Lists among the facts, and the kinds that have each. */
 export const COLLECTIONS = {
-  /** What a call of a known token moves, or lets somebody move. */
-  moves: "evm-transaction",
+  /** What calls of known tokens move, or let somebody move. */
+  moves: ["evm-transaction", "evm-user-operation"],
+  /** What a user operation makes its account call. */
+  calls: ["evm-user-operation"],
   /** EIP-7702, in a transaction of type 4. */
-  authorizations: "evm-transaction",
-  programs: "solana-transaction",
-  transfers: "solana-transaction",
-  inputs: "bitcoin-transaction",
-  outputs: "bitcoin-transaction",
-  sighashes: "bitcoin-transaction",
-} as const satisfies Record<string, FactKind>;
+  authorizations: ["evm-transaction"],
+  programs: ["solana-transaction"],
+  transfers: ["solana-transaction"],
+  inputs: ["bitcoin-transaction"],
+  outputs: ["bitcoin-transaction"],
+  sighashes: ["bitcoin-transaction"],
+} as const satisfies Record<string, readonly FactKind[]>;
 export type Collection = keyof typeof COLLECTIONS;
 
 export type FieldType = "uint" | "text" | "bool";
@@ -88,7 +91,11 @@ export const FIELDS = {
   /** The call's first four bytes, `0x` and lower-case hex. */
   "evm.selector": { type: "text", of: EVM_CALLS },
   /** True where there is no data, or a call of a token that is known: then `moves` tells all that it moves beside the value. */
-  "evm.understood": { type: "bool", of: TRANSACTION },
+  "evm.understood": { type: "bool", of: EVM_CALLS },
+  "evm.blobs": { type: "uint", of: TRANSACTION },
+  "call.to": { type: "text", of: "calls" },
+  "call.value": { type: "uint", of: "calls" },
+  "call.selector": { type: "text", of: "calls" },
   "move.standard": { type: "text", of: "moves" },
   /** `transfer` or `approve`. */
   "move.effect": { type: "text", of: "moves" },
@@ -101,8 +108,9 @@ export const FIELDS = {
   "authorization.chainId": { type: "uint", of: "authorizations" },
   "authorization.delegate": { type: "text", of: "authorizations" },
   "authorization.authority": { type: "text", of: "authorizations" },
-  /** Of an EIP-7702 authorisation that is signed by itself. */
-  delegate: { type: "text", of: ["evm-authorization"] },
+  /** The code that an account hands itself to (EIP-7702): by an authorisation, or beside a user operation. */
+  delegate: { type: "text", of: ["evm-authorization", "evm-user-operation"] },
+  /** 0 is good on every chain. */
   "delegate.chainId": { type: "uint", of: ["evm-authorization"] },
   "domain.name": { type: "text", of: TYPED },
   "domain.version": { type: "text", of: TYPED },
@@ -127,13 +135,24 @@ export const FIELDS = {
   /** How many instructions were not understood: `transfers` says nothing of them. */
   "solana.unknownInstructions": { type: "uint", of: SOLANA },
   "solana.usesAddressTables": { type: "bool", of: SOLANA },
+  /** It can be sent for as long as its nonce stands. */
+  "solana.usesDurableNonce": { type: "bool", of: SOLANA },
+  /** `off-chain`, or `text` as it is. */
+  "solana.messageForm": { type: "text", of: ["solana-message"] },
+  /** Of an off-chain message, by its own account. */
+  "solana.applicationDomain": { type: "text", of: ["solana-message"] },
   "program.id": { type: "text", of: "programs" },
   /** `sol` or `token`. */
   "transfer.asset": { type: "text", of: "transfers" },
+  /** `transfer`, `approve`, `mint`, `burn`, `authority` or `close`. */
   "transfer.effect": { type: "text", of: "transfers" },
   "transfer.mint": { type: "text", of: "transfers" },
   "transfer.source": { type: "text", of: "transfers" },
+  /** Who signs for it. */
+  "transfer.authority": { type: "text", of: "transfers" },
   "transfer.destination": { type: "text", of: "transfers" },
+  /** Of a token account that the transaction itself has made or checked. */
+  "transfer.destinationOwner": { type: "text", of: "transfers" },
   "transfer.amount": { type: "uint", of: "transfers" },
 
   // Bitcoin.
@@ -175,7 +194,7 @@ export function collectionOf(name: FieldName): Collection | null {
 export function kindsWith(name: FieldName): readonly FactKind[] {
   const { of }: Field = FIELDS[name];
   if (of === "all") return FACT_KINDS;
-  return typeof of === "string" ? [COLLECTIONS[of]] : of;
+  return typeof of === "string" ? COLLECTIONS[of] : of;
 }
 
 export function fieldsOf<Type extends FieldType>(type: Type): [FieldOf<Type>, ...FieldOf<Type>[]] {

@@ -3,6 +3,7 @@ import type { AppOperation } from "../../protocol/index.ts";
 import type { AppHandler } from "./handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./identities.ts";
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
+import { approveRequest, getApproval, getPolicy, listApprovals, rejectRequest, setPolicy } from "./policies.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
 import { signDigest } from "./sign-digest.ts";
 import { signMessage, signTransaction } from "./sign-evm.ts";
@@ -52,4 +53,10 @@ export const APP_HANDLERS = {
   list_events: listEvents,
   export_user: exportUser,
   erase_user: eraseUser,
+  set_policy: setPolicy,
+  get_policy: getPolicy,
+  approve_request: approveRequest,
+  reject_request: rejectRequest,
+  get_approval: getApproval,
+  list_approvals: listApprovals,
 } as const satisfies AppHandlers;

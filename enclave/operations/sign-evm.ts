@@ -22,6 +22,7 @@ export const signTransaction: AppHandler<"sign_transaction"> = async ({ actor, e
     ...{ actor, envelope, operation: "sign_transaction", walletId, accounts: [account] },
     facts: {
       ...{ kind: "evm-transaction", type: 2, from: account.address, tokenMoves: [], authorizations: [] },
+      ...{ hasUnreadTokenCall: false, blobs: 0 },
       to: transaction.to === null ? null : checksummed(transaction.to),
       chainId: transaction.chainId,
       nonce: transaction.nonce,

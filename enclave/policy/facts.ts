@@ -37,19 +37,31 @@ export interface EvmTransactionFacts {
   readonly maxFeeWei: bigint;
   /** What `data` moves, where it is a call of ERC-20, 721 or 1155 that is known. */
   readonly tokenMoves: readonly TokenMove[];
+  /** True for a call that begins like a token's and is not encoded like one: what it moves is not known, so deny it. */
+  readonly hasUnreadTokenCall: boolean;
+  /** EIP-4844: how many blobs. Type 3 alone has some. */
+  readonly blobs: number;
   /** EIP-7702: accounts that hand themselves to code. Type 4 alone has some. */
   readonly authorizations: readonly {
+    /** 0 is good on every chain. */
     readonly chainId: bigint;
     readonly delegate: string;
+    readonly nonce: bigint;
+    /** Whose signature it bears; null where it bears nobody's, and chains pass over it. */
     readonly authority: string | null;
   }[];
 }
 
 /** What a call of a token's contract moves, or lets somebody move. */
 export interface TokenMove {
-  readonly standard: "erc20" | "erc721" | "erc1155";
+  /**
+   * ERC-20 and ERC-721 share `transferFrom` and `approve`, and only the contract knows which it is. Such a call has the
+   * same number as `amount` and `tokenId`, and is judged as either: what would be denied for one of them is denied. So is
+   * `setApprovalForAll`, which ERC-721 and ERC-1155 share.
+   */
+  readonly standard: "erc20" | "erc721" | "erc20-or-erc721" | "erc1155" | "erc721-or-erc1155";
   readonly effect: "transfer" | "approve";
-  /** The contract. ERC-20 and ERC-721 share selectors: such a call is judged as either. */
+  /** The contract. */
   readonly token: string;
   /** Whose tokens. */
   readonly owner: string;
@@ -108,10 +120,25 @@ export interface EvmUserOperationFacts {
   readonly sender: string;
   readonly nonce: bigint;
   readonly callData: Uint8Array;
+  /** What `callData` makes the account call, where it is `execute` or `executeBatch` as the usual accounts have them. */
+  readonly calls: readonly EvmCall[] | null;
+  /** What these calls move; as in {@link EvmTransactionFacts}. */
+  readonly tokenMoves: readonly TokenMove[];
+  readonly hasUnreadTokenCall: boolean;
+  /** What makes the account, if it is not there yet. */
   readonly factory: string | null;
+  /** EIP-7702: the code that the account hands itself to. */
+  readonly delegate: string | null;
+  /** Who pays in the account's place. */
   readonly paymaster: string | null;
   /** The most that it may cost: all gas limits, at `maxFeePerGas`. */
   readonly maxFeeWei: bigint;
+}
+
+export interface EvmCall {
+  readonly to: string;
+  readonly valueWei: bigint;
+  readonly data: Uint8Array;
 }
 
 export interface SolanaTransactionFacts {

@@ -1,10 +1,9 @@
 /** Off by default: what a rule must say before it allows digests of which nothing is known. */
 import { describe, expect, test } from "vitest";
-import { decide } from "../../../enclave/policy/decide.ts";
-import type { RawDigestFacts } from "../../../enclave/policy/facts.ts";
 import { namesRawDigests } from "../../../enclave/policy/raw-digests.ts";
 import type { Condition } from "../../../protocol/index.ts";
 import { ALLOW_ALL } from "../../support/allow-all.ts";
+import { ALL_FACTS, allow, deny, judge, SAMPLES } from "./requests.ts";
 
 const isRaw: Condition = { field: "kind", in: ["raw-digest"] };
 const isMessage: Condition = { field: "kind", in: ["evm-message"] };
@@ -34,13 +33,16 @@ describe("a rule names them", () => {
   });
 });
 
-const facts: RawDigestFacts = {
-  ...{ kind: "raw-digest", curve: "secp256k1", scheme: "ecdsa", from: "0x", digest: new Uint8Array(32) },
-};
-
 test("a policy that allows everything denies them, and one that names them does not", () => {
-  expect(decide(facts, ALLOW_ALL)).toMatchObject({ kind: "deny" });
-  expect(decide(facts, null)).toMatchObject({ kind: "deny" });
-  const naming = { v: 1, rules: [{ id: "raw", effect: "allow", when: [isRaw] }] } as const;
-  expect(decide(facts, naming)).toEqual({ kind: "allow" });
+  const facts = SAMPLES["raw-digest"];
+  expect(judge(facts, ALLOW_ALL.rules)).toMatchObject({ kind: "denied", reason: "NOT_ALLOWED" });
+  expect(judge(facts, [allow("raw", isRaw)])).toMatchObject({ kind: "open" });
+  // What denies need not name them.
+  expect(judge(facts, [allow("raw", isRaw), deny("all")])).toMatchObject({ kind: "denied", reason: "DENIED_BY_RULE" });
+});
+
+test("every other kind is allowed by what allows everything", () => {
+  for (const facts of ALL_FACTS.filter(({ kind }) => kind !== "raw-digest")) {
+    expect(judge(facts, ALLOW_ALL.rules)).toMatchObject({ kind: "open" });
+  }
 });
