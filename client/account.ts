@@ -1,6 +1,8 @@
 /** What a logged-in user does with the account itself: passkeys, one-time passwords, linked identities, events. */
 import {
   audienceOf,
+  type ErasureReceipt,
+  type HeldOnUser,
   type ListedEvent,
   type OperationName,
   type Params,
@@ -123,5 +125,23 @@ export class Account {
       events.push(...page.events);
       if (!page.more || page.events.length === 0) return { events, publicKey: page.publicKey };
     }
+  }
+
+  /**
+   * All that is held on this user: what their own record holds, wallets, events. Keys are not in it. A code works once, so
+   * a user with a one-time password gets one page for each: give `after` and a new code.
+   */
+  async *exportUser(options: CallOptions = {}): AsyncGenerator<HeldOnUser, void> {
+    for (let after: string | null = null; ; ) {
+      const { items, next }: Result<"export_user"> = await this.#options.call("export_user", { after }, options);
+      yield* items;
+      if (next === null) return;
+      after = next;
+    }
+  }
+
+  /** Destroys the user and all wallets. There is no way back. {@link verifyErasure} checks the receipt. */
+  eraseUser(options: CallOptions = {}): Promise<ErasureReceipt> {
+    return this.#options.call("erase_user", { userId: this.#options.userId }, options);
   }
 }

@@ -2,7 +2,9 @@
 import { type AttestationRoot, type PcrSet, verifyAttestation } from "../attestation/index.ts";
 import {
   ANSWER_SIGNATURE_HEADER,
+  type AttestedImport,
   type AttestedKeys,
+  type AttestedUserData,
   answerSigningInput,
   decodeAttestedKeys,
   decodeAttestedUserData,
@@ -144,6 +146,27 @@ export class AttestedEnclave {
     return { body: answer, isSigned: true };
   }
 
+  /**
+   * The key that an import's secret is sealed to, once its document is known to be the expected enclave's, for this import.
+   *
+   * @param nonce - That the import was begun with.
+   * @param target - As the answer has it; the document must say the same.
+   * @throws {@link ClientError} `IMPORT_TARGET_MISMATCH`, `MANIFEST_MISMATCH`, `VAULT_MISMATCH`; and AttestationError
+   */
+  async verifyImport(document: Uint8Array, nonce: Uint8Array, target: AttestedImport): Promise<Uint8Array> {
+    const { publicKey, userData } = await verify(this.#options, document, nonce);
+    const attested = decodeImport(userData);
+    checkDeployment(this.#options.expected, attested.manifest, attested.vault);
+    const { audience, userId, importId, deadlineMs } = attested.import;
+    const isSame =
+      audience === target.audience &&
+      userId === target.userId &&
+      importId === target.importId &&
+      deadlineMs === target.deadlineMs;
+    if (!isSame || deadlineMs <= this.nowMs() || publicKey?.length !== 32) throw wrongTarget();
+    return publicKey;
+  }
+
   /** Asks for a new document, and so for the time: a computer that slept has lost count of it. */
   async refresh(): Promise<void> {
     this.#attested = await attest(this.#options);
@@ -194,7 +217,7 @@ function checkExpectations({ manifestDigest, vaultId }: ExpectedEnclave): void {
 }
 
 async function attest(options: AttestedEnclaveOptions): Promise<Attested> {
-  const { url, expected, nowMs, monotonicMs } = options;
+  const { url, expected, monotonicMs } = options;
   checkExpectations(expected);
   const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
   const response = await reach(url, () =>
@@ -204,27 +227,30 @@ async function attest(options: AttestedEnclaveOptions): Promise<Attested> {
   if (response.status !== 200) {
     throw new ClientError("ATTESTATION_UNAVAILABLE", `asked for attestation, got status ${response.status}`);
   }
-  const document = await verifyAttestation(bytes, {
-    roots: expected.roots,
-    pcrs: expected.pcrs,
-    atMs: nowMs(),
-    nonce,
-    maxAgeMs: MAX_AGE_MS,
-  });
+  const document = await verify(options, bytes, nonce);
   const clockOffsetMs = document.timestampMs - monotonicMs();
   const { keys, manifest, vault } = forCallers(document.publicKey, document.userData);
-  if (expected.manifestDigest !== "covered-by-pcrs" && encodeHex(expected.manifestDigest) !== encodeHex(manifest)) {
-    throw new ClientError("MANIFEST_MISMATCH", "the enclave's manifest is not the expected one");
-  }
-  if (expected.vaultId !== "any" && (vault === null || encodeHex(expected.vaultId) !== encodeHex(vault))) {
-    throw new ClientError("VAULT_MISMATCH", "the enclave has not opened the expected vault");
-  }
+  checkDeployment(expected, manifest, vault);
   return {
     vault,
     keys,
     answerKey: await crypto.subtle.importKey("raw", Uint8Array.from(keys.answerKey), "Ed25519", false, ["verify"]),
     clockOffsetMs,
   };
+}
+
+function verify({ expected, nowMs }: AttestedEnclaveOptions, document: Uint8Array, nonce: Uint8Array) {
+  const { roots, pcrs } = expected;
+  return verifyAttestation(document, { roots, pcrs, atMs: nowMs(), nonce, maxAgeMs: MAX_AGE_MS });
+}
+
+function checkDeployment(expected: ExpectedEnclave, manifest: Uint8Array, vault: Uint8Array | null): void {
+  if (expected.manifestDigest !== "covered-by-pcrs" && encodeHex(expected.manifestDigest) !== encodeHex(manifest)) {
+    throw new ClientError("MANIFEST_MISMATCH", "the enclave's manifest is not the expected one");
+  }
+  if (expected.vaultId !== "any" && (vault === null || encodeHex(expected.vaultId) !== encodeHex(vault))) {
+    throw new ClientError("VAULT_MISMATCH", "the enclave has not opened the expected vault");
+  }
 }
 
 function forCallers(
@@ -241,6 +267,23 @@ function forCallers(
     throw new ClientError("ATTESTATION_NOT_FOR_CALLERS", "the document is not a Cloister enclave's", { cause });
   }
   throw new ClientError("ATTESTATION_NOT_FOR_CALLERS", "the document was made for another purpose");
+}
+
+function decodeImport(userData: Uint8Array | null): Extract<AttestedUserData, { purpose: "cloister/import/v1" }> {
+  try {
+    const data = decodeAttestedUserData(userData ?? new Uint8Array(0));
+    if (data.purpose === "cloister/import/v1") return data;
+  } catch (cause) {
+    if (!(cause instanceof ProtocolError)) throw cause;
+    throw wrongTarget(cause);
+  }
+  throw wrongTarget();
+}
+
+function wrongTarget(cause?: unknown): ClientError {
+  return new ClientError("IMPORT_TARGET_MISMATCH", "the document is not for this import: nothing was sealed to it", {
+    cause,
+  });
 }
 
 function decodeSignature(header: string): Uint8Array<ArrayBuffer> {

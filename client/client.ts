@@ -151,6 +151,15 @@ export class Client {
     return this.call("rotate_app_key", params, { ...options, appId: null, keys });
   }
 
+  /** Takes away the policy of a user, or of one of their wallets, who has lost what would loosen it. */
+  resetPolicy(
+    keys: readonly StampKey[],
+    params: Params<"reset_policy">,
+    options: CallOptions = {},
+  ): Promise<Result<"reset_policy">> {
+    return this.call("reset_policy", params, { ...options, appId: null, keys });
+  }
+
   /** Begins a new generation of the vault, or tells of one that is under way; see {@link vaultStatus}. */
   rotateVault(keys: readonly StampKey[], options: CallOptions = {}): Promise<Result<"rotate_vault">> {
     return this.call("rotate_vault", {}, { ...options, appId: null, keys });
@@ -217,6 +226,11 @@ export class Client {
         await this.#retries.sleep(retryDelayMs(attempt));
       }
     }
+  }
+
+  /** @internal Use {@link importWallet}. */
+  verifyImport(...target: Parameters<AttestedEnclave["verifyImport"]>): Promise<Uint8Array> {
+    return this.#enclave.verifyImport(...target);
   }
 
   /**

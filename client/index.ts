@@ -15,4 +15,6 @@ export {
   stampKeyFromJwk,
   stampKeyOf,
 } from "./stamp-key.ts";
+export { ErasureError, verifyErasure } from "./verify-erasure.ts";
 export { EventsError, type EventsErrorCode, verifyEvents } from "./verify-events.ts";
+export { type ExportOptions, exportWallet, type ImportOptions, importWallet, type WalletCaller } from "./wallets.ts";

@@ -1,5 +1,5 @@
 /** A logged-in user, for as long as the issuer vouches for them. */
-import type { Params, Result } from "../protocol/index.ts";
+import type { ExportedSecret, Params, Result } from "../protocol/index.ts";
 import { Account } from "./account.ts";
 import type { CallOptions, Client } from "./client.ts";
 import { loginNonce } from "./login-nonce.ts";
@@ -7,6 +7,7 @@ import type { PasskeyStampKey } from "./passkeys.ts";
 import { type Credential, isRefused, type LoginOptions, Renewal, type SessionLimits } from "./renewal.ts";
 import { memoryStore, type SessionStore } from "./session-store.ts";
 import { generateStampPair, type StampKey, stampKeyOf } from "./stamp-key.ts";
+import { type ExportOptions, exportWallet, type ImportOptions, importWallet, type WalletCaller } from "./wallets.ts";
 
 /** A session is renewed when so much of it is left, or a fifth if that is less. */
 const RENEW_BEFORE_MS = 60_000;
@@ -108,6 +109,25 @@ export class Session {
     return this.call("create_accounts", params, options);
   }
 
+  /**
+   * Takes a wallet's words, a key or a keystore out, sealed to a key that is made for it here. The caller wipes the secret.
+   *
+   * @throws as {@link exportWallet}
+   */
+  exportWallet(asked: ExportOptions, options: CallOptions = {}): Promise<ExportedSecret> {
+    return exportWallet(this.#walletCaller, asked, options);
+  }
+
+  /** Brings words or a key in, sealed to a key that the enclave's attestation names. @throws as {@link importWallet} */
+  importWallet(asked: ImportOptions, options: CallOptions = {}): Promise<Result<"import_wallet">> {
+    return importWallet(this.#walletCaller, asked, options);
+  }
+
+  /** Destroys a wallet; one that was never exported whole needs `withoutExport`. */
+  async deleteWallet(params: Params<"delete_wallet">, options: CallOptions = {}): Promise<void> {
+    await this.call("delete_wallet", params, options);
+  }
+
   /** One page; ask again with `after` set to the last wallet's id while `more` is true. */
   listWallets(
     params: Params<"list_wallets"> = { after: null },
@@ -116,7 +136,7 @@ export class Session {
     return this.call("list_wallets", params, options);
   }
 
-  /** Signs an EIP-1559 transaction, given as its unsigned EIP-2718 bytes in lower-case hex with 0x. */
+  /** Signs a transaction of types 0 to 4, given as its unsigned bytes in lower-case hex with 0x. */
   signTransaction(params: Params<"sign_transaction">, options?: CallOptions): Promise<Result<"sign_transaction">> {
     return this.call("sign_transaction", params, options);
   }
@@ -124,6 +144,60 @@ export class Session {
   /** Signs a message as `personal_sign` does (EIP-191); the bytes in lower-case hex with 0x, without any prefix. */
   signMessage(params: Params<"sign_message">, options?: CallOptions): Promise<Result<"sign_message">> {
     return this.call("sign_message", params, options);
+  }
+
+  /** Binds the user (`of: "user"`) or one wallet beyond what the app allows; null takes that back. */
+  setPolicy(params: Params<"set_policy">, options?: CallOptions): Promise<Result<"set_policy">> {
+    return this.call("set_policy", params, options);
+  }
+
+  getPolicy(params: Params<"get_policy">, options?: CallOptions): Promise<Result<"get_policy">> {
+    return this.call("get_policy", params, options);
+  }
+
+  /**
+   * What others ask this user to agree to, a page at a time: ask again with `after` set to `next` while that is not null.
+   * The parent can leave out what this boot of the enclave has not seen.
+   */
+  listApprovals(
+    params: Params<"list_approvals"> = { after: null },
+    options?: CallOptions,
+  ): Promise<Result<"list_approvals">> {
+    return this.call("list_approvals", params, options);
+  }
+
+  getApproval(params: Params<"get_approval">, options?: CallOptions): Promise<Result<"get_approval">> {
+    return this.call("get_approval", params, options);
+  }
+
+  /** Agrees to what has this digest: look at its `params` first. */
+  approveRequest(params: Params<"approve_request">, options?: CallOptions): Promise<Result<"approve_request">> {
+    return this.call("approve_request", params, options);
+  }
+
+  rejectRequest(params: Params<"reject_request">, options?: CallOptions): Promise<Result<"reject_request">> {
+    return this.call("reject_request", params, options);
+  }
+
+  /** Signs EIP-712 typed data; integers over 2^53 are decimal strings. */
+  signTypedData(params: Params<"sign_typed_data">, options?: CallOptions): Promise<Result<"sign_typed_data">> {
+    return this.call("sign_typed_data", params, options);
+  }
+
+  /** Signs an EIP-7702 authorization, which hands the account to a contract's code. */
+  signAuthorization(
+    params: Params<"sign_authorization">,
+    options?: CallOptions,
+  ): Promise<Result<"sign_authorization">> {
+    return this.call("sign_authorization", params, options);
+  }
+
+  /** Signs an ERC-4337 user operation for a smart account that this wallet owns. */
+  signUserOperation(
+    params: Params<"sign_user_operation">,
+    options?: CallOptions,
+  ): Promise<Result<"sign_user_operation">> {
+    return this.call("sign_user_operation", params, options);
   }
 
   /**
@@ -188,6 +262,15 @@ export class Session {
     } finally {
       await this.#store?.clear();
     }
+  }
+
+  get #walletCaller(): WalletCaller {
+    return {
+      client: this.#client,
+      appId: this.#appId,
+      userId: this.userId,
+      call: (name, params, options) => this.call(name, params, options),
+    };
   }
 
   /** Any operation inside the app, as this session. */

@@ -104,6 +104,8 @@ export const ERROR_CODES = {
   TRANSACTION_MALFORMED: { status: 400, retry: false },
   TRANSACTION_TYPE_UNSUPPORTED: { status: 400, retry: false },
   CHAIN_MISMATCH: { status: 400, retry: false },
+  TYPED_DATA_MALFORMED: { status: 400, retry: false },
+  ENTRY_POINT_MISMATCH: { status: 400, retry: false },
   TRANSACTION_SIGNATURE_INVALID: { status: 400, retry: false },
   MESSAGE_MALFORMED: { status: 400, retry: false },
   NOT_A_SIGNER: { status: 400, retry: false },

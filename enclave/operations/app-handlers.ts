@@ -6,7 +6,7 @@ import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
 import { approveRequest, getApproval, getPolicy, listApprovals, rejectRequest, setPolicy } from "./policies.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
 import { signDigest } from "./sign-digest.ts";
-import { signMessage, signTransaction } from "./sign-evm.ts";
+import { signAuthorization, signMessage, signTransaction, signTypedData, signUserOperation } from "./sign-evm.ts";
 import { signSolanaMessage, signSolanaTransaction } from "./sign-solana.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
 import { eraseUser, exportUser } from "./user-data.ts";
@@ -35,6 +35,9 @@ export const APP_HANDLERS = {
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,
+  sign_typed_data: signTypedData,
+  sign_authorization: signAuthorization,
+  sign_user_operation: signUserOperation,
   sign_solana_transaction: signSolanaTransaction,
   sign_solana_message: signSolanaMessage,
   sign_digest: signDigest,

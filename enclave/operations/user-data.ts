@@ -1,14 +1,38 @@
 /** A user's right to what is held on them, and to its end (GDPR, articles 15, 17 and 20). */
 import { type HeldOnUser, RequestError } from "../../protocol/index.ts";
+import type { UserActor } from "../auth/actor.ts";
 import { ownerOf } from "../auth/owner.ts";
 import { describe } from "../auth/passkeys.ts";
 import type { User } from "../users/user.ts";
-import type { AppHandler } from "./handler.ts";
+import type { AppHandler, Services } from "./handler.ts";
 
-export const exportUser: AppHandler<"export_user"> = async ({ actor }, { after }, { wallets, events }) => {
-  const { appId, userId, user } = actor;
-  if (after === null) return { items: [userItem(userId, user)], next: "wallets/" };
-  const [part = "", position = ""] = after.split("/");
+/** A page has so much or a little more: whoever shows a one-time password with each has few of them to show. */
+const PAGE_CHARACTERS = 256 * 1024;
+
+export const exportUser: AppHandler<"export_user"> = async ({ actor }, { after }, services) => {
+  const items: HeldOnUser[] = [];
+  let characters = 0;
+  for (let at: string | null = after ?? "user/"; ; ) {
+    const page: Page = await pageAt(at, actor, services);
+    items.push(...page.items);
+    characters += JSON.stringify(page.items).length;
+    if (page.next === null || characters >= PAGE_CHARACTERS) return { items, next: page.next };
+    at = page.next;
+  }
+};
+
+interface Page {
+  readonly items: readonly HeldOnUser[];
+  readonly next: string | null;
+}
+
+async function pageAt(
+  at: string,
+  { appId, userId, user }: UserActor,
+  { wallets, events }: Pick<Services, "wallets" | "events">,
+): Promise<Page> {
+  const [part, position = ""] = at.split("/");
+  if (part === "user") return { items: [userItem(userId, user)], next: "wallets/" };
   if (part === "wallets") {
     const page = await wallets.list({ appId, userId }, position === "" ? null : position);
     const last = page.wallets.at(-1)?.walletId;
@@ -23,7 +47,7 @@ export const exportUser: AppHandler<"export_user"> = async ({ actor }, { after }
     items: page.events.map((event) => ({ kind: "event", event })),
     next: page.more ? `events/${from + page.events.length}` : null,
   };
-};
+}
 
 /**
  * Wallets and events go first and the user last: whatever ends this halfway leaves somebody who can ask again. Nothing of

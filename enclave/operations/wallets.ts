@@ -32,7 +32,7 @@ export const exportWallet: AppHandler<"export_wallet"> = async ({ actor, envelop
   const account = form === "mnemonic" ? null : wallet.anyAccount(params.account, form === "keystore-v3");
   const authorised = await policies.authorise({
     ...{ actor, envelope, operation: "export_wallet", walletId, accounts: account === null ? [] : [account] },
-    facts: { kind: "wallet-export", form, address: account?.address ?? null, recipient },
+    facts: { kind: "wallet-export", form, from: account?.address ?? null, recipient },
   });
   const plain = wallet.exportSecret(authorised, account);
   try {

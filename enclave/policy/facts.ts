@@ -245,7 +245,7 @@ export interface WalletExportFacts {
   readonly kind: "wallet-export";
   readonly form: ExportForm;
   /** Whose key; null for a mnemonic, which is all accounts'. */
-  readonly address: string | null;
+  readonly from: string | null;
   /** X25519, 32 bytes: to whom it is sealed. */
   readonly recipient: Uint8Array;
 }

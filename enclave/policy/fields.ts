@@ -152,8 +152,7 @@ function factValues(facts: Facts): Values {
         "raw.digest": `0x${encodeHex(facts.digest)}`,
       };
     case "wallet-export":
-      // A mnemonic is every account's.
-      return { from: facts.address ?? UNKNOWN };
+      return { from: facts.from };
   }
 }
 

@@ -106,7 +106,7 @@ export class OpenWallet implements Disposable {
     const isAuthorised =
       facts.kind === "wallet-export" &&
       walletId === this.walletId &&
-      facts.address === (account?.address ?? null) &&
+      facts.from === (account?.address ?? null) &&
       (facts.form === "mnemonic") === (account === null);
     if (!isAuthorised) throw new Error("another export was authorised");
     const { secret, accounts } = this.#value;
