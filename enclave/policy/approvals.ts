@@ -220,6 +220,22 @@ export class Approvals {
     };
   }
 
+  /** Does away with what a user has asked for. What they agreed to of others' stays those others'. */
+  async erase(appId: string, userId: string): Promise<void> {
+    for (let after: string | null = null; ; ) {
+      const page: readonly ReadApproval[] = await this.#records.list(approvalRecords, `${appId}/`, after);
+      const own = page.filter(({ value }) => value.requester === userId);
+      const nameOf = ({ name }: ReadApproval) => name.slice(approvalRecords.prefix.length);
+      const changes = own.map((read) => change(approvalRecords, nameOf(read), read, undefined));
+      if (changes.length > 0 && !(await this.#records.write(changes))) {
+        throw new RequestError("RECORD_CONFLICT", "an approval keeps changing: try again");
+      }
+      const last = page.at(-1);
+      if (last === undefined || page.length < MAX_RECORDS_PER_PAGE) return;
+      after = nameOf(last);
+    }
+  }
+
   view(approvalId: string, value: Approval): Result<"get_approval"> {
     const { requester, operation, params, createdAtMs, expiresAtMs } = value;
     return {

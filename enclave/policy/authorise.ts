@@ -80,6 +80,11 @@ export class Policies {
     return { walletId, publicKeys: accounts.map(({ publicKey }) => publicKey), facts } as unknown as Authorised;
   }
 
+  /** What was counted of a user who is to be erased. @throws {@link RequestError} what records throw */
+  erase(appId: string, userId: string): Promise<void> {
+    return this.#limits.erase(appId, userId);
+  }
+
   /** Limits and approvals. */
   async #meet(request: SigningRequest, verdict: Open, levels: readonly BindingPolicy[]): Promise<void> {
     const { actor, envelope, walletId, facts } = request;

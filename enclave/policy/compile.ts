@@ -6,6 +6,7 @@ import {
   type Condition,
   FACT_KINDS,
   type FactKind,
+  KINDS_TO_NAME,
   kindsWith,
   type Policy,
   type Rule,
@@ -15,7 +16,6 @@ import {
 import { compileCall, compileTyped } from "./compile-call.ts";
 import type { Evaluation } from "./evaluation.ts";
 import { callDataOf, type Values } from "./fields.ts";
-import { namesRawDigests } from "./raw-digests.ts";
 import { ABSENT, contraryOf, greatest, least, NO, type Tri, triOf, UNSURE, YES } from "./tri.ts";
 import { matcherOf } from "./value-tests.ts";
 
@@ -42,16 +42,19 @@ export function compilePolicy(document: Policy): CompiledPolicy {
   compiled.sort((first, second) => demandOf(first.rule) - demandOf(second.rule) || compareIds(first.rule, second.rule));
   const rules = new Map(
     FACT_KINDS.map((kind) => {
-      const fitting = compiled.filter(({ kinds }) => kinds.has(kind));
+      const fitting = compiled.filter(({ rule, kinds }) => kinds.has(kind) && mayAllow(rule, kind));
       const denies = fitting.filter(({ rule }) => rule.effect === "deny");
-      const allows = fitting.filter(
-        (each): each is typeof each & { rule: AllowRule } =>
-          each.rule.effect === "allow" && (kind !== "raw-digest" || namesRawDigests(each.rule)),
-      );
+      const allows = fitting.filter((each): each is typeof each & { rule: AllowRule } => each.rule.effect === "allow");
       return [kind, { denies, allows }] as const;
     }),
   );
   return { document, rules };
+}
+
+/** Broad rules are for what is understood. */
+export function mayAllow({ effect, when }: Rule, kind: FactKind): boolean {
+  if (effect === "deny" || !KINDS_TO_NAME.has(kind)) return true;
+  return when.some((each) => "field" in each && each.field === "kind" && "in" in each && each.in?.includes(kind));
 }
 
 /** What a rule asks for beyond its conditions: nothing, that there is room left, that others agree. */

@@ -152,7 +152,11 @@ function factValues(facts: Facts): Values {
         "raw.digest": `0x${encodeHex(facts.digest)}`,
       };
     case "wallet-export":
-      return { from: facts.from };
+      return {
+        "export.form": facts.form,
+        from: facts.from,
+        "export.recipient": `0x${encodeHex(facts.recipient)}`,
+      };
   }
 }
 

@@ -106,6 +106,19 @@ export class Limits {
     return promise;
   }
 
+  /** Does away with what was counted of a user's; counters of the whole app name nobody. */
+  async erase(appId: string, userId: string): Promise<void> {
+    const under = `${appId}/${userId}/`;
+    for (;;) {
+      const page = await this.#records.list(counterRecords, under, null);
+      if (page.length === 0) return;
+      const changes = page.map((read) =>
+        change(counterRecords, read.name.slice(counterRecords.prefix.length), read, undefined),
+      );
+      if (!(await this.#records.write(changes))) throw new RequestError("RECORD_CONFLICT", "a limit keeps changing");
+    }
+  }
+
   #candidatesOf(request: LimitedRequest, level: Level, rules: readonly AllowRule[]): readonly Candidate[] {
     const candidates: Candidate[] = [];
     let count = 0;

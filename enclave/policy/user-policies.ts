@@ -104,6 +104,11 @@ export class UserPolicies {
     return { policy: document, version: present.version };
   }
 
+  /** The documents of somebody who is to be erased: nothing of theirs is signed from then on. */
+  async erase(appId: string, userId: string, { policies }: User): Promise<void> {
+    for (const { of, pin } of policies ?? []) await this.#documents.erase(placeOfUser(appId, userId, of), pin);
+  }
+
   async #changesOf(
     place: string,
     present: UserPolicy | null,

@@ -7,7 +7,6 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Client, Session } from "../../../client/index.ts";
 import { type Account, decodeHex, encodeHex, type Params, type Policy, type Wallet } from "../../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../../simulator/index.ts";
-import { ALLOW_ALL } from "../../support/allow-all.ts";
 import { createApp, logIn } from "../../support/app.ts";
 import { makeTransaction, named } from "../../support/solana.ts";
 
@@ -95,7 +94,7 @@ test("INVALID_PARAMS, SCHEME_MISMATCH, ACCOUNT_NOT_FOUND", async () => {
 describe("off by default", () => {
   test.each<[string, Policy | null]>([
     ["no policy", null],
-    ["one that allows everything", ALLOW_ALL],
+    ["one that allows everything", { v: 1, rules: [{ id: "everything", effect: "allow", when: [] }] }],
     [
       "one that allows all kinds but one",
       { v: 1, rules: [{ id: "r", effect: "allow", when: [{ not: { field: "kind", in: ["evm-message"] } }] }] },

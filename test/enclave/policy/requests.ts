@@ -74,8 +74,8 @@ export const SAMPLES: { readonly [Kind in Facts["kind"]]: Extract<Facts, { reado
     ],
   },
   "bitcoin-message": { kind: "bitcoin-message", from: "bc1qown", message: Uint8Array.of(0x61) },
+  "wallet-export": { kind: "wallet-export", form: "mnemonic", from: null, recipient: new Uint8Array(32).fill(9) },
   "raw-digest": { kind: "raw-digest", curve: "p256", scheme: "ecdsa", from: "02", digest: new Uint8Array(32).fill(7) },
-  "wallet-export": { kind: "wallet-export", form: "mnemonic", from: null, recipient: new Uint8Array(32) },
 };
 export const ALL_FACTS: readonly Facts[] = Object.values(SAMPLES);
 
