@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-egress size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity bench-signing test-native fuzz-native clean
 
 NPM := npm --loglevel=error
 
@@ -41,8 +41,9 @@ format: install ## Format, and repair what the linter can
 	@$(NPM) run --silent format
 
 bench: USERS ?= 1,1000
-bench: install ## Measure signing beside viem, start-up and memory, then logins and stamps (also with more users: USERS=1,100000)
+bench: install ## Measure signing of each kind beside its peer library, start-up and memory, then logins and stamps (also with more users: USERS=1,100000)
 	@$(NPM) run --silent bench
+	@$(NPM) run --silent bench-signing
 	@$(NPM) run --silent bench-identity -- --users "$(USERS)"
 
 bench-attestation: install ## Measure attestation verifications beside @peculiar/x509 with cbor-x
@@ -63,6 +64,9 @@ flips: install ## Flip every bit of every genuine attestation document, through 
 bench-identity: USERS ?= 1,1000,100000
 bench-identity: install ## Measure logins, stamps and sealing with 1, 1,000 and 100,000 users (some minutes)
 	@$(NPM) run --silent bench-identity -- --users "$(USERS)"
+
+bench-signing: install ## Measure signing of each kind, in process, beside the library that people would use
+	@$(NPM) run --silent bench-signing
 
 bench-egress: install ## Measure the egress relay beside socat
 	@$(NPM) run --silent bench-egress

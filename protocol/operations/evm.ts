@@ -9,11 +9,14 @@ import { hexBytes } from "./ids.ts";
 const signer = { walletId, account: z.exactOptional(accountSelector) };
 /** Lower case, as all bytes in bodies: EIP-55's check is for people who type. */
 const address = z.string().check(z.regex(/^0x[0-9a-f]{40}$/, "expected 0x and 40 lower-case hex digits"));
-/** EIP-2681's limit for nonces is one less than for the rest. */
-const nonce64 = decimal.check(z.refine((text) => BigInt(text) < 2n ** 64n - 1n, "over 2^64 - 2"));
-const uint64 = decimal.check(z.refine((text) => BigInt(text) < 2n ** 64n, "over 2^64 - 1"));
+/** Of texts that are no number the check before has spoken, and this one is asked all the same. */
+const upTo = (max: bigint) =>
+  decimal.check(z.refine((text) => !/^[0-9]{1,78}$/.test(text) || BigInt(text) <= max, `over ${max}`));
+const uint64 = upTo(2n ** 64n - 1n);
+/** EIP-2681: a nonce is below 2^64 - 1. */
+const nonce64 = upTo(2n ** 64n - 2n);
 /** Entry points revert above it (AA94), fees included. */
-const uint120 = decimal.check(z.refine((text) => BigInt(text) < 2n ** 120n, "over 2^120 - 1"));
+const uint120 = upTo(2n ** 120n - 1n);
 const calldata = hexBytes(64 * 1024);
 /** r ‖ s ‖ v, 65 bytes, v 27 or 28. */
 const signature = hexBytes(65);

@@ -71,6 +71,12 @@ test.each<[string, object]>([
   ["a nonce of 2^64 - 1 (EIP-2681)", { nonce: (2n ** 64n - 1n).toString() }],
   ["a chain id of 2^64", { chainId: (2n ** 64n).toString() }],
   ["a nonce that is a number", { nonce: 1 }],
+  ...["", "abc", "-1", "01", "1e3", "0x1", " 1", "9".repeat(79), "9".repeat(400)].flatMap(
+    (text): [string, object][] => [
+      [`a nonce of ${JSON.stringify(text.slice(0, 80))}`, { nonce: text }],
+      [`a chain id of ${JSON.stringify(text.slice(0, 80))}`, { chainId: text }],
+    ],
+  ),
   ["a delegate in mixed case", { delegate: account.address }],
   ["a delegate of 19 bytes", { delegate: `0x${"11".repeat(19)}` }],
   ["a field that it does not have", { executor: "self" }],

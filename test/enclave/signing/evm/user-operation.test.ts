@@ -238,6 +238,10 @@ describe("params", () => {
     ],
     ["a fee over 2^120 - 1", operation("0.7", { maxFeePerGas: (2n ** 120n).toString() })],
     ["a fee that is a number", operation("0.7", { maxFeePerGas: 7 })],
+    ...["", "abc", "-1", "1e3", "9".repeat(400)].map((text): [string, object] => [
+      `a fee of ${JSON.stringify(text.slice(0, 20))}`,
+      operation("0.8", { maxFeePerGas: text }),
+    ]),
     ["a nonce in hex", operation("0.7", { nonce: "0x1" })],
     ["a sender in mixed case", operation("0.7", { sender: OWNER })],
     ["a sender of 19 bytes", operation("0.7", { sender: `0x${"11".repeat(19)}` })],
@@ -254,6 +258,37 @@ describe("params", () => {
   test.each(["chainId", "entryPoint", "over"])("refuse to go without %s", (name) => {
     expect(params.safeParse({ ...asked(operation("0.7")), [name]: undefined }).success).toBe(false);
   });
+});
+
+test("any params are taken or refused, and nothing is thrown", () => {
+  const anything = fc.oneof(fc.string(), fc.integer(), fc.constant(null), fc.constant({}), fc.constant([]));
+  const operations = [
+    "sign_transaction",
+    "sign_message",
+    "sign_typed_data",
+    "sign_authorization",
+    "sign_user_operation",
+  ] as const;
+  const good = {
+    ...{ walletId: `wal_${"0".repeat(32)}`, chainId: "1", entryPoint: lower(OWNER), over: "hash", message: "0x" },
+    ...{
+      unsignedTransaction: "0x",
+      typedData: {},
+      delegate: lower(OWNER),
+      nonce: "1",
+      userOperation: operation("0.8"),
+    },
+  };
+  const places = leavesOf(good).map(([path]) => path);
+  fc.assert(
+    fc.property(fc.constantFrom(...operations), fc.constantFrom(...places), anything, (name, path, value) => {
+      const asked = changed(good as never, path, value as never) as unknown as Record<string, unknown>;
+      const { shape } = OPERATIONS[name].params;
+      const fitting = Object.fromEntries(Object.entries(asked).filter(([key]) => Object.hasOwn(shape, key)));
+      expect(OPERATIONS[name].params.safeParse(fitting)).toHaveProperty("success");
+    }),
+    { numRuns: 1_000 },
+  );
 });
 
 function leavesOf(value: object, path: readonly string[] = []): (readonly [readonly string[], string])[] {
