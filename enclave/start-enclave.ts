@@ -51,7 +51,7 @@ import { Limits } from "./policy/limits.ts";
 import { UserPolicies } from "./policy/user-policies.ts";
 import { RequestHandler } from "./request-handler.ts";
 import { SealedRequests } from "./sealed/sealed-requests.ts";
-import { randomizeContext } from "./signing/secp256k1.ts";
+import { randomizeContext, secp256k1Binding } from "./signing/secp256k1.ts";
 import { TrustedClock } from "./trusted-clock.ts";
 import { Users } from "./users/users.ts";
 import { openVault } from "./vault/open-vault.ts";
@@ -369,9 +369,10 @@ class RunningEnclave implements Enclave {
 
   #status(): EnclaveStatus {
     const { name } = this.#phase;
-    if (this.#phase.name === "failed") return { phase: "failed", failure: this.#phase.failure };
-    if (this.#phase.name === "attested") return { phase: "attested", failure: this.#phase.waitingFor };
-    return { phase: name, failure: null };
+    if (this.#phase.name === "failed") return { phase: "failed", failure: this.#phase.failure, secp256k1Binding };
+    if (this.#phase.name === "attested")
+      return { phase: "attested", failure: this.#phase.waitingFor, secp256k1Binding };
+    return { phase: name, failure: null, secp256k1Binding };
   }
 
   #keepClock(): void {

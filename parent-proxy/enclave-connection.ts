@@ -19,6 +19,8 @@ export interface Readiness {
   readonly enclave: EnclaveStatus["phase"] | "unreachable" | "draining";
   /** Why it is not ready, where that is known. */
   readonly reason: EnclaveStatus["failure"];
+  /** Which binding of libsecp256k1 the enclave runs, where it says so. */
+  readonly secp256k1?: string;
 }
 
 export class EnclaveConnection {
@@ -70,8 +72,8 @@ export class EnclaveConnection {
   async #askStatus(): Promise<Readiness> {
     try {
       const answer = await this.#calls.call({ kind: "status" }, { timeoutMs: this.#limits.statusTimeoutMs });
-      const { phase, failure } = enclaveStatus.parse(parseStrictJson(answer.body));
-      return { enclave: phase, reason: failure };
+      const { phase, failure, secp256k1Binding } = enclaveStatus.parse(parseStrictJson(answer.body));
+      return { enclave: phase, reason: failure, ...(secp256k1Binding && { secp256k1: secp256k1Binding }) };
     } catch (error) {
       if (!(error instanceof VsockError)) {
         return {

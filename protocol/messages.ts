@@ -49,6 +49,8 @@ export const enclaveStatus = z.strictObject({
   phase: z.enum(["booting", "attested", "ready", "failed"]),
   /** Why it failed, or what it waits for before it is ready: a code and a sentence. */
   failure: z.nullable(z.strictObject({ code: z.string(), message: z.string() })),
+  /** Which binding of libsecp256k1 runs, and its version. An enclave of an older version does not say. */
+  secp256k1Binding: z.optional(z.string().check(z.maxLength(64))),
 });
 export type EnclaveStatus = z.output<typeof enclaveStatus>;
 

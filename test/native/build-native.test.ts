@@ -1,14 +1,24 @@
 /** What `make native` gives: the same bytes anywhere, hardened, with nothing in it that is for tests. */
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, describe, expect, test } from "vitest";
-import { buildNative, findCompiler, hostArchitecture, type NativeArchitecture } from "../../scripts/build-native.ts";
+import {
+  buildNative,
+  findCompiler,
+  hostArchitecture,
+  type NativeArchitecture,
+  temporaryLibsecp256k1,
+} from "../../scripts/build-native.ts";
+import { cacheFolder } from "../../scripts/image/debian.ts";
+import { LIBSECP256K1_LOCK, type Libsecp256k1Lock } from "../../scripts/image/libsecp256k1.ts";
 import { compiler, nativeFolder } from "../support/native.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const FILES = ["vsock.node", "nsm.node", "init"] as const;
+const ADDONS = ["vsock.node", "nsm.node", "p256.node", "secp256k1.node"] as const;
+const FILES = [...ADDONS, "init"] as const;
 const hasCross = canCompileFor("aarch64");
 
 function canCompileFor(architecture: NativeArchitecture): boolean {
@@ -23,6 +33,9 @@ function canCompileFor(architecture: NativeArchitecture): boolean {
 const readelf = (path: string, ...flags: string[]) =>
   spawnSync("readelf", ["--wide", ...flags, path], { encoding: "utf8", env: { ...process.env, LC_ALL: "C" } }).stdout;
 
+/** Where the source of libsecp256k1 is: another user would fetch it anew. */
+const XDG_CACHE_HOME = dirname(cacheFolder());
+
 /** The sources in a folder of their own, built there with another umask, locale and home. */
 function buildElsewhere(): string {
   const copy = join(nativeFolder(), "a folder with spaces");
@@ -34,7 +47,14 @@ function buildElsewhere(): string {
   const { status, stderr } = spawnSync("sh", ["-c", `umask 077; exec "$0" scripts/build-native.ts`, process.execPath], {
     cwd: copy,
     encoding: "utf8",
-    env: { PATH: process.env["PATH"], HOME: copy, LANG: "de_DE.UTF-8", TZ: "Asia/Tokyo", USER: "another" },
+    env: {
+      PATH: process.env["PATH"],
+      HOME: copy,
+      LANG: "de_DE.UTF-8",
+      TZ: "Asia/Tokyo",
+      USER: "another",
+      XDG_CACHE_HOME,
+    },
   });
   expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
   return join(copy, "dist/native");
@@ -42,8 +62,9 @@ function buildElsewhere(): string {
 
 describe.skipIf(compiler === undefined)("built here", () => {
   const folder = nativeFolder();
-  beforeAll(() => {
-    buildNative({ architecture: hostArchitecture(), outFolder: folder });
+  beforeAll(async () => {
+    const libsecp256k1 = await temporaryLibsecp256k1(() => {});
+    buildNative({ architecture: hostArchitecture(), outFolder: folder, libsecp256k1 });
   }, 120_000);
 
   test("the same sources give the same bytes in another folder, for another user", () => {
@@ -56,7 +77,8 @@ describe.skipIf(compiler === undefined)("built here", () => {
 
   test("nothing names a folder of this machine", () => {
     for (const file of FILES)
-      expect(readFileSync(join(folder, file)).includes(ROOT.replace(/\/$/, "")), file).toBe(false);
+      for (const name of [ROOT.replace(/\/$/, ""), join(tmpdir(), "libsecp256k1-")])
+        expect(readFileSync(join(folder, file)).includes(name), file).toBe(false);
   });
 
   test.each(FILES)("%s is hardened", (file) => {
@@ -78,7 +100,7 @@ describe.skipIf(compiler === undefined)("built here", () => {
   });
 
   test("an addon shows Node its entries and nothing else, and needs no library but the C library", () => {
-    for (const file of ["vsock.node", "nsm.node"]) {
+    for (const file of ADDONS) {
       const path = join(folder, file);
       const defined = [
         ...readelf(path, "--dyn-syms").matchAll(/\b(?:FUNC|OBJECT)\s+GLOBAL\s+DEFAULT\s+[0-9]+\s+(\S+)/g),
@@ -110,9 +132,10 @@ describe.skipIf(compiler === undefined)("built here", () => {
 });
 
 describe.skipIf(!hasCross)("built for aarch64, which is not run here", () => {
-  test("everything is for that machine", () => {
+  test("everything is for that machine", async () => {
     const folder = nativeFolder();
-    for (const path of buildNative({ architecture: "aarch64", outFolder: folder })) {
+    const libsecp256k1 = await temporaryLibsecp256k1(() => {});
+    for (const path of buildNative({ architecture: "aarch64", outFolder: folder, libsecp256k1 })) {
       expect(readelf(path, "-h")).toMatch(/Machine:\s+AArch64/);
     }
   }, 120_000);
@@ -151,4 +174,36 @@ test("what the compiler says of code that it does not like is passed on", () => 
   expect(run("--arch", "vax").status).toBe(2);
   rmSync(join(copy, "node_modules"), { recursive: true });
   if (process.platform === "linux") expect(run().stderr).toContain("run `npm ci --ignore-scripts`");
+});
+
+test.skipIf(process.platform !== "linux" || compiler === undefined)(
+  "a source that cannot be fetched is named, and only what needs it is missing",
+  () => {
+    const folder = nativeFolder();
+    const { status, stderr } = spawnSync(process.execPath, ["scripts/build-native.ts", "--out", folder], {
+      cwd: ROOT,
+      encoding: "utf8",
+      env: {
+        PATH: process.env["PATH"],
+        XDG_CACHE_HOME: join(folder, "no-cache"),
+        // Port 9: nobody listens there.
+        CLOISTER_DEBIAN_MIRROR: "http://127.0.0.1:9",
+        CLOISTER_DEBIAN_SNAPSHOT: "http://127.0.0.1:9",
+      },
+    });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^native: libsecp256k1_0\.5\.0\.orig\.tar\.xz: no place has it with SHA-256 13b70138/);
+    expect(readdirSync(folder).sort()).toEqual(["init", "nsm.node", "p256.node", "vsock.node"]);
+  },
+  120_000,
+);
+
+test("a source with another hash than the lock's is not compiled", async () => {
+  const folder = nativeFolder();
+  const { source } = JSON.parse(readFileSync(join(ROOT, LIBSECP256K1_LOCK), "utf8")) as Libsecp256k1Lock;
+  writeFileSync(join(folder, `${source.sha256}.tar.xz`), "another");
+  await expect(temporaryLibsecp256k1(() => {}, folder)).rejects.toThrow(
+    "not what enclave/native/libsecp256k1.lock.json",
+  );
+  await expect(temporaryLibsecp256k1(() => {}, join(folder, "absent"))).rejects.toThrow("not there");
 });

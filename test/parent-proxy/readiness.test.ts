@@ -21,11 +21,13 @@ test.each<[EnclaveStatus, number]>([
   [{ phase: "booting", failure: null }, 503],
   [{ phase: "attested", failure: { code: "KMS_UNREACHABLE", message: "waits" } }, 503],
   [{ phase: "ready", failure: null }, 200],
+  [{ phase: "ready", failure: null, secp256k1Binding: "libsecp256k1 0.5.0" }, 200],
   [{ phase: "failed", failure }, 503],
 ])("tells what the enclave says: %j", async (status, expected) => {
   const { url, guest } = await startParent();
   await startFakeEnclave(guest, async () => ({ status: 200, body: json(status), signature: null }));
-  expect(await readyz(url)).toEqual({ status: expected, body: { enclave: status.phase, reason: status.failure } });
+  const body = { enclave: status.phase, reason: status.failure, secp256k1: status.secp256k1Binding };
+  expect(await readyz(url)).toEqual({ status: expected, body });
 });
 
 test("says unreachable when the status is late or makes no sense", async () => {

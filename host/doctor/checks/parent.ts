@@ -31,8 +31,8 @@ export const checkParent: Check = async (context) => {
     if (!(error instanceof FactError)) throw error;
     return failure(`nothing answers at ${url}`, FIX);
   }
-  if (answer.status === 200) return ok("the enclave is ready");
-  const { enclave, reason } = readinessOf(answer.body);
+  const { enclave, reason, secp256k1 } = readinessOf(answer.body);
+  if (answer.status === 200) return ok(`the enclave is ready${secp256k1 === null ? "" : `, with ${secp256k1}`}`);
   const found = `${url} answers ${answer.status}: ${enclave}${reason === null ? "" : `, ${reason}`}`;
   switch (enclave) {
     case "unreachable":
@@ -74,11 +74,25 @@ export const checkEgress: Check = async (context) => {
   return unless(problems, `${wanted.size} destinations, the same on both sides`);
 };
 
-function readinessOf(body: string): { readonly enclave: string; readonly reason: string | null } {
+interface FoundReadiness {
+  readonly enclave: string;
+  readonly reason: string | null;
+  readonly secp256k1: string | null;
+}
+
+function readinessOf(body: string): FoundReadiness {
   try {
-    const { enclave, reason } = JSON.parse(body) as { enclave?: unknown; reason?: { code?: unknown } | null };
-    return { enclave: String(enclave), reason: reason?.code === undefined ? null : String(reason.code) };
+    const { enclave, reason, secp256k1 } = JSON.parse(body) as {
+      enclave?: unknown;
+      reason?: { code?: unknown } | null;
+      secp256k1?: unknown;
+    };
+    return {
+      enclave: String(enclave),
+      reason: reason?.code === undefined ? null : String(reason.code),
+      secp256k1: typeof secp256k1 === "string" ? secp256k1 : null,
+    };
   } catch {
-    return { enclave: "no answer of ours", reason: null };
+    return { enclave: "no answer of ours", reason: null, secp256k1: null };
   }
 }
