@@ -71,7 +71,8 @@ export const ACCESS = {
     ...{ kind: "app", bearer: true, sealedOnly: true, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
   },
   begin_import: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
-  import_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  /** The target is one boot's. */
+  import_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none", once: true },
   delete_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
   list_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   sign_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
@@ -100,7 +101,7 @@ export const ACCESS = {
   /** All that is held on a user: personal data, which is not for whoever relays it. */
   export_user: { ...ACCOUNT, bearer: true, sealedOnly: true, callers: USER },
   erase_user: { ...ACCOUNT, bearer: false, callers: USER },
-  reset_policy: { kind: "administrators", bearer: false },
+  reset_policy: { kind: "administrators", bearer: false, once: true },
   set_policy: { ...ACCOUNT, bearer: false, callers: USER },
   get_policy: { ...ACCOUNT, bearer: false, callers: USER },
   /** Approvers need not be users: an API key approves as itself. */

@@ -131,10 +131,6 @@ export const FIELDS = {
   // Messages, as UTF-8 where they are that.
   "message.text": { type: "text", of: MESSAGES },
   "message.bytes": { type: "uint", of: MESSAGES },
-  /** Of Solana: `off-chain` or `text`. */
-  "message.form": { type: "text", of: ["solana-message"] },
-  /** Of an off-chain message: who asks for it, as it says itself; base58. */
-  "message.domain": { type: "text", of: ["solana-message"] },
 
   // Solana.
   "solana.version": { type: "text", of: SOLANA },
@@ -143,18 +139,23 @@ export const FIELDS = {
   /** How many instructions were not understood: `transfers` says nothing of them. */
   "solana.unknownInstructions": { type: "uint", of: SOLANA },
   "solana.usesAddressTables": { type: "bool", of: SOLANA },
-  /** It does not go stale with its blockhash. */
+  /** It can be sent for as long as its nonce stands. */
   "solana.usesDurableNonce": { type: "bool", of: SOLANA },
+  /** `off-chain`, or `text` as it is. */
+  "solana.messageForm": { type: "text", of: ["solana-message"] },
+  /** Of an off-chain message, by its own account. */
+  "solana.applicationDomain": { type: "text", of: ["solana-message"] },
   "program.id": { type: "text", of: "programs" },
   /** `sol` or `token`. */
   "transfer.asset": { type: "text", of: "transfers" },
+  /** `transfer`, `approve`, `mint`, `burn`, `authority` or `close`. */
   "transfer.effect": { type: "text", of: "transfers" },
   "transfer.mint": { type: "text", of: "transfers" },
   "transfer.source": { type: "text", of: "transfers" },
-  /** Whose signature moves it. */
+  /** Who signs for it. */
   "transfer.authority": { type: "text", of: "transfers" },
   "transfer.destination": { type: "text", of: "transfers" },
-  /** Of the token account that gets it, where the transaction itself has that made. */
+  /** Of a token account that the transaction itself has made or checked. */
   "transfer.destinationOwner": { type: "text", of: "transfers" },
   "transfer.amount": { type: "uint", of: "transfers" },
 

@@ -4,12 +4,17 @@
  */
 import { availableParallelism, cpus } from "node:os";
 import { secp256k1Binding } from "../enclave/signing/secp256k1.ts";
+
 import { custodyRows } from "./bench/custody.ts";
+
+import { digestRows } from "./bench/digest.ts";
+
 import { evmRows } from "./bench/evm.ts";
 import { measureRow } from "./bench/row.ts";
+import { solanaRows } from "./bench/solana.ts";
 
 /** Part by part, each with rows of its own. */
-const PARTS = [evmRows, custodyRows];
+const PARTS = [evmRows, solanaRows, digestRows, custodyRows];
 
 console.log(
   `${cpus()[0]?.model ?? "unknown CPU"}, ${availableParallelism()} cores, Node ${process.version}, ` +

@@ -1,6 +1,13 @@
 /** What a policy's fields mean: each name of `protocol/policy-fields.ts`, read from what was parsed. */
 import { type Collection, encodeHex, type FieldName } from "../../protocol/index.ts";
-import { chainOf, type EvmCall, type Facts, type SolanaTransfer, type TokenMove } from "./facts.ts";
+import {
+  chainOf,
+  type EvmCall,
+  type Facts,
+  type SolanaMessageFacts,
+  type SolanaTransfer,
+  type TokenMove,
+} from "./facts.ts";
 
 /** Something is there, and what it is cannot be told: no condition holds of it for certain, and none is certain not to. */
 export const UNKNOWN = Symbol("unknown");
@@ -131,13 +138,11 @@ function factValues(facts: Facts): Values {
     case "bitcoin-message":
       return {
         from: facts.from,
-        ...(facts.kind === "solana-message"
-          ? { "message.form": facts.form, "message.domain": facts.applicationDomain }
-          : {}),
         "message.bytes": BigInt(facts.message.length),
         get "message.text"() {
           return textOf(facts.message);
         },
+        ...(facts.kind === "solana-message" ? ofSolanaMessage(facts) : {}),
       };
     case "raw-digest":
       return {
@@ -214,6 +219,10 @@ export function callDataOf(facts: Facts): Uint8Array | undefined {
 
 function all(items: readonly Values[]): Elements {
   return { items, mayBeMore: false };
+}
+
+function ofSolanaMessage({ form, applicationDomain }: SolanaMessageFacts): Values {
+  return { "solana.messageForm": form, "solana.applicationDomain": applicationDomain };
 }
 
 function ofMove({ standard, effect, token, owner, recipient, amount, tokenId }: TokenMove): Values {

@@ -5,7 +5,8 @@
 import { isDeepStrictEqual } from "node:util";
 import { type Condition, type Policy, RequestError, type Rule } from "../../protocol/index.ts";
 import { checksummed } from "../signing/ethereum-address.ts";
-import { compilePolicy, demandOf, kindsOfAll, mayAllow } from "./compile.ts";
+import { compilePolicy, demandOf, kindsOfAll } from "./compile.ts";
+import { mayAllow } from "./named-kinds.ts";
 import { normalized } from "./value-tests.ts";
 
 export type PolicyFindingCode =
