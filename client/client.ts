@@ -45,6 +45,8 @@ export interface CallOptions {
   readonly requestId?: string;
   /** `bearer`, unless given: what holds a bearer secret is sealed. `always` hides the rest from the parent as well. */
   readonly seal?: "bearer" | "always";
+  /** What `APPROVAL_REQUIRED` named: collects what was approved meanwhile. The params must be the same. */
+  readonly approvalId?: string;
   /** A one-time password or a recovery code, for what is guarded by one; the request is sealed then. Each works once. */
   readonly secondFactor?: string;
   /** Stamps beside the key: a passkey that the request is about. */
@@ -147,6 +149,15 @@ export class Client {
     options: CallOptions = {},
   ): Promise<Result<"rotate_app_key">> {
     return this.call("rotate_app_key", params, { ...options, appId: null, keys });
+  }
+
+  /** Takes away the policy of a user, or of one of their wallets, who has lost what would loosen it. */
+  resetPolicy(
+    keys: readonly StampKey[],
+    params: Params<"reset_policy">,
+    options: CallOptions = {},
+  ): Promise<Result<"reset_policy">> {
+    return this.call("reset_policy", params, { ...options, appId: null, keys });
   }
 
   /** Begins a new generation of the vault, or tells of one that is under way; see {@link vaultStatus}. */
@@ -256,7 +267,7 @@ export class Client {
     params: Params<Name>,
     options: Asked,
   ): Promise<Result<Name>> {
-    const { requestId, secondFactor, beside } = options;
+    const { requestId, secondFactor, approvalId, beside } = options;
     const audience = audienceOf(this.#deployment, options.appId);
     const body = encodeRequest({
       operation,
@@ -265,6 +276,7 @@ export class Client {
       issuedAtMs: this.#enclave.nowMs(),
       params: params as JsonValue,
       ...(secondFactor === undefined ? {} : { secondFactor }),
+      ...(approvalId === undefined ? {} : { approvalId }),
     });
     const stamps = await stampsOf(beside === undefined ? options.keys : [...options.keys, beside], body);
     const isBearer = ACCESS[operation].bearer || secondFactor !== undefined;
@@ -284,11 +296,11 @@ function resultOf<Name extends OperationName>(
 ): Result<Name> {
   const answer = decode(body);
   if ("error" in answer) {
-    const { code, message } = answer.error;
+    const { code, message, details } = answer.error;
     if (!isSigned && !code.startsWith("PARENT_")) {
       throw new ClientError("ANSWER_NOT_SIGNED", "an answer in the enclave's name without its signature");
     }
-    throw new RefusedError(code, message, { isFromEnclave: isSigned });
+    throw new RefusedError(code, message, { isFromEnclave: isSigned, details });
   }
   if (!isSigned) throw new ClientError("ANSWER_NOT_SIGNED", "a result without the enclave's signature");
   const result = OPERATIONS[operation].result.safeParse(answer.result);

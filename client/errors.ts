@@ -1,4 +1,4 @@
-import type { ErrorCode } from "../protocol/index.ts";
+import type { ErrorCode, JsonValue } from "../protocol/index.ts";
 
 export type ClientErrorCode =
   | "UNREACHABLE"
@@ -34,10 +34,17 @@ export class RefusedError extends Error {
   readonly code: ErrorCode;
   /** False for what the parent says (`PARENT_…`): it may be untrue, and proves nothing about the enclave. */
   readonly isFromEnclave: boolean;
+  /** Of some codes, for programs (docs/protocol.md): the decision with `POLICY_DENIED`, what waits with `APPROVAL_REQUIRED`. */
+  readonly details: JsonValue | undefined;
 
-  constructor(code: ErrorCode, message: string, options: { readonly isFromEnclave: boolean }) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options: { readonly isFromEnclave: boolean; readonly details?: JsonValue | undefined },
+  ) {
     super(message);
     this.code = code;
     this.isFromEnclave = options.isFromEnclave;
+    this.details = options.details;
   }
 }

@@ -136,7 +136,7 @@ export class Session {
     return this.call("list_wallets", params, options);
   }
 
-  /** Signs an EIP-1559 transaction, given as its unsigned EIP-2718 bytes in lower-case hex with 0x. */
+  /** Signs a transaction of types 0 to 4, given as its unsigned bytes in lower-case hex with 0x. */
   signTransaction(params: Params<"sign_transaction">, options?: CallOptions): Promise<Result<"sign_transaction">> {
     return this.call("sign_transaction", params, options);
   }
@@ -160,6 +160,60 @@ export class Session {
     options?: CallOptions,
   ): Promise<Result<"sign_bitcoin_message">> {
     return this.call("sign_bitcoin_message", params, options);
+  }
+
+  /** Binds the user (`of: "user"`) or one wallet beyond what the app allows; null takes that back. */
+  setPolicy(params: Params<"set_policy">, options?: CallOptions): Promise<Result<"set_policy">> {
+    return this.call("set_policy", params, options);
+  }
+
+  getPolicy(params: Params<"get_policy">, options?: CallOptions): Promise<Result<"get_policy">> {
+    return this.call("get_policy", params, options);
+  }
+
+  /**
+   * What others ask this user to agree to, a page at a time: ask again with `after` set to `next` while that is not null.
+   * The parent can leave out what this boot of the enclave has not seen.
+   */
+  listApprovals(
+    params: Params<"list_approvals"> = { after: null },
+    options?: CallOptions,
+  ): Promise<Result<"list_approvals">> {
+    return this.call("list_approvals", params, options);
+  }
+
+  getApproval(params: Params<"get_approval">, options?: CallOptions): Promise<Result<"get_approval">> {
+    return this.call("get_approval", params, options);
+  }
+
+  /** Agrees to what has this digest: look at its `params` first. */
+  approveRequest(params: Params<"approve_request">, options?: CallOptions): Promise<Result<"approve_request">> {
+    return this.call("approve_request", params, options);
+  }
+
+  rejectRequest(params: Params<"reject_request">, options?: CallOptions): Promise<Result<"reject_request">> {
+    return this.call("reject_request", params, options);
+  }
+
+  /** Signs EIP-712 typed data; integers over 2^53 are decimal strings. */
+  signTypedData(params: Params<"sign_typed_data">, options?: CallOptions): Promise<Result<"sign_typed_data">> {
+    return this.call("sign_typed_data", params, options);
+  }
+
+  /** Signs an EIP-7702 authorization, which hands the account to a contract's code. */
+  signAuthorization(
+    params: Params<"sign_authorization">,
+    options?: CallOptions,
+  ): Promise<Result<"sign_authorization">> {
+    return this.call("sign_authorization", params, options);
+  }
+
+  /** Signs an ERC-4337 user operation for a smart account that this wallet owns. */
+  signUserOperation(
+    params: Params<"sign_user_operation">,
+    options?: CallOptions,
+  ): Promise<Result<"sign_user_operation">> {
+    return this.call("sign_user_operation", params, options);
   }
 
   listSessions(options?: CallOptions): Promise<Result<"list_sessions">> {

@@ -7,7 +7,6 @@ import {
   audienceOf,
   decodeRequest,
   describeIssues,
-  type EnclaveErrorCode,
   ERROR_CODES,
   isOperationName,
   OPERATIONS,
@@ -35,6 +34,7 @@ import { createApp, getApp, listApps, rotateAppKey, updateApp } from "./operatio
 import type { Services } from "./operations/handler.ts";
 import { refreshSession, registerSession } from "./operations/logins.ts";
 import { registerSessionWithPasskey } from "./operations/passkeys.ts";
+import { resetPolicy } from "./operations/policies.ts";
 import { rotateVault, vaultStatus } from "./operations/vault.ts";
 import type { SealedRequests } from "./sealed/sealed-requests.ts";
 
@@ -71,10 +71,11 @@ export class RequestHandler {
       log.info("request", { operation, status: 200, durationMs: elapsedMs(startedAt) });
       return signAnswer(answerKey, request, 200, { requestId, result });
     } catch (error) {
-      const { code, message } = asRefusal(error);
+      const { code, message, details } = asRefusal(error);
       const { status } = ERROR_CODES[code];
       log[status >= 500 ? "error" : "info"]("request", { operation, status, code, durationMs: elapsedMs(startedAt) });
-      return signAnswer(answerKey, request, status, { requestId, error: { code, message } });
+      // JSON leaves out what is undefined.
+      return signAnswer(answerKey, request, status, { requestId, error: { code, message, details } });
     }
   }
 
@@ -127,6 +128,8 @@ export class RequestHandler {
         return getApp(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
       case "rotate_app_key":
         return rotateAppKey(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
+      case "reset_policy":
+        return resetPolicy(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
       case "rotate_vault":
         return rotateVault(stampedByKeys(envelope, stamps), parseParams(name, envelope), services);
       case "vault_status":
@@ -205,9 +208,9 @@ function parseParams<Name extends OperationName>(name: Name, { params }: Request
 }
 
 /** What is not a refusal is a fault of ours, and its words stay inside. */
-function asRefusal(error: unknown): { readonly code: EnclaveErrorCode; readonly message: string } {
+function asRefusal(error: unknown): Pick<RequestError, "code" | "message" | "details"> {
   if (error instanceof RequestError) return error;
-  return { code: "INTERNAL", message: "the enclave failed; nothing was signed" };
+  return { code: "INTERNAL", message: "the enclave failed; nothing was signed", details: undefined };
 }
 
 function elapsedMs(startedAt: number): number {

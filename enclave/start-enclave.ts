@@ -44,8 +44,11 @@ import { kmsHost, type Manifest, parseManifest } from "./manifest.ts";
 import { Nsm, type NsmDevice } from "./nsm/nsm.ts";
 import { Randomness } from "./nsm/randomness.ts";
 import type { Phase } from "./phase.ts";
+import { Approvals } from "./policy/approvals.ts";
 import { Policies } from "./policy/authorise.ts";
 import { PolicyDocuments } from "./policy/documents.ts";
+import { Limits } from "./policy/limits.ts";
+import { UserPolicies } from "./policy/user-policies.ts";
 import { RequestHandler } from "./request-handler.ts";
 import { SealedRequests } from "./sealed/sealed-requests.ts";
 import { randomizeContext, secp256k1Binding } from "./signing/secp256k1.ts";
@@ -240,6 +243,7 @@ class RunningEnclave implements Enclave {
       const wallets = new Wallets({ records, ids, users, events, randomness, nowMs });
       const attestImport: AttestImport = (...target) => this.#attestImport(...target);
       const imports = new Imports({ wallets, randomness, attest: attestImport, nowMs });
+      const approvals = new Approvals({ records, ids, users, events, nowMs });
       this.#log.info(vault.isNew ? "vault-made" : "vault-opened");
       const handler = new RequestHandler({
         answerKey: this.#answerKeys.privateKey,
@@ -259,10 +263,18 @@ class RunningEnclave implements Enclave {
           secondFactors: new SecondFactors({ users, events, randomness, nowMs }),
           identities: new Identities({ records, users, events, sessions, nowMs }),
           events,
-          policies: new Policies({ apps, documents }),
           wallets,
           imports,
           keystores: new Keystores({ randomness }),
+          policies: new Policies({
+            apps,
+            documents,
+            approvals,
+            limits: new Limits({ records, ids, nowMs, sleep }),
+            nowMs,
+          }),
+          userPolicies: new UserPolicies({ users, events, documents, nowMs }),
+          approvals,
           jwks: new JwksCache({ fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS), nowMs }),
           rotation: new VaultRotation({
             ...{ vault, kms, manifest, randomness, nowMs, log: this.#log },

@@ -67,6 +67,9 @@ export const ACCESS = {
   list_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
   sign_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
   sign_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
+  sign_typed_data: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
+  sign_authorization: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
+  sign_user_operation: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
   sign_bitcoin_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
   sign_bitcoin_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
   register_passkey: { ...ACCOUNT, bearer: false, callers: SESSION, withNewPasskey: true },
@@ -85,6 +88,14 @@ export const ACCESS = {
   /** All that is held on a user: personal data, which is not for whoever relays it. */
   export_user: { ...ACCOUNT, bearer: true, sealedOnly: true, callers: USER },
   erase_user: { ...ACCOUNT, bearer: false, callers: USER },
+  reset_policy: { kind: "administrators", bearer: false },
+  set_policy: { ...ACCOUNT, bearer: false, callers: USER },
+  get_policy: { ...ACCOUNT, bearer: false, callers: USER },
+  /** Approvers need not be users: an API key approves as itself. */
+  approve_request: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
+  reject_request: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
+  get_approval: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
+  list_approvals: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },
 } as const satisfies Record<string, Access>;
 
 type Accesses = typeof ACCESS;

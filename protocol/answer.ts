@@ -49,6 +49,8 @@ const answer = z.union([
     error: z.strictObject({
       code: z.custom<ErrorCode>((code) => typeof code === "string" && isErrorCode(code)),
       message: z.string(),
+      /** What a program can make something of; its form belongs to the code. */
+      details: z.exactOptional(z.custom<JsonValue>((value) => value !== undefined)),
     }),
   }),
 ]);

@@ -1,3 +1,5 @@
+import type { JsonValue } from "./strict-json.ts";
+
 /**
  * Every code that a caller can meet, with the HTTP status it travels under and whether the same call may succeed
  * later without any change by the caller. Codes are stable: callers branch on them, never on the message.
@@ -105,7 +107,22 @@ export const ERROR_CODES = {
   SIGHASH_NOT_ALLOWED: { status: 400, retry: false },
   NOTHING_TO_SIGN: { status: 400, retry: false },
   CHAIN_MISMATCH: { status: 400, retry: false },
+  TYPED_DATA_MALFORMED: { status: 400, retry: false },
+  ENTRY_POINT_MISMATCH: { status: 400, retry: false },
   POLICY_DENIED: { status: 403, retry: false },
+  POLICY_VERSION_CONFLICT: { status: 409, retry: false },
+  POLICY_GUARDED: { status: 403, retry: false },
+  TOO_MANY_POLICIES: { status: 409, retry: false },
+
+  // What others are to agree to.
+  APPROVAL_REQUIRED: { status: 403, retry: false },
+  APPROVAL_NOT_FOUND: { status: 404, retry: false },
+  APPROVAL_MISMATCH: { status: 409, retry: false },
+  APPROVAL_EXPIRED: { status: 409, retry: false },
+  APPROVAL_REJECTED: { status: 403, retry: false },
+  APPROVAL_COLLECTED: { status: 409, retry: false },
+  NOT_AN_APPROVER: { status: 403, retry: false },
+  ALREADY_APPROVED: { status: 409, retry: false },
 
   // Records, which the parent keeps and the enclave does not trust.
   RECORD_TAMPERED: { status: 502, retry: false },
@@ -144,10 +161,13 @@ export function isErrorCode(code: string): code is ErrorCode {
 export class RequestError extends Error {
   override readonly name = "RequestError";
   readonly code: EnclaveErrorCode;
+  /** What a program can make something of; to the caller, like the message. */
+  readonly details: JsonValue | undefined;
 
-  constructor(code: EnclaveErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: EnclaveErrorCode, message: string, options?: ErrorOptions & { readonly details?: JsonValue }) {
     super(message, options);
     this.code = code;
+    this.details = options?.details;
   }
 }
 

@@ -22,6 +22,11 @@ export const EVENT_KINDS = [
   "wallet-imported",
   "wallet-exported",
   "wallet-deleted",
+  "policy-set",
+  "policy-reset",
+  "approval-given",
+  "approval-rejected",
+  "approval-collected",
 ] as const;
 
 const digest = z.string().check(z.regex(/^[0-9a-f]{64}$/));

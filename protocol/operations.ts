@@ -4,6 +4,7 @@ import { ACCOUNT_OPERATIONS } from "./operations/account.ts";
 import { ADMINISTRATION_OPERATIONS } from "./operations/administration.ts";
 import { BITCOIN_OPERATIONS } from "./operations/bitcoin.ts";
 import { EVM_OPERATIONS } from "./operations/evm.ts";
+import { POLICY_OPERATIONS } from "./operations/policies.ts";
 import { SESSION_OPERATIONS } from "./operations/sessions.ts";
 import { WALLET_OPERATIONS } from "./operations/wallets.ts";
 import type { z } from "./zod.ts";
@@ -11,6 +12,7 @@ import type { z } from "./zod.ts";
 export type { HeldOnUser } from "./operations/account.ts";
 export type { VaultStatus } from "./operations/administration.ts";
 export { BITCOIN_NETWORKS, type BitcoinNetworkName, type OpenSighashType } from "./operations/bitcoin.ts";
+export type { PendingApproval } from "./operations/policies.ts";
 export type { NewImport, NewWallet, Wallet } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
@@ -20,6 +22,7 @@ export const OPERATIONS = {
   ...EVM_OPERATIONS,
   ...BITCOIN_OPERATIONS,
   ...ACCOUNT_OPERATIONS,
+  ...POLICY_OPERATIONS,
 } as const satisfies Record<OperationName, { params: z.ZodMiniType; result: z.ZodMiniType }>;
 
 export type Params<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]["params"]>;

@@ -19,6 +19,9 @@ export const FACT_KINDS = [
 ] as const;
 export type FactKind = (typeof FACT_KINDS)[number];
 
+/** What is signed blindly, or lets somebody else sign: a rule allows it that names the kind, and no other. */
+export const KINDS_TO_NAME: ReadonlySet<FactKind> = new Set(["raw-digest", "wallet-export"]);
+
 /** Lists among the facts, and the kinds that have each. */
 export const COLLECTIONS = {
   /** What calls of known tokens move, or let somebody move. */
@@ -52,6 +55,7 @@ const TYPED = ["evm-typed-data"] as const;
 const SOLANA = ["solana-transaction"] as const;
 const BITCOIN = ["bitcoin-transaction"] as const;
 const RAW = ["raw-digest"] as const;
+const EXPORT = ["wallet-export"] as const;
 const MESSAGES = ["evm-message", "solana-message", "bitcoin-message"] as const;
 const ON_CHAIN = [
   ...["evm-transaction", "evm-typed-data", "evm-authorization", "evm-user-operation"],
@@ -76,7 +80,7 @@ export const FIELDS = {
   kind: { type: "text", of: ALL },
   /** CAIP-2. */
   chain: { type: "text", of: ON_CHAIN },
-  /** The account that signs: its address. */
+  /** The account that signs: its address. A mnemonic that leaves is all accounts'. */
   from: { type: "text", of: SENDERS },
 
   // Ethereum and the chains like it.
@@ -161,6 +165,11 @@ export const FIELDS = {
   "raw.scheme": { type: "text", of: RAW },
   /** `0x` and lower-case hex. */
   "raw.digest": { type: "text", of: RAW },
+
+  // A secret that is to leave the enclave.
+  "export.form": { type: "text", of: EXPORT },
+  /** To whom it is sealed: X25519, `0x` and lower-case hex. */
+  "export.recipient": { type: "text", of: EXPORT },
 } as const satisfies Record<string, Field>;
 
 type Fields = typeof FIELDS;

@@ -1,5 +1,6 @@
 /** The body of a request: the one thing that stamps cover, and the only thing that says what is asked. */
 import { ProtocolError } from "./errors.ts";
+import { approvalId } from "./operations/ids.ts";
 import { type JsonValue, parseStrictJson } from "./strict-json.ts";
 import { z } from "./zod.ts";
 
@@ -16,6 +17,8 @@ const envelope = z.strictObject({
   params: z.custom<JsonValue>(() => true),
   /** A one-time password, or a recovery code, for what is guarded by one. Only in sealed requests. */
   secondFactor: z.exactOptional(z.string().check(z.minLength(1), z.maxLength(32))),
+  /** Of what others were asked to agree to: this collects it. */
+  approvalId: z.exactOptional(approvalId),
 });
 
 export type RequestEnvelope = z.output<typeof envelope>;
@@ -36,8 +39,10 @@ export function decodeRequest(body: Uint8Array): RequestEnvelope {
 /** The body's bytes; key order is fixed so that fixtures are. */
 export function encodeRequest(request: RequestEnvelope): Uint8Array<ArrayBuffer> {
   // JSON leaves out what is undefined.
-  const { operation, audience, requestId, issuedAtMs, params, secondFactor } = request;
-  return new TextEncoder().encode(JSON.stringify({ operation, audience, requestId, issuedAtMs, params, secondFactor }));
+  const { operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId } = request;
+  return new TextEncoder().encode(
+    JSON.stringify({ operation, audience, requestId, issuedAtMs, params, secondFactor, approvalId }),
+  );
 }
 
 /** Names each wrong field and what was expected there; zod's messages quote no input. */

@@ -15,6 +15,8 @@ export interface SessionActor extends ActorBase {
   /** As it stood when the request was authorised. */
   readonly user: User;
   readonly session: UserSession;
+  /** That stamped, hex. */
+  readonly publicKey: string;
 }
 
 /** A user, by a passkey. */

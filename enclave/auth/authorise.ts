@@ -110,7 +110,7 @@ async function identify(
   }
   const { userId, user, session } = await sessions.find(appId, stamp);
   sessions.checkRules(app, user, session);
-  return { actor: { kind: "session", appId, userId, user, session, scope: session.scope }, passkey: null };
+  return { actor: { kind: "session", appId, userId, user, session, publicKey, scope: session.scope }, passkey: null };
 }
 
 /** Whose request ids these are: nobody can use up another's. */

@@ -29,6 +29,7 @@ export const ALWAYS_GUARDED: readonly AppOperation[] = [
   "delete_wallet",
   "export_user",
   "erase_user",
+  "set_policy",
 ];
 
 /** Of users with attempts whose outcome may not have been written; the records remember the rest. */

@@ -3,9 +3,10 @@ import type { AppOperation } from "../../protocol/index.ts";
 import type { AppHandler } from "./handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./identities.ts";
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
+import { approveRequest, getApproval, getPolicy, listApprovals, rejectRequest, setPolicy } from "./policies.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
 import { signBitcoinMessage, signBitcoinTransaction } from "./sign-bitcoin.ts";
-import { signMessage, signTransaction } from "./sign-evm.ts";
+import { signAuthorization, signMessage, signTransaction, signTypedData, signUserOperation } from "./sign-evm.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
 import { eraseUser, exportUser } from "./user-data.ts";
 import {
@@ -33,6 +34,9 @@ export const APP_HANDLERS = {
   list_wallets: listWallets,
   sign_transaction: signTransaction,
   sign_message: signMessage,
+  sign_typed_data: signTypedData,
+  sign_authorization: signAuthorization,
+  sign_user_operation: signUserOperation,
   sign_bitcoin_transaction: signBitcoinTransaction,
   sign_bitcoin_message: signBitcoinMessage,
   register_passkey: registerPasskey,
@@ -50,4 +54,10 @@ export const APP_HANDLERS = {
   list_events: listEvents,
   export_user: exportUser,
   erase_user: eraseUser,
+  set_policy: setPolicy,
+  get_policy: getPolicy,
+  approve_request: approveRequest,
+  reject_request: rejectRequest,
+  get_approval: getApproval,
+  list_approvals: listApprovals,
 } as const satisfies AppHandlers;

@@ -20,7 +20,9 @@ import type { Sessions } from "../auth/sessions.ts";
 import type { Egress } from "../egress/egress.ts";
 import type { Events } from "../events/events.ts";
 import type { Manifest } from "../manifest.ts";
+import type { Approvals } from "../policy/approvals.ts";
 import type { Policies } from "../policy/authorise.ts";
+import type { UserPolicies } from "../policy/user-policies.ts";
 import type { Users } from "../users/users.ts";
 import type { VaultRotation } from "../vault/vault-rotation.ts";
 import type { Imports } from "../wallets/imports.ts";
@@ -44,6 +46,8 @@ export interface Services {
   readonly imports: Imports;
   readonly keystores: Keystores;
   readonly policies: Policies;
+  readonly userPolicies: UserPolicies;
+  readonly approvals: Approvals;
   readonly jwks: JwksCache;
   readonly egress: Egress;
   readonly rotation: VaultRotation;

@@ -56,7 +56,11 @@ async function pageAt(
 export const eraseUser: AppHandler<"erase_user"> = async ({ actor }, params, services) => {
   const { appId, userId } = actor;
   if (params.userId !== userId) throw new RequestError("INVALID_PARAMS", "userId: not the one who asks");
-  const { users, sessions, passkeys, identities, wallets, events } = services;
+  const { users, sessions, passkeys, identities, wallets, events, userPolicies, policies, approvals } = services;
+  // What is asked meanwhile counts anew, under an owner who is about to be gone.
+  await policies.erase(appId, userId);
+  await approvals.erase(appId, userId);
+  await userPolicies.erase(appId, userId, actor.user);
   const records = await users.change(appId, userId, async (user) => ({
     kind: "erase",
     result: {

@@ -76,6 +76,13 @@ export class PolicyDocuments {
     });
   }
 
+  /** As {@link remove}, with nothing else in the write. */
+  async erase(place: string, pin: PolicyPin): Promise<void> {
+    const changes = await this.remove(place, pin);
+    if (changes.length === 0 || (await this.#records.write(changes))) return;
+    throw new RequestError("RECORD_CONFLICT", "a policy keeps changing: try again");
+  }
+
   /** @throws {@link RequestError} `RECORD_ROLLED_BACK`, `RECORD_TAMPERED`, and what reading records throws */
   async get(place: string, pin: PolicyPin): Promise<CompiledPolicy> {
     const key = Buffer.from(pin.digest).toString("hex");

@@ -1,4 +1,4 @@
-import { encodeHex } from "../../protocol/index.ts";
+import { decodeHex, encodeHex } from "../../protocol/index.ts";
 import { keccak256 } from "./keccak.ts";
 
 /**
@@ -20,4 +20,11 @@ export function checksummed(bytes: Uint8Array): string {
     address += Number.parseInt(check.charAt(at), 16) >= 8 ? digit.toUpperCase() : digit;
   }
   return address;
+}
+
+/** The 20 bytes of an address in lower case or in EIP-55's mixed case; null for any other text, such as a mistyped one. */
+export function addressBytes(text: string): Uint8Array | null {
+  if (!/^0x[0-9a-fA-F]{40}$/.test(text)) return null;
+  const bytes = decodeHex(text.slice(2));
+  return text === text.toLowerCase() || text === checksummed(bytes) ? bytes : null;
 }

@@ -1,6 +1,7 @@
 /** What the vault holds of a user: all of it in one record, so that no two parts of it can be of different ages. */
 import { bytesOf, bytesUpTo, type Scope, scope, z } from "../../protocol/index.ts";
 import { type SecondFactor, secondFactorSchema } from "../auth/totp/second-factor.ts";
+import { policyPin } from "../policy/documents.ts";
 import type { ReadRecord, RecordKind } from "../vault/records.ts";
 
 /** Somebody whom an issuer vouches for. */
@@ -45,6 +46,16 @@ const userPasskey = z.strictObject({
 });
 export type UserPasskey = z.output<typeof userPasskey>;
 
+const userPolicy = z.strictObject({
+  /** `user`, or the id of one of their wallets. */
+  of: z.string(),
+  pin: policyPin,
+  version: z.int(),
+  /** When there was first one: whoever would loosen it shows what they had by then. */
+  guardedSinceMs: z.int(),
+});
+export type UserPolicy = z.output<typeof userPolicy>;
+
 const userSchema = z.strictObject({
   /** Whose logins reach this user. It is this list that counts: a record under `identity/` only leads here. */
   identities: z.array(linkedIdentity),
@@ -57,6 +68,8 @@ const userSchema = z.strictObject({
   secondFactor: z.nullable(secondFactorSchema as z.ZodMiniType<SecondFactor>),
   /** How many events there are, and the digest of the last one's text: none can be withheld. */
   events: z.strictObject({ count: z.int(), last: z.nullable(bytesOf(32)) }),
+  /** What the user and their wallets may sign, beyond what the app says; not there in records of before. */
+  policies: z.exactOptional(z.array(userPolicy)),
 });
 export type User = z.output<typeof userSchema>;
 

@@ -28,7 +28,10 @@ export class Ids {
   }
 
   /** @param kind - Three letters that begin the id and keep one kind from meeting another. */
-  derive(kind: "app" | "usr" | "idn" | "ses" | "wal" | "psk" | "imp", parts: readonly string[]): string {
+  derive(
+    kind: "app" | "usr" | "idn" | "ses" | "wal" | "psk" | "imp" | "apr" | "lim",
+    parts: readonly string[],
+  ): string {
     const hmac = createHmac("sha256", this.#key);
     for (const part of [kind, ...parts]) {
       const bytes = Buffer.from(part, "utf8");

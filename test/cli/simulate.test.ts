@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { decodeUnverified } from "../../attestation/index.ts";
+import { secp256k1Binding } from "../../enclave/signing/secp256k1.ts";
 
 let folder: string;
 const running = new Set<ChildProcess>();
@@ -60,7 +61,10 @@ function isRunning(pid: number): boolean {
 
 test("runs until Ctrl-C, which stops every process that it started", async () => {
   const { process: child, url, exitCode, output } = await simulate();
-  expect(await (await fetch(`${url}/readyz`)).json()).toMatchObject({ enclave: "ready" });
+  expect(await (await fetch(`${url}/readyz`)).json()).toMatchObject({
+    enclave: "ready",
+    secp256k1: secp256k1Binding,
+  });
   const document = await (await fetch(`${url}/v1/attestation?nonce=${"ab".repeat(16)}`)).arrayBuffer();
   expect(decodeUnverified(new Uint8Array(document)).nonce).toEqual(new Uint8Array(16).fill(0xab));
   expect(output()).toContain("BEGIN CERTIFICATE");

@@ -7,6 +7,7 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type * as Library from "../../client/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
+import { ALLOW_ALL } from "../support/allow-all.ts";
 import { AUDIENCE, createApp } from "../support/app.ts";
 
 /** Where Debian puts it. */
@@ -69,7 +70,7 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium, through a bundle", () => {
     const { url, deployment, expected } = simulator;
     visit = {
       ...{ url, deployment, audience: AUDIENCE, subject: "browser", tokenUrl: `${origin}/token` },
-      appId: await createApp(simulator, await simulator.connect()),
+      appId: await createApp(simulator, await simulator.connect(), { policy: ALLOW_ALL }),
       rootHex: hexOf(expected.roots[0]?.der),
       pcr0Hex: hexOf(expected.pcrs[0]?.get(0)),
     };
@@ -103,7 +104,37 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium, through a bundle", () => {
     const second = await logInAndList(page, visit);
     expect(second).toMatchObject({ sessionId: first.sessionId, userId: first.userId, wallets: 2, tokensAsked: 0 });
   });
+
+  test("a wallet's words go in and come out, unread by whoever relays them", { timeout: 60_000 }, async () => {
+    expect(await importAndExport(page, visit)).toEqual({
+      address: "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
+      words: "test test test test test test test test test test test junk",
+    });
+  });
 });
+
+function importAndExport(page: Page, visit: Visit): Promise<{ address: string; words: string }> {
+  return page.evaluate(async ({ url, deployment, appId, rootHex, pcr0Hex, tokenUrl }) => {
+    const library = (globalThis as unknown as { CloisterClient: typeof Library }).CloisterClient;
+    const bytes = (hex: string) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+    const client = await library.connect({
+      url,
+      deployment,
+      expected: {
+        roots: [{ name: "simulator", der: bytes(rootHex) }],
+        pcrs: [new Map([[0, bytes(pcr0Hex)]]) as never],
+        manifestDigest: "covered-by-pcrs",
+        vaultId: "any",
+      },
+    });
+    const token = async (nonce: string) => (await fetch(`${tokenUrl}?nonce=${nonce}`)).text();
+    const session = await library.Session.login(client, { appId, token });
+    const secret = new TextEncoder().encode("test test test test test test test test test test test junk");
+    const { walletId, accounts } = await session.importWallet({ kind: "hd", secret });
+    const exported = await session.exportWallet({ walletId, form: "mnemonic" });
+    return { address: accounts[0].address, words: new TextDecoder().decode(exported.secret) };
+  }, visit);
+}
 
 function hexOf(bytes: Uint8Array | undefined): string {
   return Buffer.from(bytes ?? new Uint8Array(0)).toString("hex");

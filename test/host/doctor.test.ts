@@ -195,6 +195,13 @@ const CASES: readonly Case[] = [
   ],
   ["parent-config", "skipped", "not for this user", (w) => w.files.set(PARENT, "DENIED")],
 
+  ["parent", "ok", "the enclave is ready", () => {}],
+  [
+    "parent",
+    "ok",
+    "ready, with libsecp256k1 0.5.0",
+    (w) => w.answer(READY, 200, '{"enclave":"ready","reason":null,"secp256k1":"libsecp256k1 0.5.0"}'),
+  ],
   ["parent", "failure", "nothing answers", (w) => w.answers.delete(READY)],
   ["parent", "failure", "503: unreachable", (w) => w.answer(READY, 503, '{"enclave":"unreachable","reason":null}')],
   [

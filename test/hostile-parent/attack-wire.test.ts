@@ -6,7 +6,7 @@ import { readFileSync } from "node:fs";
 import { connect as connectTcp, type Socket } from "node:net";
 import { recoverMessageAddress } from "viem";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { encodeHex, RECORDS_PORT, REQUEST_PORT, type Wallet } from "../../protocol/index.ts";
+import { encodeHex, type JsonValue, RECORDS_PORT, REQUEST_PORT, type Wallet } from "../../protocol/index.ts";
 import type { Misdeed, Rule } from "../../simulator/hostile-parent.ts";
 import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { appParams, type LoggedIn } from "../support/app.ts";
@@ -133,7 +133,11 @@ test("time manipulation: the instance's clock, a day off either way, decides not
   const administrator = simulator.administratorKey;
   const create = (issuedAtMs: number) => {
     const params = appParams(simulator);
-    return send(simulator, requestBody(simulator, { operation: "create_app", params, issuedAtMs }), administrator);
+    return send(
+      simulator,
+      requestBody(simulator, { operation: "create_app", params: params as JsonValue, issuedAtMs }),
+      administrator,
+    );
   };
   expect((await create(Date.now())).code).toBe("REQUEST_STALE");
   expect((await create(simulator.nowMs() + DAY_MS)).code).toBe("REQUEST_FROM_FUTURE");

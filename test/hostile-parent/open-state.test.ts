@@ -22,8 +22,9 @@ test("opens every record, and finds the keys of every wallet", async () => {
   expect(opened.unopened).toEqual([]);
   expect(opened.vaultSecrets.get(1)).toHaveLength(32);
   const secrets = secretsIn(opened).map(({ name, bytes }) => [name.split("/").at(-1), bytes.length]);
-  expect(secrets).toContainEqual([`${hd.walletId} privateKey`, 32]);
-  expect(secrets).toContainEqual([`${hd.walletId} entropy`, 16]);
-  expect(secrets).toContainEqual([`${single.walletId} privateKey`, 32]);
+  expect(secrets).toContainEqual([`${hd.walletId} accounts.0.privateKey`, 32]);
+  expect(secrets).toContainEqual([`${hd.walletId} secret.entropy`, 16]);
+  expect(secrets).toContainEqual([`${hd.walletId} secret.seed`, 64]);
+  expect(secrets).toContainEqual([`${single.walletId} secret.privateKey`, 32]);
   expect(secrets.map(([name]) => name)).toContainEqual("ids key");
 });

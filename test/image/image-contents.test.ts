@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { checkTree } from "../../scripts/check-bundle.ts";
 import { type ImageEntry, unpackImage } from "../../scripts/image/image-files.ts";
+import { LIBSECP256K1_LOCK, type Libsecp256k1Lock } from "../../scripts/image/libsecp256k1.ts";
 
 const LAYOUT = "dist/image";
 const ABSENT = !existsSync(join(LAYOUT, "index.json"));
@@ -85,6 +86,25 @@ describe.skipIf(ABSENT)("the image that make eif left in dist/image", () => {
     const addons = ["nsm", "p256", "secp256k1", "vsock"].map((name) => join(folder, `app/native/${name}.node`));
     const script = `for (const path of ${JSON.stringify(addons)}) require(path); console.log("loaded")`;
     expect(run(["-e", script])).toMatchObject({ status: 0, stdout: "loaded\n" });
+  });
+
+  test("signs a digest on P-256 by the OpenSSL of its own Node, with the nonce of RFC 6979 (A.2.5)", () => {
+    const script = `
+      const out = new Uint8Array(64);
+      const key = Buffer.from("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721", "hex");
+      require(${JSON.stringify(join(folder, "app/native/p256.node"))}).signDigest(
+        require("node:crypto").createHash("sha256").update("sample").digest(), key, out);
+      console.log(Buffer.from(out).toString("hex"));
+    `;
+    expect(run(["-e", script]).stdout.trim()).toBe(
+      "efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716f7cb1c942d657c41d436c7a1b6e29f65f3e900dbb9aff4064dc4ab2f843acda8",
+    );
+  });
+
+  test("holds libsecp256k1 of the lock, in our own binding", () => {
+    const script = `console.log(require(${JSON.stringify(join(folder, "app/native/secp256k1.node"))}).version)`;
+    const { source } = JSON.parse(readFileSync(LIBSECP256K1_LOCK, "utf8")) as Libsecp256k1Lock;
+    expect(run(["-e", script]).stdout.trim()).toBe(`libsecp256k1 ${source.version}`);
   });
 
   /** By the image's own loader and libraries, and no others. */

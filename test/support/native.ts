@@ -10,6 +10,7 @@ import {
   type NativeTarget,
   WARNINGS,
 } from "../../scripts/build-native.ts";
+import type { Libsecp256k1 } from "../../scripts/image/libsecp256k1.ts";
 
 /** Undefined where there is none: the tests that need one are skipped then, and say so. */
 export const compiler = compilerOrNone();
@@ -30,9 +31,15 @@ export function nativeFolder(): string {
   return folder;
 }
 
-export function buildForTest(target: NativeTarget, variant: "test" | "test-sanitized"): string {
+/** @param libsecp256k1 - Its source, for the addon that needs it. */
+export function buildForTest(
+  target: NativeTarget,
+  variant: "test" | "test-sanitized",
+  libsecp256k1?: Libsecp256k1,
+): string {
   const outFolder = nativeFolder();
-  buildNative({ architecture: hostArchitecture(), outFolder, targets: [target], variant });
+  const source = libsecp256k1 === undefined ? {} : { libsecp256k1 };
+  buildNative({ architecture: hostArchitecture(), outFolder, targets: [target], variant, ...source });
   return join(outFolder, target);
 }
 

@@ -82,14 +82,25 @@ export async function openState(stateFolder: string): Promise<OpenedState> {
   }
 }
 
-/** Bytes in records that nobody outside may see, with where they stand: all but what is public by its name. */
+/** What stands in records beside secrets: public halves, and digests of what others have seen. */
+const NO_SECRETS = /public|credential|digest|^last$|^importedAs$/i;
+
+/** Bytes in records that nobody outside may see, each once, with where they stand: all but what is public by its name. */
 export function secretsIn({ records }: OpenedState): { readonly name: string; readonly bytes: Uint8Array }[] {
-  return records.flatMap(({ name, value }) =>
-    Object.entries(value as object).flatMap(([field, bytes]: [string, unknown]) =>
-      bytes instanceof Uint8Array && bytes.length >= 16 && !/public/i.test(field)
-        ? [{ name: `${name} ${field}`, bytes }]
-        : [],
-    ),
+  const found = records.flatMap(({ name, value }) => secretsOf(name, "", value));
+  const hex = found.map(({ bytes }) => Buffer.from(bytes).toString("hex"));
+  return found.filter((_, at) => hex.indexOf(hex[at] ?? "") === at);
+}
+
+function secretsOf(
+  name: string,
+  path: string,
+  value: unknown,
+): { readonly name: string; readonly bytes: Uint8Array }[] {
+  if (value instanceof Uint8Array) return value.length >= 16 ? [{ name: `${name} ${path}`, bytes: value }] : [];
+  if (typeof value !== "object" || value === null) return [];
+  return Object.entries(value).flatMap(([field, item]: [string, unknown]) =>
+    NO_SECRETS.test(field) ? [] : secretsOf(name, path === "" ? field : `${path}.${field}`, item),
   );
 }
 

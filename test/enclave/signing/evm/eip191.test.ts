@@ -2,9 +2,9 @@ import fc from "fast-check";
 import { recoverMessageAddress, toHex } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 import { expect, test } from "vitest";
-import { signEip191 } from "../../../enclave/signing/eip191.ts";
-import { signRecoverable } from "../../../enclave/signing/secp256k1.ts";
-import { fromHex } from "../../support/wycheproof.ts";
+import { signEip191 } from "../../../../enclave/signing/evm/eip191.ts";
+import { signRecoverable } from "../../../../enclave/signing/secp256k1.ts";
+import { fromHex } from "../../../support/wycheproof.ts";
 
 const KEY = fromHex("ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80");
 const SIGNER = { signDigest: (digest: Uint8Array) => signRecoverable(digest, KEY) };
