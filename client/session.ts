@@ -158,6 +158,22 @@ export class Session {
     return this.call("sign_message", params, options);
   }
 
+  /** Signs all inputs of a PSBT (base64) that are this wallet's. */
+  signBitcoinTransaction(
+    params: Params<"sign_bitcoin_transaction">,
+    options?: CallOptions,
+  ): Promise<Result<"sign_bitcoin_transaction">> {
+    return this.call("sign_bitcoin_transaction", params, options);
+  }
+
+  /** Signs a message by BIP-322; the bytes in lower-case hex with 0x. */
+  signBitcoinMessage(
+    params: Params<"sign_bitcoin_message">,
+    options?: CallOptions,
+  ): Promise<Result<"sign_bitcoin_message">> {
+    return this.call("sign_bitcoin_message", params, options);
+  }
+
   /** Binds the user (`of: "user"`) or one wallet beyond what the app allows; null takes that back. */
   setPolicy(params: Params<"set_policy">, options?: CallOptions): Promise<Result<"set_policy">> {
     return this.call("set_policy", params, options);

@@ -91,7 +91,16 @@ describe("refused", () => {
     });
   });
 
-  test("POLICY_DENIED by what the facts say", async () => {
+  test("allowed by what the facts say, to the satoshi", async () => {
+    const rules = [{ id: "enough", effect: "allow", when: [{ field: "bitcoin.spent", atMost: "10000" }] }] as const;
+    const generous = await createApp(simulator, client, { policy: { v: 1, rules: [...rules] } as never });
+    const { session: carols } = await logIn(simulator, client, generous, "carol");
+    const hers = await walletOf(carols);
+    const { txid } = await carols.signBitcoinTransaction({ walletId: hers.walletId, network, psbt: psbtFor(hers) });
+    expect(txid).toMatch(/^[0-9a-f]{64}$/);
+  });
+
+  test("POLICY_DENIED for one satoshi less than leaves the wallet", async () => {
     const rules = [{ id: "little", effect: "allow", when: [{ field: "bitcoin.spent", atMost: "9999" }] }] as const;
     const appId = await createApp(simulator, client, { policy: { v: 1, rules: [...rules] } as never });
     const { session: bobs } = await logIn(simulator, client, appId, "bob");
