@@ -64,11 +64,11 @@ export async function authorise<Name extends AppOperation>(
 ): Promise<ActorOf<Name>> {
   const { envelope, appId } = request;
   const claim = (asker: string) => services.replays.claim(asker, envelope.requestId, envelope.issuedAtMs);
-  const early = await admit(operation, request, params, services);
+  const early = await admit(operation, request, params, services, TRUSTED_FOR_MS);
   const asker = askerOf(early.actor);
   await claim(asker);
   // Again: a request dated ahead has waited, and what let it in may have been revoked meanwhile.
-  const { actor, passkey } = await admit(operation, request, params, services);
+  const { actor, passkey } = await admit(operation, request, params, services, maxAgeOf(operation));
   if (askerOf(actor) !== asker) await claim(askerOf(actor));
   await services.onceForAll.claim(operation, request, askerOf(actor), REQUEST_WINDOW_MS);
   // After the claim: a copy of a request neither counts a passkey up nor tries a code.
@@ -89,25 +89,30 @@ const MAY_HAVE_CHANGED: ReadonlySet<EnclaveErrorCode> = new Set([
   "OUT_OF_SCOPE",
 ]);
 
-/** Says who asks, and that they may: by what was read just now for an account, a moment ago at most for the rest. */
+/** Who looks at an account sees what was done to it, at whichever enclave; the rest may rest on a moment ago. */
+function maxAgeOf(operation: AppOperation): number {
+  const { wallet, chain }: AppAccess = ACCESS[operation];
+  return wallet === "any" && chain === "chainless" ? 0 : TRUSTED_FOR_MS;
+}
+
+/** Says who asks, and that they may. */
 async function admit(
   operation: AppOperation,
   request: AppRequest,
   params: object,
   services: AuthoriseServices,
+  trustedForMs: number,
 ): Promise<Identified> {
   const admitBy = async (maxAgeMs: number) => {
     const identified = await identify(request, services, maxAgeMs);
     judge(identified.actor, operation, params);
     return identified;
   };
-  const { wallet, chain }: AppAccess = ACCESS[operation];
-  // Who looks at an account sees what was done to it, at whichever enclave.
-  if (wallet === "any" && chain === "chainless") return admitBy(0);
   try {
-    return await admitBy(TRUSTED_FOR_MS);
+    return await admitBy(trustedForMs);
   } catch (error) {
-    if (error instanceof RequestError && MAY_HAVE_CHANGED.has(error.code)) return admitBy(0);
+    const isOutdated = trustedForMs > 0 && error instanceof RequestError && MAY_HAVE_CHANGED.has(error.code);
+    if (isOutdated) return admitBy(0);
     throw error;
   }
 }
