@@ -255,22 +255,6 @@ export class Session {
     return this.call("sign_digest", params, options);
   }
 
-  /** Signs all inputs of a PSBT (base64) that are this wallet's. */
-  signBitcoinTransaction(
-    params: Params<"sign_bitcoin_transaction">,
-    options?: CallOptions,
-  ): Promise<Result<"sign_bitcoin_transaction">> {
-    return this.call("sign_bitcoin_transaction", params, options);
-  }
-
-  /** Signs a message by BIP-322; the bytes in lower-case hex with 0x. */
-  signBitcoinMessage(
-    params: Params<"sign_bitcoin_message">,
-    options?: CallOptions,
-  ): Promise<Result<"sign_bitcoin_message">> {
-    return this.call("sign_bitcoin_message", params, options);
-  }
-
   listSessions(options?: CallOptions): Promise<Result<"list_sessions">> {
     return this.call("list_sessions", {}, options);
   }

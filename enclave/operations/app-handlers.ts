@@ -10,7 +10,6 @@ import { signBitcoinMessage, signBitcoinTransaction } from "./sign-bitcoin.ts";
 import { signDigest } from "./sign-digest.ts";
 import { signAuthorization, signMessage, signTransaction, signTypedData, signUserOperation } from "./sign-evm.ts";
 import { signSolanaMessage, signSolanaTransaction } from "./sign-solana.ts";
-import { signAuthorization, signMessage, signTransaction, signTypedData, signUserOperation } from "./sign-evm.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
 import { eraseUser, exportUser } from "./user-data.ts";
 import {
