@@ -18,8 +18,6 @@ export { BITCOIN_NETWORKS, type BitcoinNetworkName, type OpenSighashType } from 
 export type { NewShares, Recovery } from "./operations/custody.ts";
 export type { PendingApproval } from "./operations/policies.ts";
 export type { NewImport, NewWallet, Wallet, WalletCustody } from "./operations/wallets.ts";
-export type { PendingApproval } from "./operations/policies.ts";
-export type { NewImport, NewWallet, Wallet } from "./operations/wallets.ts";
 
 export const OPERATIONS = {
   ...ADMINISTRATION_OPERATIONS,
