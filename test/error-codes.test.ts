@@ -33,6 +33,8 @@ test.each([
   ...codesOf("eif/image/errors.ts", "ImageErrorCode").map((code) => ["ImageErrorCode", code] as const),
   ...codesOf("eif/build-errors.ts", "BuildErrorCode").map((code) => ["BuildErrorCode", code] as const),
   ...codesOf("client/verify-events.ts", "EventsErrorCode").map((code) => ["EventsErrorCode", code] as const),
+  ...codesOf("enclave/policy/lint.ts", "PolicyFindingCode").map((code) => ["PolicyFindingCode", code] as const),
+  ...codesOf("enclave/policy/decide.ts", "DenialReason").map((code) => ["DenialReason", code] as const),
   ...codesOf("host/errors.ts", "HostErrorCode").map((code) => ["HostErrorCode", code] as const),
   ...codesOf("host/doctor/facts.ts", "FactErrorCode").map((code) => ["FactErrorCode", code] as const),
   ...codesOf("client-node/errors.ts", "KeyFileErrorCode").map((code) => ["KeyFileErrorCode", code] as const),
