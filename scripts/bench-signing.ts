@@ -5,16 +5,16 @@
 import { availableParallelism, cpus } from "node:os";
 import { secp256k1Binding } from "../enclave/signing/secp256k1.ts";
 
+import { bitcoinRows } from "./bench/bitcoin.ts";
 import { custodyRows } from "./bench/custody.ts";
-
 import { digestRows } from "./bench/digest.ts";
-
 import { evmRows } from "./bench/evm.ts";
+import { policyRows } from "./bench/policy.ts";
 import { measureRow } from "./bench/row.ts";
 import { solanaRows } from "./bench/solana.ts";
 
 /** Part by part, each with rows of its own. */
-const PARTS = [evmRows, solanaRows, digestRows, custodyRows];
+const PARTS = [evmRows, solanaRows, bitcoinRows, digestRows, custodyRows, policyRows];
 
 console.log(
   `${cpus()[0]?.model ?? "unknown CPU"}, ${availableParallelism()} cores, Node ${process.version}, ` +

@@ -4,7 +4,7 @@ import type { AppSettings } from "../apps/app.ts";
 import type { User, UserSession } from "../users/user.ts";
 import type { UserDecision, Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
-import { type Change, change, type RecordKind, type Records } from "../vault/records.ts";
+import { change, type RecordKind, type Records } from "../vault/records.ts";
 import { CLOCK_TOLERANCE_S, type VerifiedLogin } from "./verify-jwt.ts";
 
 /** The oldest goes first. */
@@ -276,17 +276,6 @@ export class Sessions {
       if (oldest !== undefined) this.#pointers.delete(oldest);
     }
     this.#pointers.set(name, userId);
-  }
-
-  /** The records that lead to a user by its sessions: whoever erases the user deletes them, before they go by themselves. */
-  async forget(appId: string, userId: string, sessions: readonly UserSession[]): Promise<Change[]> {
-    const names = sessions.map(({ sessionId }) => `${appId}/${sessionId}`);
-    const read = await Promise.all(names.map((name) => this.#records.read(sessionRecords, name)));
-    return names.flatMap((name, at) => {
-      const record = read[at] ?? null;
-      // A key that has since logged in as somebody else leads there.
-      return record === null || record.value.userId !== userId ? [] : [change(sessionRecords, name, record, undefined)];
-    });
   }
 }
 

@@ -56,7 +56,7 @@ async function pageAt(
 export const eraseUser: AppHandler<"erase_user"> = async ({ actor }, params, services) => {
   const { appId, userId } = actor;
   if (params.userId !== userId) throw new RequestError("INVALID_PARAMS", "userId: not the one who asks");
-  const { users, sessions, passkeys, identities, wallets, events, userPolicies, policies, approvals } = services;
+  const { users, passkeys, identities, wallets, events, userPolicies, policies, approvals } = services;
   // What is asked meanwhile counts anew, under an owner who is about to be gone.
   await policies.erase(appId, userId);
   await approvals.erase(appId, userId);
@@ -72,7 +72,6 @@ export const eraseUser: AppHandler<"erase_user"> = async ({ actor }, params, ser
     },
     also: [
       ...(await identities.forget(appId, userId, user.identities)),
-      ...(await sessions.forget(appId, userId, user.sessions)),
       ...(await passkeys.forget(appId, userId, user.passkeys)),
     ],
   }));
