@@ -185,15 +185,22 @@ describe("the recovery share", () => {
     const laptop = await logInAs(work);
     await simulator.advanceClock(6 * MINUTE_MS);
     const later = await simulator.connect({ attempts: 1 });
-    const { key, session } = laptop.loggedIn;
+    const { key, session, jwt: first } = laptop.loggedIn;
     const params: Params<"recover_wallet"> = {
       ...{ walletId, recovery: HELD },
       devicePublicKey: await sharePublicKeyOf(await generateShareKey(false)),
     };
     expect(await codeOf(later.call("recover_wallet", params, { appId, keys: [key] }))).toBe("LOGIN_NOT_FRESH");
+    await later.call("refresh_session", { jwt: first, sessionId: session.sessionId }, { appId, keys: [key] });
+    expect(await codeOf(later.call("recover_wallet", params, { appId, keys: [key] }))).toBe("LOGIN_NOT_FRESH");
     const next = await generateStampKey();
     const jwt = await simulator.issuer.mint({ subject: work, audience: AUDIENCE, nonce: await loginNonce(next) });
     await later.call("refresh_session", { jwt, sessionId: session.sessionId }, { appId, keys: [next] });
+    expect(await codeOf(later.call("recover_wallet", params, { appId, keys: [next] }))).toBe("LOGIN_NOT_FRESH");
+    // Nor for one that goes on with its own key.
+    const { sessions } = await later.call("list_sessions", {}, { appId, keys: [next] });
+    const sessionId = sessions.find(({ isCurrent }) => isCurrent)?.sessionId ?? "";
+    await later.call("refresh_session", { jwt, sessionId }, { appId, keys: [next] });
     expect(await codeOf(later.call("recover_wallet", params, { appId, keys: [next] }))).toBe("LOGIN_NOT_FRESH");
     client = later;
   });
