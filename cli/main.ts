@@ -11,6 +11,7 @@ Commands:
   simulate-kms  run the simulated KMS alone, for any AWS SDK
   attestation   verify or inspect an attestation document
   kms-policy    write, check, rotate and try the KMS key policy
+  policy        try and check policies of what may be signed
   admin         make administrators' keys, stamp with them, manage apps
   enclave       keep the enclave of this EC2 instance running
   doctor        find what on this EC2 instance is not as it should be
@@ -50,6 +51,8 @@ async function main([command, ...args]: readonly string[]): Promise<number> {
       return (await import("./events.ts")).run(args);
     case "recover":
       return (await import("./recover.ts")).run(args);
+    case "policy":
+      return (await import("./policy.ts")).run(args);
     case "kms-policy":
       return (await import("./kms-policy.ts")).run(args);
     case "--version":

@@ -72,6 +72,8 @@ const LAYOUTS: Readonly<Record<EvmTransactionType, readonly Field[]>> = {
 const LEGACY_FIELDS = 6;
 /** EIP-4844's network form: the transaction, blobs, commitments and proofs, with a version in between since EIP-7594. */
 const WITH_SIDECAR: ReadonlySet<number> = new Set([4, 5]);
+/** Each costs the recovery of a key before anything is decided; the dearest block has room for some 1400. */
+const MAX_AUTHORIZATIONS = 256;
 /** EIP-4844: the first byte of a hash that is KZG's. */
 const KZG_VERSION = 0x01;
 
@@ -184,6 +186,7 @@ function checkSense(transaction: EvmTransaction): void {
     if (blobVersionedHashes.some(([version]) => version !== KZG_VERSION)) malformed("blob hash: unknown version");
   }
   if (type === 4 && transaction.authorizations.length === 0) malformed("type 4 without authorizations");
+  if (transaction.authorizations.length > MAX_AUTHORIZATIONS) malformed(`over ${MAX_AUTHORIZATIONS} authorizations`);
 }
 
 function fieldsOf(transaction: EvmTransaction): RlpItem[] {

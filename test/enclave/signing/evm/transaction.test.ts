@@ -283,6 +283,7 @@ describe("fields that a type alone has", () => {
       typed(4, [...fees, "0x", ...rest.slice(1), [authorization]]),
       /without a recipient/,
     ],
+    ["over 256 authorizations", authorized(...Array.from({ length: 257 }, () => authorization)), /over 256/],
     ["an authorization that is not signed", authorized(authorization.slice(0, 3)), /not signed/],
     ["one of five fields", authorized(authorization.slice(0, 5)), /5 fields/],
     ["one of seven", authorized([...authorization, "0x"]), /7 fields/],

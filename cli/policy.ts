@@ -1,0 +1,28 @@
+/** `cloister policy`: try policies, and find what in them cannot mean what was meant. */
+import { processIo } from "./command-io.ts";
+import { checkCommand } from "./policy-check.ts";
+import { lintCommand } from "./policy-lint.ts";
+
+const HELP = `Usage: cloister policy <check|lint> [options]
+
+  check   judge a transaction by policies, as the enclave would, and say why
+  lint    find rules that never match, that others shadow, or that allow too much
+
+"cloister policy check --help" lists the options; docs/policies.md explains the documents.
+`;
+
+/** @returns The exit status: 0 allowed or clean; 1 denied or findings; 2 wrong usage. */
+export async function run([command, ...args]: readonly string[]): Promise<number> {
+  switch (command) {
+    case "check":
+      return checkCommand(args, processIo);
+    case "lint":
+      return lintCommand(args, processIo);
+    case "--help":
+      processIo.out(HELP);
+      return 0;
+    default:
+      processIo.err(HELP);
+      return 2;
+  }
+}
