@@ -358,6 +358,23 @@ describe("a parent that keeps records across a restart", () => {
   });
 });
 
+test("a split wallet that is deleted takes its recovery share along, and so does a user who is erased", async () => {
+  const deleted: string[] = [];
+  hostile.hooks.message = (port, _direction, message) => {
+    if (port === RECORDS_PORT && "kind" in message && message.kind === "write") {
+      deleted.push(...message.changes.filter(({ value }) => value === null).map(({ name }) => name));
+    }
+    return message;
+  };
+  const other = (await phone.custody.createWallet({ kind: "hd" })).wallet.walletId;
+  await phone.session.call("delete_wallet", { walletId, withoutExport: true });
+  const { userId } = phone.session;
+  await phone.session.call("erase_user", { userId });
+  for (const id of [walletId, other]) {
+    for (const kind of ["wallet", "recovery"]) expect(deleted).toContain(`${kind}/${appId}/${userId}/${id}`);
+  }
+});
+
 describe("asked again", () => {
   test("a recovery whose answer was lost gives the same answer, and shares nothing a second time", async () => {
     const laptop = await logInAs(work);
