@@ -11,8 +11,8 @@ export interface CommandIo {
   readonly isErrTerminal?: boolean;
 }
 
-/** Twice the largest policy and four times the largest document: hex, with room for line ends. */
-export const MAX_INPUT_BYTES = 64 * 1024;
+/** The largest policy of wallets, and a transaction at its greatest in hex, with room for indentation. */
+export const MAX_INPUT_BYTES = 512 * 1024;
 
 /** Wrong use: exit status 2. */
 export class UsageError extends Error {

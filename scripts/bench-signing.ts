@@ -6,10 +6,11 @@ import { availableParallelism, cpus } from "node:os";
 import { secp256k1Binding } from "../enclave/signing/secp256k1.ts";
 import { custodyRows } from "./bench/custody.ts";
 import { evmRows } from "./bench/evm.ts";
+import { policyRows } from "./bench/policy.ts";
 import { measureRow } from "./bench/row.ts";
 
 /** Part by part, each with rows of its own. */
-const PARTS = [evmRows, custodyRows];
+const PARTS = [evmRows, policyRows, custodyRows];
 
 console.log(
   `${cpus()[0]?.model ?? "unknown CPU"}, ${availableParallelism()} cores, Node ${process.version}, ` +

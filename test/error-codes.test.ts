@@ -34,6 +34,8 @@ test.each([
   ...codesOf("eif/build-errors.ts", "BuildErrorCode").map((code) => ["BuildErrorCode", code] as const),
   ...codesOf("client/errors.ts", "CustodyErrorCode").map((code) => ["CustodyErrorCode", code] as const),
   ...codesOf("client/verify-events.ts", "EventsErrorCode").map((code) => ["EventsErrorCode", code] as const),
+  ...codesOf("enclave/policy/lint.ts", "PolicyFindingCode").map((code) => ["PolicyFindingCode", code] as const),
+  ...codesOf("enclave/policy/decide.ts", "DenialReason").map((code) => ["DenialReason", code] as const),
   ...codesOf("host/errors.ts", "HostErrorCode").map((code) => ["HostErrorCode", code] as const),
   ...codesOf("host/doctor/facts.ts", "FactErrorCode").map((code) => ["FactErrorCode", code] as const),
   ...codesOf("client-node/errors.ts", "KeyFileErrorCode").map((code) => ["KeyFileErrorCode", code] as const),

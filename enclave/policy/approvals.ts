@@ -45,6 +45,8 @@ const given = z.strictObject({
 });
 const approval = z.strictObject({
   requester: z.string(),
+  /** Since when the session is there that asks: a passkey of the user's own that is younger may be that session's doing. */
+  askedSinceMs: z.int(),
   operation: z.string(),
   /** Canonical JSON; null where it is too long. */
   params: z.nullable(z.string()),
@@ -109,6 +111,7 @@ export class Approvals {
     const params = canonicalJson(envelope.params);
     const value: Approval = {
       ...{ requester, operation: envelope.operation, digest, createdAtMs: nowMs },
+      askedSinceMs: actor.kind === "session" ? actor.session.createdAtMs : nowMs,
       params: params.length <= MAX_PARAMS_TEXT ? params : null,
       needs: needs.map(({ level, rule }) => neededOf(level, rule)),
       expiresAtMs: nowMs + Math.min(...needs.map(({ rule }) => rule.approvals?.expiresS ?? 0)) * 1000,
@@ -325,9 +328,11 @@ function neededOf(level: Level, { id, approvals }: AllowRule): Approval["needs"]
  * Which of the approvers somebody is. Nobody agrees to what they ask for themselves, save by a passkey that a rule asks
  * for: what a stolen session asks for, that session does not approve.
  */
-function standsFor(actor: Actor, { requester, needs }: Approval): string[] {
+function standsFor(actor: Actor, { requester, askedSinceMs, needs }: Approval): string[] {
   const named = new Set(needs.flatMap(({ of }) => of));
   const isOwn = principalOf(actor) === requester;
+  // A thief of the session can register a passkey, but none that was there before it.
+  if (isOwn && actor.kind === "passkey" && actor.passkey.createdAtMs >= askedSinceMs) return [];
   const names =
     actor.kind === "passkey"
       ? [actor.passkey.passkeyId, ...(isOwn ? ["own-passkey"] : [actor.userId])]

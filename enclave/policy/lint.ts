@@ -37,7 +37,8 @@ export function lintPolicy(document: Policy): readonly PolicyFinding[] {
     const { id } = rule;
     const why = never.get(rule) ?? null;
     if (why !== null) return [{ severity: "error" as const, code: "NEVER_MATCHES" as const, rule: id, message: why }];
-    return [...shadowOf(rule, living), ...broadnessOf(rule), ...checksumsOf(rule)];
+    const shadow = shadowOf(rule, living);
+    return [...shadow, ...(shadow.length > 0 ? [] : broadnessOf(rule)), ...checksumsOf(rule)];
   });
   if (!living.some(({ effect }) => effect === "allow")) {
     const message = "no rule can allow anything: whatever this document binds signs nothing";

@@ -389,10 +389,17 @@ describe("approvals", () => {
     const authenticator = new Authenticator();
     await registerPasskey({ client, appId, ...alice }, authenticator);
     await setAppPolicy(byTwo({ of: ["own-passkey"], threshold: 1 }));
+    const keys = [passkeyOf(authenticator)];
+    // Which this very session has registered: as a thief of it would.
+    const young = await ask(7);
+    const { approvalId: youngId } = young;
+    const byYoung = client.call("approve_request", { approvalId: youngId, digest: young.digest }, { appId, keys });
+    expect(await codeOf(byYoung)).toBe("NOT_AN_APPROVER");
+    alice = await logIn(simulator, client, appId, aliceSubject);
     const { approvalId, digest } = await ask();
     expect(await codeOf(approve(alice, { approvalId, digest }))).toBe("NOT_AN_APPROVER");
     expect(await codeOf(approve(bob, { approvalId, digest }))).toBe("NOT_AN_APPROVER");
-    await client.call("approve_request", { approvalId, digest }, { appId, keys: [passkeyOf(authenticator)] });
+    await client.call("approve_request", { approvalId, digest }, { appId, keys });
     await sign({ approvalId });
   });
 
