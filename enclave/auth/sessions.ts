@@ -108,7 +108,8 @@ export class Sessions {
       const replaced = user.sessions.find((each) => each.sessionId === asked.replaced);
       const made = user.sessions.find((each) => each.sessionId === this.idOf(appId, stamp));
       // Asked for again after the answer was lost: the new key has the session already.
-      if (made?.replaces === asked.replaced) return { scope: made.scope, replaced: made };
+      if (made?.replaces === asked.replaced && made.sessionId !== asked.replaced)
+        return { scope: made.scope, replaced: made };
       if (replaced === undefined) throw new RequestError("SESSION_UNKNOWN", "this user has no such session");
       this.#checkExpiry(replaced);
       this.checkRules(asked.app, user, replaced);
@@ -213,7 +214,9 @@ export class Sessions {
     const { user, userId, replaced } = of;
     const sessionId = this.idOf(appId, stamp);
     const name = `${appId}/${sessionId}`;
-    const replaces = (replaced?.sessionId === sessionId ? replaced.replaces : replaced?.sessionId) ?? null;
+    // Its own, where the same key goes on: that a session was refreshed and not begun by a login stays known.
+    const earlierReplaced = replaced?.sessionId === sessionId ? replaced.replaces : null;
+    const replaces = earlierReplaced ?? replaced?.sessionId ?? null;
     const session: UserSession = { sessionId, ...begun, replaces };
     const { createdAtMs: now, expiresAtMs } = begun;
     const others = user.sessions.filter((other) => other.sessionId !== sessionId);

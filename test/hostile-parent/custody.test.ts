@@ -185,15 +185,22 @@ describe("the recovery share", () => {
     const laptop = await logInAs(work);
     await simulator.advanceClock(6 * MINUTE_MS);
     const later = await simulator.connect({ attempts: 1 });
-    const { key, session } = laptop.loggedIn;
+    const { key, session, jwt: first } = laptop.loggedIn;
     const params: Params<"recover_wallet"> = {
       ...{ walletId, recovery: HELD },
       devicePublicKey: await sharePublicKeyOf(await generateShareKey(false)),
     };
     expect(await codeOf(later.call("recover_wallet", params, { appId, keys: [key] }))).toBe("LOGIN_NOT_FRESH");
+    await later.call("refresh_session", { jwt: first, sessionId: session.sessionId }, { appId, keys: [key] });
+    expect(await codeOf(later.call("recover_wallet", params, { appId, keys: [key] }))).toBe("LOGIN_NOT_FRESH");
     const next = await generateStampKey();
     const jwt = await simulator.issuer.mint({ subject: work, audience: AUDIENCE, nonce: await loginNonce(next) });
     await later.call("refresh_session", { jwt, sessionId: session.sessionId }, { appId, keys: [next] });
+    expect(await codeOf(later.call("recover_wallet", params, { appId, keys: [next] }))).toBe("LOGIN_NOT_FRESH");
+    // Nor for one that goes on with its own key.
+    const { sessions } = await later.call("list_sessions", {}, { appId, keys: [next] });
+    const sessionId = sessions.find(({ isCurrent }) => isCurrent)?.sessionId ?? "";
+    await later.call("refresh_session", { jwt, sessionId }, { appId, keys: [next] });
     expect(await codeOf(later.call("recover_wallet", params, { appId, keys: [next] }))).toBe("LOGIN_NOT_FRESH");
     client = later;
   });
@@ -349,6 +356,23 @@ describe("a parent that keeps records across a restart", () => {
     const owner = await deviceOf(simulator, client, appId, work, laptop.store);
     expect(await codeOf(sign(owner, walletId))).toBe("SHARE_OUTDATED");
   });
+});
+
+test("a split wallet that is deleted takes its recovery share along, and so does a user who is erased", async () => {
+  const deleted: string[] = [];
+  hostile.hooks.message = (port, _direction, message) => {
+    if (port === RECORDS_PORT && "kind" in message && message.kind === "write") {
+      deleted.push(...message.changes.filter(({ value }) => value === null).map(({ name }) => name));
+    }
+    return message;
+  };
+  const other = (await phone.custody.createWallet({ kind: "hd" })).wallet.walletId;
+  await phone.session.call("delete_wallet", { walletId, withoutExport: true });
+  const { userId } = phone.session;
+  await phone.session.call("erase_user", { userId });
+  for (const id of [walletId, other]) {
+    for (const kind of ["wallet", "recovery"]) expect(deleted).toContain(`${kind}/${appId}/${userId}/${id}`);
+  }
 });
 
 describe("asked again", () => {
