@@ -18,8 +18,8 @@ import { encodeHex } from "../../../protocol/index.ts";
 import { malformed } from "./malformed.ts";
 
 /** Each input costs a signature, and for version 0 of segwit a hash over all of them. */
-export const MAX_INPUTS = 200;
-export const MAX_OUTPUTS = 500;
+export const MAX_INPUTS = 100;
+export const MAX_OUTPUTS = 250;
 /** Bitcoin Core, consensus/amount.h, MAX_MONEY: 21 million bitcoins. */
 export const MAX_SATS = 2_100_000_000_000_000n;
 

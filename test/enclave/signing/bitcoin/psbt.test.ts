@@ -209,8 +209,8 @@ describe("versions and sizes", () => {
     const inputs = (count: number) => Array.from({ length: count }, (_, index) => ({ ...bare, index }));
     const outputs = (count: number) => Array.from({ length: count }, () => output);
     expect(parsePsbt(psbtOf(inputs(MAX_INPUTS), outputs(MAX_OUTPUTS))).inputs).toHaveLength(MAX_INPUTS);
-    refused(psbtOf(inputs(MAX_INPUTS + 1), [output]), /201 inputs/);
-    refused(psbtOf([bare], outputs(MAX_OUTPUTS + 1)), /501 outputs/);
+    refused(psbtOf(inputs(MAX_INPUTS + 1), [output]), /101 inputs/);
+    refused(psbtOf([bare], outputs(MAX_OUTPUTS + 1)), /251 outputs/);
   });
 
   test("one output spent twice", () => refused(psbtOf([bare, bare], [output]), /same output/));
