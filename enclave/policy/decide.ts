@@ -8,6 +8,7 @@ import { type CompiledPolicy, demandOf } from "./compile.ts";
 import { Evaluation, MAX_STEPS, TooMuchWork } from "./evaluation.ts";
 import { explain, type Finding } from "./explain.ts";
 import type { PolicyRequest } from "./fields.ts";
+import { leavesOpen, speaksOfSighashes } from "./open-signatures.ts";
 import { UNSURE, YES } from "./tri.ts";
 
 export type Level = "app" | "user" | "wallet";
@@ -82,6 +83,7 @@ function candidatesOf(policy: CompiledPolicy, evaluation: Evaluation): readonly 
   const candidates: AllowRule[] = [];
   for (const { rule, test } of policy.rules.get(facts.kind)?.allows ?? []) {
     if (test(evaluation, null) !== YES) continue;
+    if (leavesOpen(facts) && !speaksOfSighashes(rule)) continue;
     if ((rule.limits ?? []).some((limit) => amountOf(limit, facts) === null)) continue;
     candidates.push(rule);
     if (demandOf(rule) === 0) break;

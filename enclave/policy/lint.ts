@@ -6,6 +6,7 @@ import { isDeepStrictEqual } from "node:util";
 import { type Condition, type Policy, RequestError, type Rule } from "../../protocol/index.ts";
 import { checksummed } from "../signing/ethereum-address.ts";
 import { compilePolicy, demandOf, kindsOfAll, mayAllow } from "./compile.ts";
+import { speaksOfSighashes } from "./open-signatures.ts";
 import { normalized } from "./value-tests.ts";
 
 export type PolicyFindingCode =
@@ -141,7 +142,9 @@ function shadowOf(rule: Rule, living: readonly Rule[]): readonly PolicyFinding[]
 
 /** Kinds that must be named are allowed by nothing that does not name them. */
 function namesAsMuch(wider: Rule, rule: Rule): boolean {
-  return [...kindsOfAll(rule.when)].every((kind) => !mayAllow(rule, kind) || mayAllow(wider, kind));
+  const kinds = [...kindsOfAll(rule.when)];
+  if (kinds.includes("bitcoin-transaction") && speaksOfSighashes(rule) && !speaksOfSighashes(wider)) return false;
+  return kinds.every((kind) => !mayAllow(rule, kind) || mayAllow(wider, kind));
 }
 
 function includes(conditions: readonly Condition[], condition: Condition): boolean {
