@@ -7,6 +7,7 @@ import { type Condition, type Policy, RequestError, type Rule } from "../../prot
 import { checksummed } from "../signing/ethereum-address.ts";
 import { compilePolicy, demandOf, kindsOfAll } from "./compile.ts";
 import { mayAllow } from "./named-kinds.ts";
+import { speaksOfSighashes } from "./open-signatures.ts";
 import { normalized } from "./value-tests.ts";
 
 export type PolicyFindingCode =
@@ -142,7 +143,9 @@ function shadowOf(rule: Rule, living: readonly Rule[]): readonly PolicyFinding[]
 
 /** Kinds that must be named are allowed by nothing that does not name them. */
 function namesAsMuch(wider: Rule, rule: Rule): boolean {
-  return [...kindsOfAll(rule.when)].every((kind) => !mayAllow(rule, kind) || mayAllow(wider, kind));
+  const kinds = [...kindsOfAll(rule.when)];
+  if (kinds.includes("bitcoin-transaction") && speaksOfSighashes(rule) && !speaksOfSighashes(wider)) return false;
+  return kinds.every((kind) => !mayAllow(rule, kind) || mayAllow(wider, kind));
 }
 
 function includes(conditions: readonly Condition[], condition: Condition): boolean {

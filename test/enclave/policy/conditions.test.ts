@@ -249,6 +249,16 @@ test("raw digests and what leaves the enclave are allowed by rules that name the
   }
 });
 
+test("signature hash types that leave something open are allowed by rules that speak of them, and by no broad one", () => {
+  const open = { ...SAMPLES["bitcoin-transaction"], sighashTypes: ["ALL", "NONE|ANYONECANPAY"] };
+  expect(allows(open, [])).toBe(false);
+  expect(allows(open, [{ field: "kind", in: ["bitcoin-transaction"] }])).toBe(false);
+  const named = (types: string[]) => [{ every: "sighashes", is: [{ field: "sighash.type", in: types }] }] as const;
+  expect(allows(open, named(["ALL"]))).toBe(false);
+  expect(allows(open, named(["ALL", "NONE|ANYONECANPAY"]))).toBe(true);
+  expect(allows(SAMPLES["bitcoin-transaction"], [])).toBe(true);
+});
+
 describe("a document that is refused", () => {
   const rule = (when: unknown, more = {}) => ({ v: 1, rules: [{ id: "a", effect: "allow", when, ...more }] });
   test.each<[string, unknown]>([
