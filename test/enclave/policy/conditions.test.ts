@@ -289,6 +289,23 @@ describe("a document that is refused", () => {
     expect(policy.safeParse(document).success).toBe(false);
   });
 
+  test("is read once, whatever is nested in it, and no further than what is wrong", () => {
+    let reads = 0;
+    const watched = () => ({
+      get field() {
+        reads += 1;
+        return "evm.sender";
+      },
+    });
+    const leaves = () => Array.from({ length: 64 }, watched);
+    const nested = (depth: number): unknown => (depth === 0 ? leaves() : [{ some: "moves", is: nested(depth - 1) }]);
+    for (const depth of [0, 1, 5]) {
+      reads = 0;
+      expect(policy.safeParse(rule(nested(depth))).success).toBe(false);
+      expect(reads).toBe(1);
+    }
+  });
+
   test("a document of 192 KiB is taken, and one byte more is not", () => {
     const noted = (length: number) => {
       const rules = Array.from({ length: 700 }, (_, at) => ({ ...allow(`r${at}`), note: "n".repeat(200) }));
