@@ -21,10 +21,12 @@ export const MAX_POLICY_RULES = 1000;
 export const MAX_POLICY_CONDITIONS = 10_000;
 /** A condition inside a condition inside a condition; a body nests 16 deep at most, and this must fit in there. */
 export const MAX_CONDITION_DEPTH = 4;
+/** What a value is held against. */
+export const MAX_POLICY_TEXT = 256;
 const MAX_LISTED = 1000;
 const MAX_WINDOW_S = 366 * 86_400;
 
-const text = z.string().check(z.maxLength(256));
+const text = z.string().check(z.maxLength(MAX_POLICY_TEXT));
 const list = z.array(text).check(z.minLength(1), z.maxLength(MAX_LISTED));
 const decimals = z.array(decimal).check(z.minLength(1), z.maxLength(MAX_LISTED));
 

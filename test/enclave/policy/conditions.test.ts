@@ -4,6 +4,8 @@ import { describe, expect, test } from "vitest";
 import type { Facts } from "../../../enclave/policy/facts.ts";
 import { factsFromJson } from "../../../enclave/policy/facts-json.ts";
 import { elementsOf, valuesOf } from "../../../enclave/policy/fields.ts";
+import { NO, YES } from "../../../enclave/policy/tri.ts";
+import { matcherOf } from "../../../enclave/policy/value-tests.ts";
 import {
   COLLECTIONS,
   type Collection,
@@ -76,6 +78,36 @@ test("addresses are the same in any case where case says nothing, and in one alo
   expect(allows(bitcoin, [{ some: "outputs", is: [{ field: "output.address", in: ["BC1QFRIEND"] }] }])).toBe(true);
   const solana = SAMPLES["solana-transaction"];
   expect(allows(solana, [{ field: "solana.feePayer", in: ["a1"] }])).toBe(false);
+});
+
+test("the beginning of an address is the same in any case as well, and so is hex that is no address", () => {
+  expect(denies(TRANSACTION, [{ field: "evm.to", startsWith: BOB.toLowerCase().slice(0, 12) }])).toBe(true);
+  expect(allows(TRANSACTION, [{ field: "evm.to", startsWith: CAROL.toLowerCase().slice(0, 12) }])).toBe(false);
+  const transfer = usdcTransfer(BOB, 5n);
+  expect(denies(transfer, [{ field: "evm.selector", in: ["0xA9059CBB"] }])).toBe(true);
+  const digest = SAMPLES["raw-digest"];
+  expect(
+    denies({ ...digest, digest: new Uint8Array(32).fill(0xab) }, [{ field: "raw.digest", startsWith: "0xABab" }]),
+  ).toBe(true);
+  const bytes = { ...SAMPLES["evm-typed-data"], message: { data: Uint8Array.of(0xab, 0xcd) } };
+  expect(denies(bytes, [{ typed: "data", in: ["0xABCD"] }])).toBe(true);
+  // Of a text that says something by itself, case is part of what it says.
+  const message = { ...SAMPLES["evm-message"], message: Uint8Array.from(Buffer.from("Sign")) };
+  expect(allows(message, [{ field: "message.text", startsWith: "sign" }])).toBe(false);
+});
+
+test("of what is longer than any text of a condition, no more is read than could decide", () => {
+  class Watched extends Uint8Array {
+    override [Symbol.iterator](): ArrayIterator<number> {
+      if (this.length > 200) throw new Error("read to the end");
+      return super[Symbol.iterator]();
+    }
+  }
+  const long = new Watched(100_000).fill(0xab);
+  expect(matcherOf({ startsWith: `0x${"ab".repeat(127)}` })(long)).toBe(YES);
+  expect(matcherOf({ startsWith: "0xabac" })(long)).toBe(NO);
+  expect(matcherOf({ in: [`0x${"ab".repeat(127)}`] })(long)).toBe(NO);
+  expect(matcherOf({ in: ["a".repeat(256)] })("a".repeat(257))).toBe(NO);
 });
 
 describe("what is not there", () => {
