@@ -16,6 +16,7 @@ import {
   z,
 } from "../../protocol/index.ts";
 import type { Actor } from "../auth/actor.ts";
+import { notAddedSinceMs } from "../auth/logins.ts";
 import type { Events } from "../events/events.ts";
 import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
@@ -45,7 +46,7 @@ const given = z.strictObject({
 });
 const approval = z.strictObject({
   requester: z.string(),
-  /** Since when the session is there that asks: a passkey of the user's own that is younger may be that session's doing. */
+  /** A passkey of the user's own that is younger may be the doing of whoever asks. */
   askedSinceMs: z.int(),
   operation: z.string(),
   /** Canonical JSON; null where it is too long. */
@@ -111,7 +112,7 @@ export class Approvals {
     const params = canonicalJson(envelope.params);
     const value: Approval = {
       ...{ requester, operation: envelope.operation, digest, createdAtMs: nowMs },
-      askedSinceMs: actor.kind === "session" ? actor.session.createdAtMs : nowMs,
+      askedSinceMs: notAddedSinceMs(actor, nowMs),
       params: params.length <= MAX_PARAMS_TEXT ? params : null,
       needs: needs.map(({ level, rule }) => neededOf(level, rule)),
       expiresAtMs: nowMs + Math.min(...needs.map(({ rule }) => rule.approvals?.expiresS ?? 0)) * 1000,
