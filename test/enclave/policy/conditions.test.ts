@@ -163,6 +163,24 @@ describe("what cannot be told", () => {
     expect(allows(noncanonical, [{ call: "transfer(address,uint256)" }])).toBe(false);
   });
 
+  test("a call of a user operation that is not understood may move something else than what is said", () => {
+    const transfer = { to: USDC, valueWei: 0n, data: transferData(BOB, 5n) };
+    const { tokenMoves } = usdcTransfer(BOB, 5n);
+    const operation = { ...SAMPLES["evm-user-operation"], tokenMoves };
+    const onlyUsdc = { every: "moves", is: [{ field: "move.token", in: [USDC] }] } as const;
+    expect(allows({ ...operation, calls: [transfer] }, [onlyUsdc])).toBe(true);
+    const other = { to: CAROL, valueWei: 0n, data: Uint8Array.of(1, 2, 3, 4) };
+    for (const calls of [
+      [transfer, other],
+      [other, transfer],
+    ]) {
+      expect(allows({ ...operation, calls }, [onlyUsdc])).toBe(false);
+      expect(allows({ ...operation, calls }, [{ some: "moves", is: onlyUsdc.is }])).toBe(true);
+    }
+    const coins = { to: CAROL, valueWei: 1n, data: new Uint8Array(0) };
+    expect(allows({ ...operation, calls: [transfer, coins] }, [onlyUsdc])).toBe(true);
+  });
+
   test("typed data and authorisations without a chain are good on any", () => {
     const permit = SAMPLES["evm-typed-data"];
     const anywhere = { ...permit, domain: { ...permit.domain, chainId: null } };
