@@ -45,8 +45,8 @@ export function matcherOf(test: ValueTest): Matcher {
   };
 }
 
-/** It is one of these, and cannot be told which. */
-function oneOf(each: readonly Tri[]): Tri {
+/** It is one of these, and cannot be told which; or it is all of them. */
+export function oneOf(each: readonly Tri[]): Tri {
   const low = each.reduce(least, YES);
   const high = each.reduce(greatest, NO);
   return low === high ? low : UNSURE;

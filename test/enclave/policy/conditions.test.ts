@@ -262,6 +262,11 @@ describe("EIP-712 messages", () => {
         { field: "primaryType", in: ["Permit"] },
       ]),
     ).toBe(true);
+    // One innocent leg more does not take the others out of a rule's sight, nor let them pass by its contrary.
+    expect(denies(permit, [{ typed: "legs[].to", in: [BOB] }])).toBe(true);
+    expect(allows(permit, [{ not: { typed: "legs[].to", in: [BOB] } }])).toBe(false);
+    expect(allows(permit, [{ not: { typed: "legs[].to", in: [USDC] } }])).toBe(true);
+    expect(denies(permit, [{ typed: "legs[].to", in: [USDC] }])).toBe(false);
     // A condition on another type than the value's cannot be judged.
     expect(allows(permit, [{ typed: "value", startsWith: "5" }])).toBe(false);
     expect(denies(permit, [{ typed: "value", startsWith: "5" }])).toBe(true);
