@@ -210,16 +210,33 @@ export class Approvals {
     readonly approvals: readonly { readonly approvalId: string; readonly approval: Approval }[];
     readonly next: string | null;
   }> {
-    const under = `${actor.appId}/`;
+    return this.#page(actor.appId, after, (each) => this.#stateOf(each) === "waiting" && concerns(actor, each));
+  }
+
+  /** As {@link list}: what a user has asked for or agreed to, whatever became of it. */
+  heldOn(appId: string, userId: string, after: string | null): ReturnType<Approvals["list"]> {
+    return this.#page(
+      appId,
+      after,
+      ({ requester, approvals, rejectedBy }) =>
+        requester === userId || rejectedBy === userId || approvals.some(({ by }) => by === userId),
+    );
+  }
+
+  async #page(
+    appId: string,
+    after: string | null,
+    isShown: (approval: Approval) => boolean,
+  ): ReturnType<Approvals["list"]> {
+    const under = `${appId}/`;
     const page = await this.#records.list(approvalRecords, under, after === null ? null : under + after);
     const named = page.map(({ name, value }) => ({
       approvalId: name.slice(name.lastIndexOf("/") + 1),
       approval: value,
     }));
-    const isWaiting = ({ approval }: { readonly approval: Approval }) => this.#stateOf(approval) === "waiting";
     const last = named.at(-1);
     return {
-      approvals: named.filter((each) => isWaiting(each) && concerns(actor, each.approval)),
+      approvals: named.filter(({ approval }) => isShown(approval)),
       next: last === undefined || page.length < MAX_RECORDS_PER_PAGE ? null : last.approvalId,
     };
   }

@@ -452,6 +452,36 @@ describe("approvals", () => {
     expect(await codeOf(sign({}, 2))).toBe("APPROVAL_REQUIRED");
   });
 
+  test("export_user gives policies, what limits have counted, and what was asked for and agreed to", async () => {
+    const limits = [{ asset: "requests", amount: "1", windowS: 3600, per: "wallet" }] as const;
+    const small: Rule = { id: "first", effect: "allow", when: [], limits };
+    await setAppPolicy(documentOf(small, ...byTwo().rules));
+    const own = documentOf({ id: "all", effect: "allow", when: [] });
+    await alice.session.setPolicy({ of: walletId, expectedVersion: 0, policy: own });
+    await sign({}, 0);
+    const { approvalId, digest } = await ask(1);
+    await approve(bob, { approvalId, digest });
+    const heldOn = async ({ session }: LoggedIn) => {
+      const items = [];
+      for await (const item of session.account.exportUser()) items.push(item);
+      return items;
+    };
+    const held = await heldOn(alice);
+    expect(held.filter(({ kind }) => kind === "policy")).toEqual([
+      { kind: "policy", of: walletId, version: 1, guardedSinceMs: expect.any(Number), policy: own },
+    ]);
+    expect(held.filter(({ kind }) => kind === "limit")).toEqual([
+      { kind: "limit", limitId: expect.stringMatching(/^lim_/), sums: ["1"], requests: 1 },
+    ]);
+    const waiting = { kind: "approval", approval: { approvalId, approvers: [{ by: bob.session.userId }] } };
+    for (const each of [alice, bob]) {
+      expect((await heldOn(each)).filter(({ kind }) => kind === "approval")).toMatchObject([waiting]);
+    }
+    for (const each of [carol, mallory]) {
+      expect((await heldOn(each)).filter(({ kind }) => kind === "approval")).toEqual([]);
+    }
+  });
+
   async function everyApproval({ session }: LoggedIn) {
     const listed = [];
     for (let after: string | null = null; ; ) {
