@@ -128,7 +128,7 @@ export class Account {
   }
 
   /**
-   * All that is held on this user: what their own record holds, wallets, events. Keys are not in it. A code works once, so
+   * All that is held on this user: their own record, policies, wallets, limits, approvals, events. Keys are not in it. A code works once, so
    * a user with a one-time password gets one page for each: give `after` and a new code.
    */
   async *exportUser(options: CallOptions = {}): AsyncGenerator<HeldOnUser, void> {

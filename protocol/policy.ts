@@ -3,7 +3,15 @@
  * that, every level that has a document (app, user, wallet) must have a rule that allows. Integers are decimal strings.
  */
 import { decimal } from "./decimal.ts";
-import { COLLECTIONS, type Collection, collectionOf, type FieldOf, fieldsOf } from "./policy-fields.ts";
+import {
+  COLLECTIONS,
+  type Collection,
+  collectionOf,
+  FIELDS,
+  type FieldName,
+  type FieldOf,
+  fieldsOf,
+} from "./policy-fields.ts";
 import { z } from "./zod.ts";
 
 /** Of a document as JSON: it lies in parts in the records, and fits into a request beside the rest of an app. */
@@ -13,10 +21,12 @@ export const MAX_POLICY_RULES = 1000;
 export const MAX_POLICY_CONDITIONS = 10_000;
 /** A condition inside a condition inside a condition; a body nests 16 deep at most, and this must fit in there. */
 export const MAX_CONDITION_DEPTH = 4;
+/** What a value is held against. */
+export const MAX_POLICY_TEXT = 256;
 const MAX_LISTED = 1000;
 const MAX_WINDOW_S = 366 * 86_400;
 
-const text = z.string().check(z.maxLength(256));
+const text = z.string().check(z.maxLength(MAX_POLICY_TEXT));
 const list = z.array(text).check(z.minLength(1), z.maxLength(MAX_LISTED));
 const decimals = z.array(decimal).check(z.minLength(1), z.maxLength(MAX_LISTED));
 
@@ -143,23 +153,52 @@ const daily = z.strictObject({
 });
 
 const collection = z.enum(Object.keys(COLLECTIONS) as [Collection, ...Collection[]]);
-const condition: z.ZodMiniType<Condition> = z.lazy(() =>
-  z.union([
-    uintTest,
-    textTest,
-    boolTest,
-    callTest,
-    typedTest,
-    between,
-    daily,
-    z.strictObject({ all: conditions }),
-    z.strictObject({ any: conditions }),
-    z.strictObject({ not: condition }),
-    z.strictObject({ some: collection, is: conditions }),
-    z.strictObject({ every: collection, is: conditions }),
-  ]),
-) as z.ZodMiniType<Condition>;
-const conditions = z.array(condition).check(z.minLength(1), z.maxLength(64));
+const FIELD_TESTS = { uint: uintTest, text: textTest, bool: boolTest } as const;
+/** By the member that no other has. Tried one after another, nested lists would be looked through again at each level. */
+const SHAPES: ReadonlyMap<string, z.ZodMiniType> = new Map<string, z.ZodMiniType>([
+  ["call", callTest],
+  ["typed", typedTest],
+  ["between", between],
+  ["timeOfDay", daily],
+  ["all", z.strictObject({ all: z.lazy(() => conditions) })],
+  ["any", z.strictObject({ any: z.lazy(() => conditions) })],
+  ["not", z.strictObject({ not: z.lazy(() => condition) })],
+  ["some", z.strictObject({ some: collection, is: z.lazy(() => conditions) })],
+  ["every", z.strictObject({ every: collection, is: z.lazy(() => conditions) })],
+]);
+
+function shapeOf(value: object): z.ZodMiniType | undefined {
+  if ("field" in value) {
+    const { field } = value;
+    return typeof field === "string" && Object.hasOwn(FIELDS, field)
+      ? FIELD_TESTS[FIELDS[field as FieldName].type]
+      : undefined;
+  }
+  const [name] = Object.keys(value).filter((each) => SHAPES.has(each));
+  return name === undefined ? undefined : SHAPES.get(name);
+}
+
+type Issues = z.core.$ZodRawIssue[];
+
+/** @param at - Its place in a list. */
+function checkCondition(value: unknown, issues: Issues, at: readonly number[]): void {
+  const shape = typeof value === "object" && value !== null ? shapeOf(value) : undefined;
+  const found = shape?.safeParse(value).error?.issues ?? [];
+  const wrong = shape === undefined ? [{ code: "custom", path: [], message: "no such condition" } as const] : found;
+  issues.push(...wrong.map((issue) => ({ ...issue, input: value, path: [...at, ...issue.path] }) as Issues[number]));
+}
+
+const condition = z
+  .unknown()
+  .check(({ value, issues }) => checkCondition(value, issues, [])) as z.ZodMiniType<Condition>;
+/** No further than the first that is wrong: whoever is refused has not been read to the end. */
+const listed = z.array(z.unknown()).check(z.maxLength(64), ({ value, issues }) => {
+  for (const [at, each] of value.entries()) {
+    if (issues.length > 0) return;
+    checkCondition(each, issues, [at]);
+  }
+}) as unknown as z.ZodMiniType<Condition[]>;
+const conditions = listed.check(z.refine((list) => list.length > 0, "no conditions"));
 
 export const LIMIT_ASSETS = ["requests", "value", "fee", "token"] as const;
 const limit = z
@@ -209,7 +248,7 @@ const common = {
   /** For people. */
   note: z.exactOptional(z.string().check(z.maxLength(256))),
   /** All of these; an empty list is always so. */
-  when: z.array(condition).check(z.maxLength(64)),
+  when: listed,
 };
 const rule = z.discriminatedUnion("effect", [
   z.strictObject({ ...common, effect: z.literal("deny") }),

@@ -1,7 +1,7 @@
 /** By which of a user's logins a request comes, how long ago that was, and since when it is theirs. */
 import { RequestError } from "../../protocol/index.ts";
 import type { User } from "../users/user.ts";
-import type { UserActor } from "./actor.ts";
+import type { Actor, UserActor } from "./actor.ts";
 
 /** A login is fresh for so long: time to log in, read what is asked, and answer. */
 export const FRESH_LOGIN_MS = 5 * 60_000;
@@ -20,6 +20,18 @@ export function loginOf(actor: UserActor, nowMs: number): Login {
   if (actor.kind === "passkey") return { loginId: actor.passkey.passkeyId, atMs: nowMs };
   const { identityId, createdAtMs, replaces } = actor.session;
   return { loginId: identityId, atMs: replaces === null ? createdAtMs : null };
+}
+
+/**
+ * Passkeys that were registered before then are not the doing of whoever has the session that asks. A session that came by
+ * a login which was added later, and a passkey itself, may be: whoever stole a session can have added both, and only what
+ * has stood in the events for a while is the owner's.
+ */
+export function notAddedSinceMs(actor: Actor, nowMs: number): number {
+  if (actor.kind === "api-key") return nowMs;
+  if (actor.kind === "passkey") return nowMs - NEW_LOGIN_WAIT_MS;
+  const { createdAtMs, identityId } = actor.session;
+  return identityId === actor.user.firstIdentityId ? createdAtMs : Math.min(createdAtMs, nowMs - NEW_LOGIN_WAIT_MS);
 }
 
 /** @throws {@link RequestError} `LOGIN_NOT_FRESH` */

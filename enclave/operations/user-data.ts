@@ -8,15 +8,18 @@ import type { AppHandler, Services } from "./handler.ts";
 
 /** A page has so much or a little more: whoever shows a one-time password with each has few of them to show. */
 const PAGE_CHARACTERS = 256 * 1024;
+/** Of records that were looked through for it, since those of an app's approvals that are the user's may be few. */
+const MAX_PAGES = 64;
 
 export const exportUser: AppHandler<"export_user"> = async ({ actor }, { after }, services) => {
   const items: HeldOnUser[] = [];
-  let characters = 0;
+  let [characters, pages] = [0, 0];
   for (let at: string | null = after ?? "user/"; ; ) {
     const page: Page = await pageAt(at, actor, services);
     items.push(...page.items);
     characters += JSON.stringify(page.items).length;
-    if (page.next === null || characters >= PAGE_CHARACTERS) return { items, next: page.next };
+    pages += 1;
+    if (page.next === null || characters >= PAGE_CHARACTERS || pages >= MAX_PAGES) return { items, next: page.next };
     at = page.next;
   }
 };
@@ -26,20 +29,46 @@ interface Page {
   readonly next: string | null;
 }
 
+type HeldIn = Pick<Services, "wallets" | "events" | "policies" | "userPolicies" | "approvals">;
+
 async function pageAt(
   at: string,
-  { appId, userId, user }: UserActor,
-  { wallets, events }: Pick<Services, "wallets" | "events">,
+  actor: UserActor,
+  { wallets, events, policies, userPolicies, approvals }: HeldIn,
 ): Promise<Page> {
+  const { appId, userId, user } = actor;
   const [part, position = ""] = at.split("/");
-  if (part === "user") return { items: [userItem(userId, user)], next: "wallets/" };
+  const after = position === "" ? null : position;
+  if (part === "user") return { items: [userItem(userId, user)], next: "policies/0" };
+  if (part === "policies") {
+    const next = Number(position) + 1;
+    const held = user.policies?.[next - 1];
+    if (held === undefined) return { items: [], next: "wallets/" };
+    const { of, version, guardedSinceMs } = held;
+    const { policy } = await userPolicies.get(actor, of);
+    const items = policy === null ? [] : [{ kind: "policy" as const, of, version, guardedSinceMs, policy }];
+    return { items, next: `policies/${next}` };
+  }
   if (part === "wallets") {
-    const page = await wallets.list({ appId, userId }, position === "" ? null : position);
+    const page = await wallets.list({ appId, userId }, after);
     const last = page.wallets.at(-1)?.walletId;
     return {
       items: page.wallets.map((wallet) => ({ kind: "wallet", wallet })),
-      next: page.more && last !== undefined ? `wallets/${last}` : "events/0",
+      next: page.more && last !== undefined ? `wallets/${last}` : "limits/",
     };
+  }
+  if (part === "limits") {
+    const { limits, more } = await policies.counted(appId, userId, after);
+    const last = limits.at(-1)?.limitId;
+    const items = limits.map((each) => ({ kind: "limit" as const, ...each }));
+    return { items, next: more && last !== undefined ? `limits/${last}` : "approvals/" };
+  }
+  if (part === "approvals") {
+    const { approvals: held, next } = await approvals.heldOn(appId, userId, after);
+    const items = held.map(({ approvalId, approval }) => {
+      return { kind: "approval" as const, approval: approvals.view(approvalId, approval) };
+    });
+    return { items, next: next === null ? "events/0" : `approvals/${next}` };
   }
   const from = Number(position);
   const page = await events.list(appId, userId, user, from);
@@ -50,31 +79,34 @@ async function pageAt(
 }
 
 /**
- * Wallets and events go first and the user last: whatever ends this halfway leaves somebody who can ask again. Nothing of
- * the user's changes meanwhile, since all of it would change with the user's record.
+ * Wallets go first, so that nobody who has this fail halfway has keys left whose limits count anew; the user last, so that
+ * there is somebody who can ask again. Nothing of the user's changes meanwhile, since all of it would change with the
+ * user's record.
  */
 export const eraseUser: AppHandler<"erase_user"> = async ({ actor }, params, services) => {
   const { appId, userId } = actor;
   if (params.userId !== userId) throw new RequestError("INVALID_PARAMS", "userId: not the one who asks");
   const { users, passkeys, identities, wallets, events, userPolicies, policies, approvals } = services;
-  // What is asked meanwhile counts anew, under an owner who is about to be gone.
-  await policies.erase(appId, userId);
-  await approvals.erase(appId, userId);
-  await userPolicies.erase(appId, userId, actor.user);
-  const records = await users.change(appId, userId, async (user) => ({
-    kind: "erase",
-    result: {
-      wallets: await wallets.erase(ownerOf(actor)),
-      events: await events.erase(appId, userId),
-      identities: user.identities.length,
-      sessions: user.sessions.length,
-      passkeys: user.passkeys.length,
-    },
-    also: [
-      ...(await identities.forget(appId, userId, user.identities)),
-      ...(await passkeys.forget(appId, userId, user.passkeys)),
-    ],
-  }));
+  const records = await users.change(appId, userId, async (user) => {
+    const erased = await wallets.erase(ownerOf(actor));
+    await policies.erase(appId, userId);
+    await approvals.erase(appId, userId);
+    await userPolicies.erase(appId, userId, user);
+    return {
+      kind: "erase",
+      result: {
+        wallets: erased,
+        events: await events.erase(appId, userId),
+        identities: user.identities.length,
+        sessions: user.sessions.length,
+        passkeys: user.passkeys.length,
+      },
+      also: [
+        ...(await identities.forget(appId, userId, user.identities)),
+        ...(await passkeys.forget(appId, userId, user.passkeys)),
+      ],
+    };
+  });
   return events.receiptOf({ appId, userId, records });
 };
 

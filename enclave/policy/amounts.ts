@@ -1,6 +1,7 @@
 /** What a limit counts of a request. */
 import type { Limit } from "../../protocol/index.ts";
-import { chainOf, type Facts } from "./facts.ts";
+import { isTokenCall } from "../signing/evm/token-moves.ts";
+import { chainOf, type EvmCall, type EvmTransactionFacts, type EvmUserOperationFacts, type Facts } from "./facts.ts";
 import { normalized } from "./value-tests.ts";
 
 /**
@@ -27,9 +28,10 @@ export function chainOfLimit({ asset }: Pick<Limit, "asset">, facts: Facts): str
 function coinsOf(facts: Facts): bigint | null {
   switch (facts.kind) {
     case "evm-transaction":
-      return facts.valueWei;
-    case "evm-user-operation":
-      return facts.calls === null ? null : sum(facts.calls.map(({ valueWei }) => valueWei));
+    case "evm-user-operation": {
+      const calls = callsOf(facts);
+      return calls === null || calls.some(isToItself(facts)) ? null : sum(calls.map(({ valueWei }) => valueWei));
+    }
     case "solana-transaction":
       if (facts.unknownInstructions.length > 0) return null;
       return sum(facts.transfers.filter(({ asset }) => asset === "sol").map(({ amount }) => amount));
@@ -59,9 +61,9 @@ function tokenAmountOf(token: string, facts: Facts): bigint | null {
   switch (facts.kind) {
     case "evm-transaction":
     case "evm-user-operation": {
-      if (facts.hasUnreadTokenCall || (facts.kind === "evm-user-operation" && facts.calls === null)) return null;
-      const amounts = facts.tokenMoves.filter((move) => normalized(move.token) === wanted).map(({ amount }) => amount);
-      return amounts.includes(null) ? null : sum(amounts as bigint[]);
+      if (facts.hasUnreadTokenCall) return null;
+      const amounts = evmAmountsOf(facts);
+      return amounts === null ? null : (amounts.get(wanted) ?? (amounts.has(wanted) ? null : 0n));
     }
     case "solana-transaction": {
       const tokens = facts.transfers.filter(({ asset }) => asset === "token");
@@ -72,6 +74,45 @@ function tokenAmountOf(token: string, facts: Facts): bigint | null {
     default:
       return null;
   }
+}
+
+type EvmCalls = EvmTransactionFacts | EvmUserOperationFacts;
+
+function callsOf(facts: EvmCalls): readonly EvmCall[] | null {
+  if (facts.kind === "evm-user-operation") return facts.calls;
+  const { to, valueWei, data } = facts;
+  // What makes a contract is nobody's call.
+  return [{ to: to ?? "", valueWei, data }];
+}
+
+/** An account that has code (EIP-7702, ERC-7579) does by a call of itself whatever it can do. */
+function isToItself(facts: EvmCalls): (call: EvmCall) => boolean {
+  const itself = normalized(facts.kind === "evm-transaction" ? facts.from : facts.sender);
+  return ({ to, data }) => data.length > 0 && normalized(to) === itself;
+}
+
+/** Once for each request: a document can have thousands of limits, and a request thousands of moves. */
+const evmAmounts = new WeakMap<EvmCalls, ReadonlyMap<string, bigint | null> | null>();
+
+/** By contract. Null within where a call of that contract may move any amount, and null altogether where any may. */
+function evmAmountsOf(facts: EvmCalls): ReadonlyMap<string, bigint | null> | null {
+  const known = evmAmounts.get(facts);
+  if (known !== undefined) return known;
+  const read = readEvmAmounts(facts);
+  evmAmounts.set(facts, read);
+  return read;
+}
+
+function readEvmAmounts(facts: EvmCalls): ReadonlyMap<string, bigint | null> | null {
+  const calls = callsOf(facts);
+  if (calls === null || calls.some(isToItself(facts))) return null;
+  const amounts = new Map<string, bigint | null>();
+  for (const { token, amount } of facts.tokenMoves) {
+    const before = amounts.get(normalized(token));
+    amounts.set(normalized(token), before === null || amount === null ? null : (before ?? 0n) + amount);
+  }
+  for (const { to } of calls.filter((call) => !isTokenCall(call))) amounts.set(normalized(to), null);
+  return amounts;
 }
 
 function sum(amounts: readonly bigint[]): bigint {

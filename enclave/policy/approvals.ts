@@ -16,6 +16,7 @@ import {
   z,
 } from "../../protocol/index.ts";
 import type { Actor } from "../auth/actor.ts";
+import { notAddedSinceMs } from "../auth/logins.ts";
 import type { Events } from "../events/events.ts";
 import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
@@ -45,7 +46,7 @@ const given = z.strictObject({
 });
 const approval = z.strictObject({
   requester: z.string(),
-  /** Since when the session is there that asks: a passkey of the user's own that is younger may be that session's doing. */
+  /** A passkey of the user's own that is younger may be the doing of whoever asks. */
   askedSinceMs: z.int(),
   operation: z.string(),
   /** Canonical JSON; null where it is too long. */
@@ -111,7 +112,7 @@ export class Approvals {
     const params = canonicalJson(envelope.params);
     const value: Approval = {
       ...{ requester, operation: envelope.operation, digest, createdAtMs: nowMs },
-      askedSinceMs: actor.kind === "session" ? actor.session.createdAtMs : nowMs,
+      askedSinceMs: notAddedSinceMs(actor, nowMs),
       params: params.length <= MAX_PARAMS_TEXT ? params : null,
       needs: needs.map(({ level, rule }) => neededOf(level, rule)),
       expiresAtMs: nowMs + Math.min(...needs.map(({ rule }) => rule.approvals?.expiresS ?? 0)) * 1000,
@@ -209,16 +210,33 @@ export class Approvals {
     readonly approvals: readonly { readonly approvalId: string; readonly approval: Approval }[];
     readonly next: string | null;
   }> {
-    const under = `${actor.appId}/`;
+    return this.#page(actor.appId, after, (each) => this.#stateOf(each) === "waiting" && concerns(actor, each));
+  }
+
+  /** As {@link list}: what a user has asked for or agreed to, whatever became of it. */
+  heldOn(appId: string, userId: string, after: string | null): ReturnType<Approvals["list"]> {
+    return this.#page(
+      appId,
+      after,
+      ({ requester, approvals, rejectedBy }) =>
+        requester === userId || rejectedBy === userId || approvals.some(({ by }) => by === userId),
+    );
+  }
+
+  async #page(
+    appId: string,
+    after: string | null,
+    isShown: (approval: Approval) => boolean,
+  ): ReturnType<Approvals["list"]> {
+    const under = `${appId}/`;
     const page = await this.#records.list(approvalRecords, under, after === null ? null : under + after);
     const named = page.map(({ name, value }) => ({
       approvalId: name.slice(name.lastIndexOf("/") + 1),
       approval: value,
     }));
-    const isWaiting = ({ approval }: { readonly approval: Approval }) => this.#stateOf(approval) === "waiting";
     const last = named.at(-1);
     return {
-      approvals: named.filter((each) => isWaiting(each) && concerns(actor, each.approval)),
+      approvals: named.filter(({ approval }) => isShown(approval)),
       next: last === undefined || page.length < MAX_RECORDS_PER_PAGE ? null : last.approvalId,
     };
   }

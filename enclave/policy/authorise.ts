@@ -80,6 +80,11 @@ export class Policies {
     return { walletId, publicKeys: accounts.map(({ publicKey }) => publicKey), facts } as unknown as Authorised;
   }
 
+  /** What was counted of a user. @throws {@link RequestError} what records throw */
+  counted(appId: string, userId: string, after: string | null): ReturnType<Limits["list"]> {
+    return this.#limits.list(appId, userId, after);
+  }
+
   /** What was counted of a user who is to be erased. @throws {@link RequestError} what records throw */
   erase(appId: string, userId: string): Promise<void> {
     return this.#limits.erase(appId, userId);

@@ -5,7 +5,7 @@ import type { AbiType } from "../signing/evm/abi-types.ts";
 import type { Evaluation } from "./evaluation.ts";
 import type { TypedDataStruct, TypedDataValue } from "./facts.ts";
 import { least, NO, type Tri, UNSURE, YES } from "./tri.ts";
-import { matcherOf } from "./value-tests.ts";
+import { matcherOf, oneOf } from "./value-tests.ts";
 
 const EACH = "[]";
 
@@ -86,7 +86,7 @@ export function compileTyped({ typed, ...test }: TypedTest): (message: TypedData
     });
 }
 
-/** All that a path leads to, and it leads somewhere. */
+/** All that a path leads to, and it leads somewhere. What holds of some elements alone is unsure: neither all, nor none. */
 function everyAt(
   value: AbiValue | TypedDataValue | undefined,
   path: readonly string[],
@@ -97,9 +97,7 @@ function everyAt(
   if (segment === undefined) return test(value);
   if (segment === EACH) {
     if (!Array.isArray(value) || value.length === 0) return NO;
-    let result: Tri = YES;
-    for (const item of value as readonly AbiValue[]) result = least(result, everyAt(item, rest, test));
-    return result;
+    return oneOf((value as readonly AbiValue[]).map((item) => everyAt(item, rest, test)));
   }
   if (Array.isArray(value)) return everyAt((value as readonly AbiValue[])[Number(segment)], rest, test);
   return isStruct(value) && Object.hasOwn(value, segment) ? everyAt(value[segment], rest, test) : NO;

@@ -145,7 +145,7 @@ function everyOf(collection: Collection, test: Test): Test {
     const elements = evaluation.elements(collection);
     if (elements === undefined) return ABSENT;
     if (elements.items.length === 0 && !elements.mayBeMore) return NO;
-    let result: Tri = elements.mayBeMore ? UNSURE : YES;
+    let result: Tri = elements.mayBeMore || elements.isBesideOthers === true ? UNSURE : YES;
     for (const item of elements.items) {
       result = least(result, test(evaluation, item));
       if (result === NO) return NO;

@@ -1,5 +1,6 @@
 /** What a policy's fields mean: each name of `protocol/policy-fields.ts`, read from what was parsed. */
 import { type Collection, encodeHex, type FieldName } from "../../protocol/index.ts";
+import { isTokenCall } from "../signing/evm/token-moves.ts";
 import {
   chainOf,
   type EvmCall,
@@ -42,6 +43,8 @@ export interface Elements {
   readonly items: readonly Values[];
   /** There may be more than could be read. */
   readonly mayBeMore: boolean;
+  /** Beside them is what no list shows: what holds of each of them does not hold of all that there is. */
+  readonly isBesideOthers?: boolean;
 }
 
 /** More than any number that a chain knows: all there is. */
@@ -167,7 +170,8 @@ export function elementsOf(facts: Facts, collection: Collection): Elements | und
     case "moves": {
       if (facts.kind !== "evm-transaction" && facts.kind !== "evm-user-operation") return undefined;
       const isUnread = facts.kind === "evm-user-operation" && facts.calls === null;
-      return { items: facts.tokenMoves.map(ofMove), mayBeMore: facts.hasUnreadTokenCall || isUnread };
+      const isBesideOthers = facts.kind === "evm-user-operation" && facts.calls?.every(isTokenCall) === false;
+      return { items: facts.tokenMoves.map(ofMove), mayBeMore: facts.hasUnreadTokenCall || isUnread, isBesideOthers };
     }
     case "calls":
       if (facts.kind !== "evm-user-operation") return undefined;

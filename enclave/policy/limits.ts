@@ -4,11 +4,11 @@
  * lost, the limit was never exceeded. Requests of an app that wait at the same time share one write, so that many at once
  * do not collide with each other; enclaves that share a store collide, and decide again.
  */
-import { type AllowRule, RequestError } from "../../protocol/index.ts";
+import { type AllowRule, MAX_RECORDS_PER_PAGE, RequestError } from "../../protocol/index.ts";
 import type { Ids } from "../vault/ids.ts";
 import { change, type ReadRecord, type Records } from "../vault/records.ts";
 import { amountOf, chainOfLimit } from "./amounts.ts";
-import { Counter, counterRecords } from "./counter.ts";
+import { Counter, counterRecords, REQUEST_KEY_BYTES } from "./counter.ts";
 import type { Level, Open } from "./decide.ts";
 import type { Facts } from "./facts.ts";
 
@@ -42,6 +42,14 @@ export type Reservation =
 export interface Need {
   readonly level: Level;
   readonly rule: AllowRule;
+}
+
+/** What one limit has counted. */
+export interface Counted {
+  readonly limitId: string;
+  /** By time, the oldest first. */
+  readonly sums: string[];
+  readonly requests: number;
 }
 
 interface Ask {
@@ -104,6 +112,22 @@ export class Limits {
       void this.#work(request.appId, queue);
     }
     return promise;
+  }
+
+  /** One page of what was counted of a user's. The parent can leave out what this boot has not seen. */
+  async list(
+    appId: string,
+    userId: string,
+    after: string | null,
+  ): Promise<{ readonly limits: readonly Counted[]; readonly more: boolean }> {
+    const under = `${appId}/${userId}/`;
+    const page = await this.#records.list(counterRecords, under, after === null ? null : under + after);
+    const limits = page.map(({ name, value: { buckets, requests } }) => ({
+      limitId: name.slice(name.lastIndexOf("/") + 1),
+      sums: buckets.map(({ sum }) => sum),
+      requests: requests.length / REQUEST_KEY_BYTES,
+    }));
+    return { limits, more: page.length === MAX_RECORDS_PER_PAGE };
   }
 
   /** Does away with what was counted of a user's; counters of the whole app name nobody. */

@@ -59,6 +59,8 @@ export type UserPolicy = z.output<typeof userPolicy>;
 const userSchema = z.strictObject({
   /** Whose logins reach this user. It is this list that counts: a record under `identity/` only leads here. */
   identities: z.array(linkedIdentity),
+  /** With whose login the user began: no session has added it. Not there in records of before. */
+  firstIdentityId: z.exactOptional(z.string()),
   /** Live ones and some that have expired; the oldest first. */
   sessions: z.array(userSession),
   /** Tokens that were issued up to then log in nobody any more. */
@@ -77,6 +79,7 @@ export type User = z.output<typeof userSchema>;
 export function newUser(identity: LinkedIdentity): User {
   return {
     identities: [identity],
+    firstIdentityId: identity.identityId,
     sessions: [],
     loginsAfterMs: 0,
     passkeys: [],

@@ -2,9 +2,11 @@
 import { erasureReceipt } from "../erasure.ts";
 import { listedEvent } from "../events.ts";
 import { newPasskey, passkey, passkeyId } from "../passkeys.ts";
+import { policy } from "../policy.ts";
 import { guardable, operations, scope } from "../scope.ts";
 import { z } from "../zod.ts";
 import { jwt, nothing } from "./ids.ts";
+import { approval, of } from "./policies.ts";
 import { wallet } from "./wallets.ts";
 
 const linkedIdentity = z.strictObject({
@@ -46,14 +48,24 @@ const heldOnUser = z.discriminatedUnion("kind", [
     ),
     events: z.int(),
   }),
+  z.strictObject({ kind: z.literal("policy"), of, version: z.int(), guardedSinceMs: z.int(), policy }),
   z.strictObject({ kind: z.literal("wallet"), wallet }),
+  /** What one limit has counted within its window, and how many requests it remembers by a digest. */
+  z.strictObject({ kind: z.literal("limit"), limitId: z.string(), sums: z.array(z.string()), requests: z.int() }),
+  /** What the user has asked for, or has agreed to. */
+  z.strictObject({ kind: z.literal("approval"), approval }),
   z.strictObject({ kind: z.literal("event"), event: listedEvent }),
 ]);
 export type HeldOnUser = z.output<typeof heldOnUser>;
 /** Where the next page begins. */
 const exportCursor = z
   .string()
-  .check(z.regex(/^(?:wallets\/(?:wal_[0-9a-f]{32})?|events\/[0-9]{1,10})$/, "expected what a page before gave"));
+  .check(
+    z.regex(
+      /^(?:policies\/[0-9]{1,10}|wallets\/(?:wal_[0-9a-f]{32})?|limits\/(?:lim_[0-9a-f]{32})?|approvals\/(?:apr_[0-9a-f]{32})?|events\/[0-9]{1,10})$/,
+      "expected what a page before gave",
+    ),
+  );
 
 export const ACCOUNT_OPERATIONS = {
   /** Stamped by the session's key, and by the passkey that is to be registered. */
@@ -106,7 +118,10 @@ export const ACCOUNT_OPERATIONS = {
       publicKey: z.string().check(z.regex(/^[0-9a-f]{64}$/)),
     }),
   },
-  /** Page by page: first what the user's own record holds, then wallets, then events. Only sealed. */
+  /**
+   * Page by page: first what the user's own record holds, then policies, wallets, limits, approvals and events. Only
+   * sealed.
+   */
   export_user: {
     params: z.strictObject({ after: z.nullable(exportCursor) }),
     result: z.strictObject({ items: z.array(heldOnUser), next: z.nullable(exportCursor) }),

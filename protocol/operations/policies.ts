@@ -6,11 +6,11 @@ import { z } from "../zod.ts";
 import { appId, approvalId, nothing, userId } from "./ids.ts";
 
 /** The user's own, or one of their wallets'. */
-const of = z.union([z.literal("user"), walletId]);
+export const of = z.union([z.literal("user"), walletId]);
 const digest = z.string().check(z.regex(/^[0-9a-f]{64}$/, "expected 64 hex digits"));
 const level = z.enum(["app", "user", "wallet"]);
 
-const approval = z.strictObject({
+export const approval = z.strictObject({
   approvalId,
   /** A user's id, or an API key's public key. */
   requester: z.string(),

@@ -2,12 +2,19 @@
 import { randomUUID } from "node:crypto";
 import { DatabaseSync } from "node:sqlite";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Client, generateStampKey, RefusedError, type Session, verifyEvents } from "../../client/index.ts";
+import {
+  type Client,
+  generateStampKey,
+  loginNonce,
+  RefusedError,
+  type Session,
+  verifyEvents,
+} from "../../client/index.ts";
 import { encodeHex, type Params, type Policy, type Rule } from "../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
 import { enrol, passkeyOf, registerPasskey } from "../support/account.ts";
 import { ALLOW_ALL } from "../support/allow-all.ts";
-import { createApp, type LoggedIn, logIn } from "../support/app.ts";
+import { AUDIENCE, createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { Authenticator, PASSKEYS } from "../support/authenticator.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
@@ -403,6 +410,32 @@ describe("approvals", () => {
     await sign({ approvalId });
   });
 
+  test("NOT_AN_APPROVER: a passkey that a thief of a session added, by whichever login of theirs it is asked for then", async () => {
+    await setAppPolicy(byTwo({ of: ["own-passkey"], threshold: 1 }));
+    const token = async (key: LoggedIn["key"]) =>
+      simulator.issuer.mint({ subject: "the-thief", audience: AUDIENCE, nonce: await loginNonce(key) });
+    await alice.session.account.linkIdentity(() => token(alice.key));
+    const authenticator = new Authenticator();
+    await registerPasskey({ client, appId, ...alice }, authenticator);
+    const passkey = passkeyOf(authenticator);
+    const [keyOfIdentity, keyOfPasskey] = await Promise.all([generateStampKey(), generateStampKey()]);
+    await client.login({ appId, jwt: await token(keyOfIdentity), key: keyOfIdentity });
+    await client.loginWithPasskey({ appId, key: keyOfPasskey, passkey });
+    const params = { walletId, chainId: "1", unsignedTransaction: usdcTransfer() };
+    for (const asker of [keyOfIdentity, keyOfPasskey, passkey]) {
+      const { code, details } = await refusalOf(client.call("sign_transaction", params, { appId, keys: [asker] }));
+      expect(code).toBe("APPROVAL_REQUIRED");
+      const { approvalId, digest } = details as { approvalId: string; digest: string };
+      const approved = client.call("approve_request", { approvalId, digest }, { appId, keys: [passkey] });
+      expect(await codeOf(approved)).toBe("NOT_AN_APPROVER");
+    }
+    // A day later its owner has seen the event, and has had time to take it away.
+    await simulator.advanceClock(25 * 3600_000);
+    const { details } = await refusalOf(client.call("sign_transaction", params, { appId, keys: [passkey] }));
+    const { approvalId, digest } = details as { approvalId: string; digest: string };
+    await client.call("approve_request", { approvalId, digest }, { appId, keys: [passkey] });
+  });
+
   test("by an API key, which is the app's; and what limits have room for needs none", async () => {
     const key = await generateStampKey();
     const publicKey = encodeHex(key.publicKey);
@@ -417,6 +450,36 @@ describe("approvals", () => {
     await client.call("approve_request", { approvalId, digest }, { appId, keys: [key] });
     await sign({ approvalId }, 1);
     expect(await codeOf(sign({}, 2))).toBe("APPROVAL_REQUIRED");
+  });
+
+  test("export_user gives policies, what limits have counted, and what was asked for and agreed to", async () => {
+    const limits = [{ asset: "requests", amount: "1", windowS: 3600, per: "wallet" }] as const;
+    const small: Rule = { id: "first", effect: "allow", when: [], limits };
+    await setAppPolicy(documentOf(small, ...byTwo().rules));
+    const own = documentOf({ id: "all", effect: "allow", when: [] });
+    await alice.session.setPolicy({ of: walletId, expectedVersion: 0, policy: own });
+    await sign({}, 0);
+    const { approvalId, digest } = await ask(1);
+    await approve(bob, { approvalId, digest });
+    const heldOn = async ({ session }: LoggedIn) => {
+      const items = [];
+      for await (const item of session.account.exportUser()) items.push(item);
+      return items;
+    };
+    const held = await heldOn(alice);
+    expect(held.filter(({ kind }) => kind === "policy")).toEqual([
+      { kind: "policy", of: walletId, version: 1, guardedSinceMs: expect.any(Number), policy: own },
+    ]);
+    expect(held.filter(({ kind }) => kind === "limit")).toEqual([
+      { kind: "limit", limitId: expect.stringMatching(/^lim_/), sums: ["1"], requests: 1 },
+    ]);
+    const waiting = { kind: "approval", approval: { approvalId, approvers: [{ by: bob.session.userId }] } };
+    for (const each of [alice, bob]) {
+      expect((await heldOn(each)).filter(({ kind }) => kind === "approval")).toMatchObject([waiting]);
+    }
+    for (const each of [carol, mallory]) {
+      expect((await heldOn(each)).filter(({ kind }) => kind === "approval")).toEqual([]);
+    }
   });
 
   async function everyApproval({ session }: LoggedIn) {

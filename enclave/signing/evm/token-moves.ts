@@ -49,6 +49,11 @@ export function tokenMovesOf(from: string, calls: readonly EvmCall[]): TokenMove
   return { tokenMoves, hasUnreadTokenCall };
 }
 
+/** Whether a call says by itself what it moves, or would if it were encoded as it should be. Without data it moves nothing. */
+export function isTokenCall({ data }: Pick<EvmCall, "data">): boolean {
+  return data.length === 0 || FUNCTIONS.some(({ signature }) => isCallOf(signature, data));
+}
+
 /** Null for a batch whose lists are not of one length, which ERC-1155 says must fail. */
 function movesOf(
   { standard, effect, owner, recipient, amount, tokenId }: TokenFunction,

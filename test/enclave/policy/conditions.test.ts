@@ -4,6 +4,8 @@ import { describe, expect, test } from "vitest";
 import type { Facts } from "../../../enclave/policy/facts.ts";
 import { factsFromJson } from "../../../enclave/policy/facts-json.ts";
 import { elementsOf, valuesOf } from "../../../enclave/policy/fields.ts";
+import { NO, YES } from "../../../enclave/policy/tri.ts";
+import { matcherOf } from "../../../enclave/policy/value-tests.ts";
 import {
   COLLECTIONS,
   type Collection,
@@ -78,6 +80,36 @@ test("addresses are the same in any case where case says nothing, and in one alo
   expect(allows(solana, [{ field: "solana.feePayer", in: ["a1"] }])).toBe(false);
 });
 
+test("the beginning of an address is the same in any case as well, and so is hex that is no address", () => {
+  expect(denies(TRANSACTION, [{ field: "evm.to", startsWith: BOB.toLowerCase().slice(0, 12) }])).toBe(true);
+  expect(allows(TRANSACTION, [{ field: "evm.to", startsWith: CAROL.toLowerCase().slice(0, 12) }])).toBe(false);
+  const transfer = usdcTransfer(BOB, 5n);
+  expect(denies(transfer, [{ field: "evm.selector", in: ["0xA9059CBB"] }])).toBe(true);
+  const digest = SAMPLES["raw-digest"];
+  expect(
+    denies({ ...digest, digest: new Uint8Array(32).fill(0xab) }, [{ field: "raw.digest", startsWith: "0xABab" }]),
+  ).toBe(true);
+  const bytes = { ...SAMPLES["evm-typed-data"], message: { data: Uint8Array.of(0xab, 0xcd) } };
+  expect(denies(bytes, [{ typed: "data", in: ["0xABCD"] }])).toBe(true);
+  // Of a text that says something by itself, case is part of what it says.
+  const message = { ...SAMPLES["evm-message"], message: Uint8Array.from(Buffer.from("Sign")) };
+  expect(allows(message, [{ field: "message.text", startsWith: "sign" }])).toBe(false);
+});
+
+test("of what is longer than any text of a condition, no more is read than could decide", () => {
+  class Watched extends Uint8Array {
+    override [Symbol.iterator](): ArrayIterator<number> {
+      if (this.length > 200) throw new Error("read to the end");
+      return super[Symbol.iterator]();
+    }
+  }
+  const long = new Watched(100_000).fill(0xab);
+  expect(matcherOf({ startsWith: `0x${"ab".repeat(127)}` })(long)).toBe(YES);
+  expect(matcherOf({ startsWith: "0xabac" })(long)).toBe(NO);
+  expect(matcherOf({ in: [`0x${"ab".repeat(127)}`] })(long)).toBe(NO);
+  expect(matcherOf({ in: ["a".repeat(256)] })("a".repeat(257))).toBe(NO);
+});
+
 describe("what is not there", () => {
   test("lets nothing through, neither by a condition nor by its contrary", () => {
     const condition = { field: "evm.to", in: [BOB] } as const;
@@ -129,6 +161,24 @@ describe("what cannot be told", () => {
     const call = { call: "transfer(address,uint256)", args: [{ arg: "0", in: [CAROL] }] } as const;
     expect(denies(noncanonical, [call])).toBe(true);
     expect(allows(noncanonical, [{ call: "transfer(address,uint256)" }])).toBe(false);
+  });
+
+  test("a call of a user operation that is not understood may move something else than what is said", () => {
+    const transfer = { to: USDC, valueWei: 0n, data: transferData(BOB, 5n) };
+    const { tokenMoves } = usdcTransfer(BOB, 5n);
+    const operation = { ...SAMPLES["evm-user-operation"], tokenMoves };
+    const onlyUsdc = { every: "moves", is: [{ field: "move.token", in: [USDC] }] } as const;
+    expect(allows({ ...operation, calls: [transfer] }, [onlyUsdc])).toBe(true);
+    const other = { to: CAROL, valueWei: 0n, data: Uint8Array.of(1, 2, 3, 4) };
+    for (const calls of [
+      [transfer, other],
+      [other, transfer],
+    ]) {
+      expect(allows({ ...operation, calls }, [onlyUsdc])).toBe(false);
+      expect(allows({ ...operation, calls }, [{ some: "moves", is: onlyUsdc.is }])).toBe(true);
+    }
+    const coins = { to: CAROL, valueWei: 1n, data: new Uint8Array(0) };
+    expect(allows({ ...operation, calls: [transfer, coins] }, [onlyUsdc])).toBe(true);
   });
 
   test("typed data and authorisations without a chain are good on any", () => {
@@ -212,6 +262,11 @@ describe("EIP-712 messages", () => {
         { field: "primaryType", in: ["Permit"] },
       ]),
     ).toBe(true);
+    // One innocent leg more does not take the others out of a rule's sight, nor let them pass by its contrary.
+    expect(denies(permit, [{ typed: "legs[].to", in: [BOB] }])).toBe(true);
+    expect(allows(permit, [{ not: { typed: "legs[].to", in: [BOB] } }])).toBe(false);
+    expect(allows(permit, [{ not: { typed: "legs[].to", in: [USDC] } }])).toBe(true);
+    expect(denies(permit, [{ typed: "legs[].to", in: [USDC] }])).toBe(false);
     // A condition on another type than the value's cannot be judged.
     expect(allows(permit, [{ typed: "value", startsWith: "5" }])).toBe(false);
     expect(denies(permit, [{ typed: "value", startsWith: "5" }])).toBe(true);
@@ -287,6 +342,23 @@ describe("a document that is refused", () => {
     ["over a thousand rules", { v: 1, rules: Array.from({ length: 1001 }, (_, at) => allow(`r${at}`)) }],
   ])("%s", (_name, document) => {
     expect(policy.safeParse(document).success).toBe(false);
+  });
+
+  test("is read once, whatever is nested in it, and no further than what is wrong", () => {
+    let reads = 0;
+    const watched = () => ({
+      get field() {
+        reads += 1;
+        return "evm.sender";
+      },
+    });
+    const leaves = () => Array.from({ length: 64 }, watched);
+    const nested = (depth: number): unknown => (depth === 0 ? leaves() : [{ some: "moves", is: nested(depth - 1) }]);
+    for (const depth of [0, 1, 5]) {
+      reads = 0;
+      expect(policy.safeParse(rule(nested(depth))).success).toBe(false);
+      expect(reads).toBe(1);
+    }
   });
 
   test("a document of 192 KiB is taken, and one byte more is not", () => {

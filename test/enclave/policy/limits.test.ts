@@ -1,7 +1,9 @@
 /** Limits that cannot be raced: against many at once, several enclaves, lost answers, and a parent that lies. */
 import { describe, expect, test } from "vitest";
+import { amountOf } from "../../../enclave/policy/amounts.ts";
 import { counterRecords } from "../../../enclave/policy/counter.ts";
 import type { Level } from "../../../enclave/policy/decide.ts";
+import type { EvmCall } from "../../../enclave/policy/facts.ts";
 import { type LimitedRequest, Limits, type Reservation } from "../../../enclave/policy/limits.ts";
 import { Ids } from "../../../enclave/vault/ids.ts";
 import { RecordCipher } from "../../../enclave/vault/record-cipher.ts";
@@ -9,7 +11,7 @@ import { RecordStore } from "../../../enclave/vault/record-store.ts";
 import { Records } from "../../../enclave/vault/records.ts";
 import type { AllowRule, Limit, StoredRecord } from "../../../protocol/index.ts";
 import { MemoryParent } from "../../support/memory-parent.ts";
-import { ALICE, BOB, SAMPLES, TRANSACTION, USDC, usdcTransfer, WALLET } from "./requests.ts";
+import { ALICE, BOB, CAROL, SAMPLES, TRANSACTION, USDC, usdcTransfer, WALLET } from "./requests.ts";
 
 const SECRET = new Uint8Array(32).fill(7);
 const DAY_S = 86_400;
@@ -240,6 +242,31 @@ describe("what is counted together", () => {
     const fees = limitOf(400n, { asset: "fee" });
     expect(await ask(fees, SAMPLES["bitcoin-transaction"])).toBe("reserved");
     expect(await ask(fees, SAMPLES["bitcoin-transaction"])).toBe("over-limit");
+  });
+
+  test("what a call that is not understood moves of its own contract's token, or an account by calling itself, cannot be told", () => {
+    const token = { asset: "token", token: USDC } as const;
+    const coins = { asset: "value" } as const;
+    // DAI's push is a transfer, EIP-3009's transferWithAuthorization another, and what tokens have yet to invent as well.
+    const push = Uint8Array.from(Buffer.from(`b753a98c${"00".repeat(64)}`, "hex"));
+    const call = (to: string, data: Uint8Array) => ({ to, valueWei: 0n, data });
+    const { tokenMoves, data: transfer, from } = usdcTransfer(BOB, 5n);
+    const transaction = (to: string, data: Uint8Array) => ({ ...TRANSACTION, ...call(to, data) });
+    const operation = (...calls: readonly EvmCall[]) => ({ ...SAMPLES["evm-user-operation"], sender: CAROL, calls });
+    expect(amountOf(token, transaction(BOB, push))).toBe(0n);
+    for (const unread of [transaction(USDC, push), operation(call(BOB, push), call(USDC, push))]) {
+      expect(amountOf(token, unread)).toBeNull();
+      expect(amountOf(coins, unread)).toBe(0n);
+    }
+    const both = { ...operation(call(USDC, transfer), call(USDC, push)), tokenMoves };
+    expect(amountOf(token, both)).toBeNull();
+    expect(amountOf(token, { ...operation(call(USDC, transfer), call(BOB, push)), tokenMoves })).toBe(5n);
+    // EIP-7702 and ERC-7579: the account's own code does whatever the account asks of it.
+    for (const own of [transaction(from, push), operation(call(CAROL, push))]) {
+      expect(amountOf(token, own)).toBeNull();
+      expect(amountOf(coins, own)).toBeNull();
+    }
+    expect(amountOf(coins, { ...TRANSACTION, to: from })).toBe(TRANSACTION.valueWei);
   });
 
   test("of several limits each must have room, and where one has none nothing is taken of the others", async () => {
