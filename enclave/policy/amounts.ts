@@ -1,6 +1,7 @@
 /** What a limit counts of a request. */
 import type { Limit } from "../../protocol/index.ts";
-import { chainOf, type Facts } from "./facts.ts";
+import { isTokenCall } from "../signing/evm/token-moves.ts";
+import { chainOf, type EvmTransactionFacts, type EvmUserOperationFacts, type Facts } from "./facts.ts";
 import { normalized } from "./value-tests.ts";
 
 /**
@@ -27,7 +28,8 @@ export function chainOfLimit({ asset }: Pick<Limit, "asset">, facts: Facts): str
 function coinsOf(facts: Facts): bigint | null {
   switch (facts.kind) {
     case "evm-transaction":
-      return facts.valueWei;
+      // The account's own code (EIP-7702) may send whatever there is.
+      return facts.to === facts.from && facts.data.length > 0 ? null : facts.valueWei;
     case "evm-user-operation":
       return facts.calls === null ? null : sum(facts.calls.map(({ valueWei }) => valueWei));
     case "solana-transaction":
@@ -59,7 +61,7 @@ function tokenAmountOf(token: string, facts: Facts): bigint | null {
   switch (facts.kind) {
     case "evm-transaction":
     case "evm-user-operation": {
-      if (facts.hasUnreadTokenCall || (facts.kind === "evm-user-operation" && facts.calls === null)) return null;
+      if (facts.hasUnreadTokenCall || asksInOtherWords(wanted, facts)) return null;
       const amounts = facts.tokenMoves.filter((move) => normalized(move.token) === wanted).map(({ amount }) => amount);
       return amounts.includes(null) ? null : sum(amounts as bigint[]);
     }
@@ -72,6 +74,16 @@ function tokenAmountOf(token: string, facts: Facts): bigint | null {
     default:
       return null;
   }
+}
+
+/**
+ * Whether a token is, or may be, asked for something that no standard knows: it may move by that as well. Of calls of other
+ * contracts it cannot, save by what it was asked to approve, which was counted.
+ */
+function asksInOtherWords(token: string, facts: EvmTransactionFacts | EvmUserOperationFacts): boolean {
+  const calls = facts.kind === "evm-user-operation" ? facts.calls : [facts];
+  if (calls === null) return true;
+  return calls.some(({ to, data }) => to !== null && normalized(to) === token && data.length > 0 && !isTokenCall(data));
 }
 
 function sum(amounts: readonly bigint[]): bigint {

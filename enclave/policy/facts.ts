@@ -37,7 +37,10 @@ export interface EvmTransactionFacts {
   readonly maxFeeWei: bigint;
   /** What `data` moves, where it is a call of ERC-20, 721 or 1155 that is known. */
   readonly tokenMoves: readonly TokenMove[];
-  /** True for a call that begins like a token's and is not encoded like one: what it moves is not known, so deny it. */
+  /**
+   * True for a call that begins like a token's and is not encoded like one, and for one of `from` itself, which EIP-7702 may
+   * have given code: what it moves is not known, so deny it.
+   */
   readonly hasUnreadTokenCall: boolean;
   /** EIP-4844: how many blobs. Type 3 alone has some. */
   readonly blobs: number;
@@ -120,7 +123,10 @@ export interface EvmUserOperationFacts {
   readonly sender: string;
   readonly nonce: bigint;
   readonly callData: Uint8Array;
-  /** What `callData` makes the account call, where it is `execute` or `executeBatch` as the usual accounts have them. */
+  /**
+   * What `callData` makes the account call, where it is `execute` or `executeBatch` as the usual accounts have them, and no
+   * call is of the account itself.
+   */
   readonly calls: readonly EvmCall[] | null;
   /** What these calls move; as in {@link EvmTransactionFacts}. */
   readonly tokenMoves: readonly TokenMove[];

@@ -44,7 +44,7 @@ export function userOperationFacts(from: string, request: UserOperationRequest):
   const { version, factory, paymaster } = userOperation;
   const sender = address(userOperation.sender);
   const callData = bytesOf(userOperation.callData);
-  const calls = accountCallsOf(callData);
+  const calls = accountCallsOf(sender, callData);
   return {
     ...{ kind: "evm-user-operation", from, version, sender, callData, calls },
     chainId: BigInt(request.chainId),
