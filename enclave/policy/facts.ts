@@ -131,9 +131,9 @@ export interface EvmUserOperationFacts {
   /** What these calls move; as in {@link EvmTransactionFacts}. */
   readonly tokenMoves: readonly TokenMove[];
   readonly hasUnreadTokenCall: boolean;
-  /** What makes the account, if it is not there yet. */
+  /** What makes the account, if it is not there yet. In 0.8 the same as `delegate`: the hash does not tell which it is. */
   readonly factory: string | null;
-  /** EIP-7702: the code that the account hands itself to. */
+  /** EIP-7702: the code that the account hands itself to. In 0.8 alone. */
   readonly delegate: string | null;
   /** Who pays in the account's place. */
   readonly paymaster: string | null;
