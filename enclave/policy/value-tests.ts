@@ -13,12 +13,13 @@ export function matcherOf(test: ValueTest): Matcher {
   const atMost = test.atMost === undefined ? null : BigInt(test.atMost);
   const isBounded = atLeast !== null || atMost !== null;
   const { startsWith = null, is = null } = test;
+  const anyCaseStart = normalized(startsWith ?? "");
 
   const ofText = (value: string): Tri => {
     // A condition on another type than the value's cannot be judged.
     if (isBounded || is !== null) return UNSURE;
     if (texts !== null && !texts.has(normalized(value))) return NO;
-    return triOf(startsWith === null || value.startsWith(startsWith));
+    return triOf(startsWith === null || value.startsWith(startsWith) || normalized(value).startsWith(anyCaseStart));
   };
   const ofInteger = (value: bigint): Tri => {
     if (startsWith !== null || is !== null) return UNSURE;
@@ -48,10 +49,9 @@ function oneOf(each: readonly Tri[]): Tri {
   return low === high ? low : UNSURE;
 }
 
-/** Addresses that have one spelling in any case: EIP-55's checksum and bech32's upper case say nothing more. */
+/** What is one thing in any case: hex, in which EIP-55's checksum says nothing more, and bech32. */
 export function normalized(text: string): string {
-  const isHexAddress = text.length === 42 && text.startsWith("0x");
-  return isHexAddress || /^(?:bc|tb)1/i.test(text) ? text.toLowerCase() : text;
+  return /^0x[0-9a-f]*$/i.test(text) || /^(?:bc|tb)1[0-9a-z]*$/i.test(text) ? text.toLowerCase() : text;
 }
 
 function isInteger(text: string): boolean {

@@ -70,6 +70,27 @@ test("uint256 is exact, at its ends and around 2^53 and 2^64", () => {
   );
 });
 
+test("hex is the same in any case, whole and at its beginning: no deny is passed by the case that it was written in", () => {
+  const transfer = usdcTransfer(BOB, 5n);
+  expect(denies(transfer, [{ field: "evm.selector", in: ["0xA9059CBB"] }])).toBe(true);
+  expect(denies(transfer, [{ field: "evm.to", startsWith: USDC.slice(0, 10).toLowerCase() }])).toBe(true);
+  expect(denies(transfer, [{ field: "evm.to", startsWith: USDC.slice(0, 10).toUpperCase().replace("X", "x") }])).toBe(
+    true,
+  );
+  const digest = SAMPLES["raw-digest"];
+  const isRaw = { field: "kind", in: ["raw-digest"] } as const;
+  const ofDigest = [isRaw, { field: "raw.digest", in: [`0x${"0A".repeat(32)}`] }] as const;
+  expect(allows({ ...digest, digest: new Uint8Array(32).fill(10) }, ofDigest)).toBe(true);
+  expect(allows(digest, ofDigest)).toBe(false);
+  const text = (message: string): Facts => ({
+    ...SAMPLES["evm-message"],
+    message: Uint8Array.from(Buffer.from(message)),
+  });
+  expect(allows(text("Log in"), [{ field: "message.text", in: ["log in"] }])).toBe(false);
+  expect(allows(text("Log in"), [{ field: "message.text", startsWith: "log" }])).toBe(false);
+  expect(denies(text("0xAB and more"), [{ field: "message.text", startsWith: "0xAB" }])).toBe(true);
+});
+
 test("addresses are the same in any case where case says nothing, and in one alone where it does", () => {
   expect(allows(TRANSACTION, [{ field: "evm.to", in: [BOB.toLowerCase()] }])).toBe(true);
   const bitcoin = SAMPLES["bitcoin-transaction"];
