@@ -28,7 +28,10 @@ describe("NEVER_MATCHES", () => {
       }),
     ],
     ["over before it begins", allow("it", { between: ["2026-02-01T00:00:00Z", "2026-01-01T00:00:00Z"] })],
-    ["a digest that is not named", allow("it", { field: "raw.curve", in: ["p256"] })],
+    [
+      "a digest that is not named",
+      allow("it", { any: [{ field: "raw.curve", in: ["p256"] }, { all: [{ field: "kind", startsWith: "raw-" }] }] }),
+    ],
     [
       "a list of another kind",
       deny(
