@@ -1,5 +1,6 @@
 /** What each condition says, of what is there, what is not, and what cannot be told. */
 import fc from "fast-check";
+import { encodeFunctionData, hexToBytes, parseAbi } from "viem";
 import { describe, expect, test } from "vitest";
 import type { Facts } from "../../../enclave/policy/facts.ts";
 import { factsFromJson } from "../../../enclave/policy/facts-json.ts";
@@ -7,6 +8,7 @@ import { elementsOf, valuesOf } from "../../../enclave/policy/fields.ts";
 import {
   COLLECTIONS,
   type Collection,
+  type Condition,
   collectionOf,
   FACT_KINDS,
   FIELDS,
@@ -197,6 +199,30 @@ describe("arguments by signature", () => {
     expect(allows(TRANSACTION, to(BOB))).toBe(false);
     expect(denies(TRANSACTION, to(BOB))).toBe(false);
     expect(allows({ ...usdcTransfer(BOB, 5n), data: transferData(BOB, 5n, "095ea7b3") }, to(BOB))).toBe(false);
+  });
+
+  test("bytes are compared whole, whatever their length is", () => {
+    const call = "f(bytes)";
+    const of = (bytes: string): Facts => ({
+      ...TRANSACTION,
+      data: hexToBytes(encodeFunctionData({ abi: parseAbi(["function f(bytes)"]), args: [`0x${bytes}`] })),
+    });
+    const [one, two] = ["ab".repeat(3), `0x${"AB".repeat(40)}`];
+    const arg = (test: object): Condition => ({ call, args: [{ arg: "0", ...test }] });
+    for (const [length, isOne, isTwo, starts] of [
+      [2, false, false, false],
+      [3, true, false, true],
+      [4, false, false, true],
+      [40, false, true, true],
+      [41, false, false, true],
+      [9000, false, false, true],
+    ] as const) {
+      const facts = of("ab".repeat(length));
+      expect(allows(facts, [arg({ in: [`0x${one}`] })])).toBe(isOne);
+      expect(allows(facts, [arg({ in: [two, "0x"] })])).toBe(isTwo);
+      expect(allows(facts, [arg({ startsWith: `0x${one}` })])).toBe(starts);
+    }
+    expect(allows(of(""), [arg({ in: ["0x"] })])).toBe(true);
   });
 
   test("calls inside of bytes are decoded as well", () => {
