@@ -5,7 +5,7 @@ import { amountOf } from "../../../enclave/policy/amounts.ts";
 import type { EvmTransactionFacts, Facts } from "../../../enclave/policy/facts.ts";
 import { transactionFacts } from "../../../enclave/signing/evm/transaction-facts.ts";
 import { type UserOperationRequest, userOperationFacts } from "../../../enclave/signing/evm/user-operation.ts";
-import { allows, BOB, CAROL, denies, FROM, USDC } from "./requests.ts";
+import { allows, BOB, CAROL, denies, FROM, SAMPLES, USDC } from "./requests.ts";
 
 const ABI = parseAbi([
   "function transfer(address,uint256)",
@@ -107,4 +107,12 @@ test("several transfers of one token are understood, and a call that is none amo
   const understood = [{ field: "evm.understood", is: true }] as const;
   expect(allows(batch(transfer, transfer), understood)).toBe(true);
   expect(allows(batch(transfer, encode("withdraw", 1n)), understood)).toBe(false);
+});
+
+test("of a Bitcoin signature that leaves something open, all that it may spend may be the fee", () => {
+  const facts = SAMPLES["bitcoin-transaction"];
+  expect(amountOf({ asset: "fee" }, facts)).toBe(facts.feeSats);
+  for (const type of ["NONE", "SINGLE", "ALL|ANYONECANPAY"]) {
+    expect(amountOf({ asset: "fee" }, { ...facts, sighashTypes: ["ALL", type] })).toBe(facts.spentSats);
+  }
 });
