@@ -2,6 +2,7 @@
 import type { Limit } from "../../protocol/index.ts";
 import { isTokenCall } from "../signing/evm/token-moves.ts";
 import { chainOf, type EvmCall, type EvmTransactionFacts, type EvmUserOperationFacts, type Facts } from "./facts.ts";
+import { leavesOpen } from "./open-signatures.ts";
 import { normalized } from "./value-tests.ts";
 
 /**
@@ -50,7 +51,8 @@ function feeOf(facts: Facts): bigint | null {
     case "solana-transaction":
       return facts.maxFeeLamports;
     case "bitcoin-transaction":
-      return facts.feeSats;
+      // Others may take outputs away, or what they bring, and leave it to the miner.
+      return leavesOpen(facts) ? facts.spentSats : facts.feeSats;
     default:
       return null;
   }

@@ -37,7 +37,10 @@ export interface EvmTransactionFacts {
   readonly maxFeeWei: bigint;
   /** What `data` moves, where it is a call of ERC-20, 721 or 1155 that is known. */
   readonly tokenMoves: readonly TokenMove[];
-  /** True for a call that begins like a token's and is not encoded like one: what it moves is not known, so deny it. */
+  /**
+   * True for a call that begins like a token's and is not encoded like one, and for one of `from` itself, which EIP-7702 may
+   * have given code: what it moves is not known, so deny it.
+   */
   readonly hasUnreadTokenCall: boolean;
   /** EIP-4844: how many blobs. Type 3 alone has some. */
   readonly blobs: number;
@@ -120,14 +123,17 @@ export interface EvmUserOperationFacts {
   readonly sender: string;
   readonly nonce: bigint;
   readonly callData: Uint8Array;
-  /** What `callData` makes the account call, where it is `execute` or `executeBatch` as the usual accounts have them. */
+  /**
+   * What `callData` makes the account call, where it is `execute` or `executeBatch` as the usual accounts have them, and no
+   * call is of the account itself.
+   */
   readonly calls: readonly EvmCall[] | null;
   /** What these calls move; as in {@link EvmTransactionFacts}. */
   readonly tokenMoves: readonly TokenMove[];
   readonly hasUnreadTokenCall: boolean;
-  /** What makes the account, if it is not there yet. */
+  /** What makes the account, if it is not there yet. In 0.8 the same as `delegate`: the hash does not tell which it is. */
   readonly factory: string | null;
-  /** EIP-7702: the code that the account hands itself to. */
+  /** EIP-7702: the code that the account hands itself to. In 0.8 alone. */
   readonly delegate: string | null;
   /** Who pays in the account's place. */
   readonly paymaster: string | null;

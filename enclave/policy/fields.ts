@@ -4,6 +4,7 @@ import { isTokenCall } from "../signing/evm/token-moves.ts";
 import {
   chainOf,
   type EvmCall,
+  type EvmUserOperationFacts,
   type Facts,
   type SolanaMessageFacts,
   type SolanaTransfer,
@@ -90,7 +91,7 @@ function factValues(facts: Facts): Values {
         "evm.maxFee": facts.maxFeeWei,
         "evm.dataBytes": BigInt(facts.callData.length),
         "evm.selector": selectorOf(facts.callData),
-        "evm.understood": isUnderstood(facts.calls, facts.tokenMoves, facts.hasUnreadTokenCall),
+        "evm.understood": isUnderstood(facts),
         "userOp.version": facts.version,
         "userOp.entryPoint": facts.entryPoint,
         "userOp.sender": facts.sender,
@@ -265,9 +266,9 @@ function selectorOf(data: Uint8Array): string | null {
   return data.length < 4 ? null : `0x${encodeHex(data.subarray(0, 4))}`;
 }
 
-function isUnderstood(calls: readonly EvmCall[] | null, moves: readonly TokenMove[], hasUnread: boolean): boolean {
-  if (calls === null || hasUnread) return false;
-  return calls.filter(({ data }) => data.length > 0).length <= new Set(moves.map(({ token }) => token)).size;
+function isUnderstood({ calls, hasUnreadTokenCall }: EvmUserOperationFacts): boolean {
+  if (calls === null || hasUnreadTokenCall) return false;
+  return calls.every(({ data }) => data.length === 0 || isTokenCall({ data }));
 }
 
 /** Several may sign at once: it is one of them, and each must be allowed. */

@@ -5,6 +5,7 @@
 import { type Account, type BitcoinNetworkName, decodeHex, encodeHex, RequestError } from "../../../protocol/index.ts";
 import { equal } from "./psbt.ts";
 import { formatOf, SCRIPT_KINDS, type ScriptKind, scriptOf } from "./scripts.ts";
+import { taprootOutput } from "./taproot.ts";
 
 /** What is asked of a wallet that is open. */
 export interface KeyRing {
@@ -31,6 +32,7 @@ export class OwnKeys {
   readonly network: BitcoinNetworkName;
   readonly #ring: KeyRing;
   readonly #fingerprint: number | null;
+  readonly #outputs = new Map<string, Uint8Array>();
   /** Accounts that the wallet keeps, by their script. */
   readonly #kept = new Map<string, { readonly account: Account; readonly kind: ScriptKind }>();
 
@@ -54,6 +56,16 @@ export class OwnKeys {
   /** Kept accounts of a kind: their keys may stand in scripts that are nobody's address. */
   keptOf(kind: ScriptKind): readonly Account[] {
     return [...this.#kept.values()].filter((held) => held.kind === kind).map(({ account }) => account);
+  }
+
+  /** BIP-86's output of an internal key; each is reckoned once. */
+  outputOf(internalKey: Uint8Array): Uint8Array | undefined {
+    const name = encodeHex(internalKey);
+    const known = this.#outputs.get(name);
+    if (known !== undefined) return known;
+    const output = taprootOutput(internalKey, null)?.xOnly;
+    if (output !== undefined) this.#outputs.set(name, output);
+    return output;
   }
 
   /** The account of a key, if the wallet has it where the PSBT says: compressed, or x alone. */

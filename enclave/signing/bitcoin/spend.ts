@@ -44,6 +44,7 @@ export function understand(psbt: Psbt, own: OwnKeys, allowed: readonly OpenSigha
     throw new RequestError("SIGHASH_NOT_ALLOWED", `input ${at} asks for ${type}, which sighashTypes does not name`);
   }
   checkAmounts(previous, tasks);
+  checkNoMessage(previous, tasks);
   const accounts = new Map(tasks.flatMap((task) => task.slots.map(({ account }) => [account.publicKey, account])));
   for (const account of accounts.values()) own.checkNetwork(account);
   return { psbt, previous, tasks, accounts: [...accounts.values()], facts: factsOf(psbt, previous, slots, tasks, own) };
@@ -62,6 +63,17 @@ function checkAmounts(previous: readonly PreviousOutput[], tasks: readonly Task[
   for (const [at, { isProven }] of previous.entries()) {
     const isCovered = tasks.every((task) => isTaproot(task.slots) && (coversAllInputs(task.sighash) || task.at === at));
     if (!isProven && !isCovered) unverified(at, "nothing proves its amount: it needs nonWitnessUtxo");
+  }
+}
+
+/**
+ * BIP-322 signs messages as if an output of no amount were spent, in the full form by a transaction of any version. What
+ * signs payments must not sign those: policies would be told of a payment of nothing.
+ */
+function checkNoMessage(previous: readonly PreviousOutput[], tasks: readonly Task[]): void {
+  for (const { at } of tasks) {
+    if (itemAt(previous, at).amountSats === 0n)
+      malformed(`input ${at} spends nothing, as a message does: ask for sign_bitcoin_message`);
   }
 }
 

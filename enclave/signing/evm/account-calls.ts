@@ -14,12 +14,25 @@ const EXECUTE_BATCH_0_8 = knownSignature("executeBatch((address,uint256,bytes)[]
 const EXECUTE_7579 = knownSignature("execute(bytes32,bytes)");
 const EXECUTION = knownSignature("execution((address,uint256,bytes)[])");
 
-/** ERC-7579's modes: a call or a batch of calls, and after it whether one that fails ends them all. */
+/** ERC-7579's modes: a call or a batch of calls, after it whether one that fails ends them all, and then what else it means. */
 const [SINGLE, BATCH] = [0x00, 0x01];
 const [REVERT, TRY] = [0x00, 0x01];
 
-/** Null where it is of none of these forms. */
-export function accountCallsOf(callData: Uint8Array): readonly EvmCall[] | null {
+/** ERC-7821 reads it as the account itself. */
+const NOBODY = checksummed(new Uint8Array(20));
+
+/**
+ * Null where it is of none of these forms, and where the account calls itself: what it then makes of that is not seen.
+ *
+ * @param account - The smart account, EIP-55.
+ */
+export function accountCallsOf(account: string, callData: Uint8Array): readonly EvmCall[] | null {
+  const calls = readCalls(callData);
+  const isOfItself = calls?.some(({ to, data }) => (to === account || to === NOBODY) && data.length > 0) === true;
+  return isOfItself ? null : calls;
+}
+
+function readCalls(callData: Uint8Array): readonly EvmCall[] | null {
   const single = decodeCall(EXECUTE, callData);
   if (single !== null) return callsOf([single]);
   const tuples = decodeCall(EXECUTE_BATCH_0_8, callData);
@@ -41,8 +54,10 @@ function zipped(targets: Value, values: Value, datas: Value): readonly EvmCall[]
 }
 
 function executionOf(mode: Uint8Array, execution: Uint8Array): readonly EvmCall[] | null {
-  const [callType, execType] = mode;
+  const [callType, execType, ...more] = mode;
   if (execType !== REVERT && execType !== TRY) return null;
+  // Of another mode of its own, such as ERC-7821's batches of batches, the same bytes may say something else.
+  if (more.some((byte) => byte !== 0)) return null;
   if (callType === BATCH) return callsOf(decodeParameters(EXECUTION.parameters, execution)?.[0]);
   if (callType !== SINGLE || execution.length < 52) return null;
   const valueWei = BigInt(`0x${Buffer.from(execution.subarray(20, 52)).toString("hex")}`);

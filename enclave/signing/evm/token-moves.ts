@@ -7,7 +7,10 @@ import { type AbiValue, decodeCall, type FunctionSignature, isCallOf, knownSigna
 
 export interface TokenMoves {
   readonly tokenMoves: readonly TokenMove[];
-  /** True for a call that begins like a token's and is not encoded like one, so that what it moves is not known. */
+  /**
+   * True for a call that begins like a token's and is not encoded like one, and for one of the account itself: what either
+   * moves is not known.
+   */
   readonly hasUnreadTokenCall: boolean;
 }
 
@@ -39,6 +42,8 @@ export function tokenMovesOf(from: string, calls: readonly EvmCall[]): TokenMove
   const tokenMoves: TokenMove[] = [];
   let hasUnreadTokenCall = false;
   for (const { to, data } of calls) {
+    // Where EIP-7702 has given the account code, that can do whatever the account may.
+    if (to === from && data.length > 0) hasUnreadTokenCall = true;
     const called = FUNCTIONS.find(({ signature }) => isCallOf(signature, data));
     if (called === undefined) continue;
     const args = decodeCall(called.signature, data);

@@ -41,21 +41,29 @@ export function hashUserOperation({ chainId, entryPoint, userOperation }: UserOp
 /** What policies are told of it. @param from - The account that is to sign: the owner, not the smart account. */
 export function userOperationFacts(from: string, request: UserOperationRequest): EvmUserOperationFacts {
   const { userOperation } = request;
-  const { version, factory, paymaster } = userOperation;
+  const { version, paymaster } = userOperation;
   const sender = address(userOperation.sender);
   const callData = bytesOf(userOperation.callData);
-  const calls = accountCallsOf(callData);
+  const calls = accountCallsOf(sender, callData);
   return {
     ...{ kind: "evm-user-operation", from, version, sender, callData, calls },
     chainId: BigInt(request.chainId),
     entryPoint: address(request.entryPoint),
     nonce: BigInt(userOperation.nonce),
     ...tokenMovesOf(sender, calls ?? []),
-    factory: factory && address(factory.address),
-    delegate: version === "0.8" && userOperation.delegation ? address(userOperation.delegation.delegate) : null,
+    ...originOf(userOperation),
     paymaster: paymaster && address(paymaster.address),
     maxFeeWei: gasOf(userOperation) * BigInt(userOperation.maxFeePerGas),
   };
+}
+
+/** Version 0.8 hashes a delegate as it hashes a factory, so that one signature is good for either: it is judged as both. */
+function originOf(operation: UserOperation): Pick<EvmUserOperationFacts, "factory" | "delegate"> {
+  const { version, factory } = operation;
+  if (version !== "0.8") return { factory: factory && address(factory.address), delegate: null };
+  const either = operation.delegation?.delegate ?? factory?.address;
+  const both = either === undefined ? null : address(either);
+  return { factory: both, delegate: both };
 }
 
 function checkEntryPoint(version: Version, entryPoint: string): void {

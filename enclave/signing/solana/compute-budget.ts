@@ -10,11 +10,16 @@ const MAX_UNITS = 1_400_000n;
 /** By their tag; a price is a `u64`, all else a `u32`. */
 const SETTINGS: readonly (ComputeSetting | null)[] = [null, "heap", "unit-limit", "unit-price", "loaded-data-limit"];
 
+/**
+ * The runtime reads a setting from the beginning of the data, and looks neither at what stands after it nor at accounts: so
+ * it holds, and costs, even where the instruction is not understood to its last byte.
+ */
 export function computeBudgetMeaning({ accounts, data }: ProgramCall): Meaning | null {
   const setting = SETTINGS[data[0] ?? 0] ?? null;
-  if (setting === null || accounts.length > 0 || data.length !== (setting === "unit-price" ? 9 : 5)) return null;
+  const bytes = setting === "unit-price" ? 9 : 5;
+  if (setting === null || data.length < bytes) return null;
   const value = setting === "unit-price" ? data.readBigUInt64LE(1) : BigInt(data.readUInt32LE(1));
-  return { kind: "compute-budget", setting, value };
+  return { kind: "compute-budget", setting, value, isWhole: accounts.length === 0 && data.length === bytes };
 }
 
 /** @param settings - Those that the transaction names. */

@@ -22,7 +22,13 @@ export type Meaning =
       readonly rent: SolanaTransfer;
     }
   | { readonly kind: "memo"; readonly text: string }
-  | { readonly kind: "compute-budget"; readonly setting: ComputeSetting; readonly value: bigint };
+  | {
+      readonly kind: "compute-budget";
+      readonly setting: ComputeSetting;
+      readonly value: bigint;
+      /** False where something stands beside it that is not understood. */
+      readonly isWhole: boolean;
+    };
 
 export type ComputeSetting = "heap" | "unit-limit" | "unit-price" | "loaded-data-limit";
 

@@ -80,8 +80,8 @@ class Findings {
         return;
       case "compute-budget":
         // The runtime refuses a transaction that says it twice.
-        if (this.settings.has(meaning.setting)) this.#addUnknown(place);
-        else this.settings.set(meaning.setting, meaning.value);
+        if (this.settings.has(meaning.setting) || !meaning.isWhole) this.#addUnknown(place);
+        if (!this.settings.has(meaning.setting)) this.settings.set(meaning.setting, meaning.value);
         return;
       case undefined:
         this.#addUnknown(place);

@@ -1,5 +1,6 @@
 /** What each condition says, of what is there, what is not, and what cannot be told. */
 import fc from "fast-check";
+import { encodeFunctionData, hexToBytes, parseAbi } from "viem";
 import { describe, expect, test } from "vitest";
 import type { Facts } from "../../../enclave/policy/facts.ts";
 import { factsFromJson } from "../../../enclave/policy/facts-json.ts";
@@ -9,6 +10,7 @@ import { matcherOf } from "../../../enclave/policy/value-tests.ts";
 import {
   COLLECTIONS,
   type Collection,
+  type Condition,
   collectionOf,
   FACT_KINDS,
   FIELDS,
@@ -70,6 +72,27 @@ test("uint256 is exact, at its ends and around 2^53 and 2^64", () => {
       expect(allows(call, [{ call: "transfer(address,uint256)", args }])).toBe(valueWei <= bound);
     }),
   );
+});
+
+test("hex is the same in any case, whole and at its beginning: no deny is passed by the case that it was written in", () => {
+  const transfer = usdcTransfer(BOB, 5n);
+  expect(denies(transfer, [{ field: "evm.selector", in: ["0xA9059CBB"] }])).toBe(true);
+  expect(denies(transfer, [{ field: "evm.to", startsWith: USDC.slice(0, 10).toLowerCase() }])).toBe(true);
+  expect(denies(transfer, [{ field: "evm.to", startsWith: USDC.slice(0, 10).toUpperCase().replace("X", "x") }])).toBe(
+    true,
+  );
+  const digest = SAMPLES["raw-digest"];
+  const isRaw = { field: "kind", in: ["raw-digest"] } as const;
+  const ofDigest = [isRaw, { field: "raw.digest", in: [`0x${"0A".repeat(32)}`] }] as const;
+  expect(allows({ ...digest, digest: new Uint8Array(32).fill(10) }, ofDigest)).toBe(true);
+  expect(allows(digest, ofDigest)).toBe(false);
+  const text = (message: string): Facts => ({
+    ...SAMPLES["evm-message"],
+    message: Uint8Array.from(Buffer.from(message)),
+  });
+  expect(allows(text("Log in"), [{ field: "message.text", in: ["log in"] }])).toBe(false);
+  expect(allows(text("Log in"), [{ field: "message.text", startsWith: "log" }])).toBe(false);
+  expect(denies(text("0xAB and more"), [{ field: "message.text", startsWith: "0xAB" }])).toBe(true);
 });
 
 test("addresses are the same in any case where case says nothing, and in one alone where it does", () => {
@@ -226,6 +249,30 @@ describe("arguments by signature", () => {
     expect(allows(TRANSACTION, to(BOB))).toBe(false);
     expect(denies(TRANSACTION, to(BOB))).toBe(false);
     expect(allows({ ...usdcTransfer(BOB, 5n), data: transferData(BOB, 5n, "095ea7b3") }, to(BOB))).toBe(false);
+  });
+
+  test("bytes are compared whole, whatever their length is", () => {
+    const call = "f(bytes)";
+    const of = (bytes: string): Facts => ({
+      ...TRANSACTION,
+      data: hexToBytes(encodeFunctionData({ abi: parseAbi(["function f(bytes)"]), args: [`0x${bytes}`] })),
+    });
+    const [one, two] = ["ab".repeat(3), `0x${"AB".repeat(40)}`];
+    const arg = (test: object): Condition => ({ call, args: [{ arg: "0", ...test }] });
+    for (const [length, isOne, isTwo, starts] of [
+      [2, false, false, false],
+      [3, true, false, true],
+      [4, false, false, true],
+      [40, false, true, true],
+      [41, false, false, true],
+      [9000, false, false, true],
+    ] as const) {
+      const facts = of("ab".repeat(length));
+      expect(allows(facts, [arg({ in: [`0x${one}`] })])).toBe(isOne);
+      expect(allows(facts, [arg({ in: [two, "0x"] })])).toBe(isTwo);
+      expect(allows(facts, [arg({ startsWith: `0x${one}` })])).toBe(starts);
+    }
+    expect(allows(of(""), [arg({ in: ["0x"] })])).toBe(true);
   });
 
   test("calls inside of bytes are decoded as well", () => {

@@ -1,14 +1,15 @@
 /** BIP-322, held against the vectors of the BIP, and against bitcoinjs-lib for what they leave out. */
 import { secp256k1 as noble, schnorr } from "@noble/curves/secp256k1.js";
 import { base58 } from "@scure/base";
-import { RawWitness } from "@scure/btc-signer/script.js";
+import { RawTx, RawWitness } from "@scure/btc-signer/script.js";
 import { Transaction as JudgeTransaction } from "bitcoinjs-lib";
 import { describe, expect, test } from "vitest";
 import type { Authorised } from "../../../../enclave/policy/authorised.ts";
 import { signBip322, toSpend } from "../../../../enclave/signing/bitcoin/bip322.ts";
 import { type ScriptKind, scriptOf } from "../../../../enclave/signing/bitcoin/scripts.ts";
+import { taggedHash } from "../../../../enclave/signing/bitcoin/taproot.ts";
 import { secp256k1 } from "../../../../enclave/wallets/open-wallet.ts";
-import { openSingleKey, sha256 } from "../../../support/bitcoin.ts";
+import { type InputParts, openSingleKey, psbtOf, sha256, signBytes } from "../../../support/bitcoin.ts";
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
 /** Wallet import format: version, key, 1 for compressed, checksum. */
@@ -113,5 +114,39 @@ describe.each(["", "Hello World"])("message %j, by another judge", (text) => {
     expect(hex(scriptSig.subarray(length + 2))).toBe(hex(publicKey));
     expected.setInputScript(0, scriptSig);
     expect(hex(bytes)).toBe(hex(expected.toBuffer()));
+  });
+});
+
+/**
+ * BIP-322, "Full": to_sign may have a version that transactions have. A PSBT of it would have a message signed by whoever
+ * may sign transactions, as one that moves nothing.
+ */
+describe("a PSBT that spends what holds a message is refused", () => {
+  const message = Buffer.from("I owe you 100 BTC");
+  test.each(["p2pkh", "p2sh-p2wpkh", "p2wpkh", "p2tr"] as const)("of %s", (kind) => {
+    using wallet = openSingleKey(KEY, [`bitcoin-${kind}`]);
+    const script = scriptOf(kind, Buffer.from(wallet.accounts[0]?.publicKey ?? "", "hex"));
+    const held = taggedHash("BIP0322-signed-message", message);
+    const spent = RawTx.encode({
+      ...{ version: 0, lockTime: 0, segwitFlag: false, witnesses: [] },
+      inputs: [
+        {
+          ...{ txid: new Uint8Array(32), index: 0xffff_ffff, sequence: 0 },
+          finalScriptSig: Buffer.concat([Uint8Array.of(0, 32), held]),
+        },
+      ],
+      outputs: [{ amount: 0n, script }],
+    });
+    const txid = sha256(sha256(spent)).reverse();
+    expect(hex(txid)).toBe(hex(toSpend(message, script)));
+    const outputs = [{ script: Uint8Array.of(0x6a), amount: 0n }];
+    const amountTold = { txid, index: 0, sequence: 0, witnessUtxo: { amount: 0n, script } };
+    const inputs: InputParts[] = [{ txid, index: 0, sequence: 0, nonWitnessUtxo: spent }];
+    if (kind === "p2tr") inputs.push(amountTold);
+    for (const input of inputs) {
+      expect(() => signBytes(wallet, psbtOf([input], outputs))).toThrow(
+        expect.objectContaining({ code: "TRANSACTION_MALFORMED", message: expect.stringContaining("a message") }),
+      );
+    }
   });
 });

@@ -12,6 +12,7 @@ import {
   psbtOf,
   signBytes,
   standardPath,
+  textOf,
   understandBytes,
 } from "../../../support/bitcoin.ts";
 
@@ -92,6 +93,19 @@ test("the internal key signs by the key path, tweaked by the scripts beside it",
   expect(schnorr.verify(signature, transaction.hashForWitnessV1(0, [spent], [10_000n], 0), spent.subarray(2))).toBe(
     true,
   );
+});
+
+test("of an output with scripts beside its key, a PSBT must say the key: not each of the wallet's is tried", () => {
+  const kept = openHd([{ format: "bitcoin-p2tr", path: textOf(own.path) }]);
+  const { bytes, root } = spend({ script: checksig(theirs), internalKey: xOnly });
+  const { txid, index, witnessUtxo } = ScureTransaction.fromPSBT(bytes).getInput(0);
+  const asked = (more: object) =>
+    psbtOf(
+      [{ txid, index, witnessUtxo, tapMerkleRoot: root, ...more } as InputParts],
+      [{ script: foreignScript("shop"), amount: 9_000n }],
+    );
+  expect(understandBytes(kept, asked({ tapInternalKey: xOnly })).tasks).toHaveLength(1);
+  expect(() => understandBytes(kept, asked({}))).toThrow(expect.objectContaining({ code: "NOTHING_TO_SIGN" }));
 });
 
 describe("NOTHING_TO_SIGN", () => {

@@ -167,6 +167,12 @@ describe("what a smart account is made to call", () => {
     ["ERC-7579, delegatecall", accountCall("execute", mode(0xff, 0), packed), null],
     ["ERC-7579, static call", accountCall("execute", mode(0xfe, 0), packed), null],
     ["ERC-7579 with an unknown way to fail", accountCall("execute", mode(0, 2), packed), null],
+    [
+      "ERC-7579 of a mode of its own",
+      accountCall("execute", `0x0100${"00".repeat(4)}78210002${"00".repeat(22)}`, batch),
+      null,
+    ],
+    ["ERC-7579 with something beside its mode", accountCall("execute", `0x0100${"00".repeat(29)}01`, batch), null],
     ["ERC-7579, single cut short", accountCall("execute", mode(0, 0), "0x1234"), null],
     ["ERC-7579, batch with a byte more", accountCall("execute", mode(1, 0), `${batch}00`), null],
     ["lists of unlike lengths", accountCall("executeBatch", [TOKEN, OTHER], [data]), null],
@@ -175,7 +181,7 @@ describe("what a smart account is made to call", () => {
     ["another function", hexToBytes(data), null],
     ["nothing", new Uint8Array(0), null],
   ])("%s", (_what, callData, expected) => {
-    expect(accountCallsOf(callData)).toEqual(expected);
+    expect(accountCallsOf(OWNER, callData)).toEqual(expected);
   });
 
   function tuple(fields: { readonly 0: string; readonly 1: bigint; readonly 2: string }): readonly unknown[] {
@@ -193,7 +199,7 @@ test("any data is read or not, and nothing is thrown", () => {
     fc.property(changed, ([data, place, bytes]) => {
       const at = 4 + (place % (data.length - 4));
       const other = Uint8Array.of(...data.subarray(0, at), ...bytes, ...data.subarray(at + bytes.length));
-      tokenMovesOf(CALLER, [call(other), ...(accountCallsOf(other) ?? [])]);
+      tokenMovesOf(CALLER, [call(other), ...(accountCallsOf(OWNER, other) ?? [])]);
     }),
     { numRuns: 1_000 },
   );

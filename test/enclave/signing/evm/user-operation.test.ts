@@ -207,8 +207,16 @@ describe("what policies are told", () => {
     });
     const delegation = { delegate: lower(TOKEN), data: "0x" };
     expect(userOperationFacts(OWNER, request(operation("0.8", { delegation })))).toMatchObject({
-      ...{ factory: null, delegate: TOKEN, maxFeeWei: 111n * 7n },
+      ...{ factory: TOKEN, delegate: TOKEN, maxFeeWei: 111n * 7n },
     });
+  });
+
+  // EntryPoint 0.8 puts the delegate's address where a factory's would stand, and hashes that.
+  test("of 0.8, one that has a factory's hash and a delegate's is judged as both", () => {
+    const made = request(operation("0.8", { factory: { address: lower(TOKEN), data: "0x56" } }));
+    const delegated = request(operation("0.8", { delegation: { delegate: lower(TOKEN), data: "0x56" } }));
+    expect(toHex(hashUserOperation(made))).toBe(toHex(hashUserOperation(delegated)));
+    expect(userOperationFacts(OWNER, made)).toEqual(userOperationFacts(OWNER, delegated));
   });
 });
 

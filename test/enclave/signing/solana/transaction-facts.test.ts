@@ -408,8 +408,14 @@ describe("the most that it may cost", () => {
     expect(factsOf([price(1n), price(2n)]).unknownInstructions).toEqual([1]);
   });
 
-  test("a budget with accounts is not understood", () => {
-    expect(factsOf([withAccounts(price(1n), () => [extra])]).unknownInstructions).toEqual([0]);
+  // The runtime reads a budget's data from its beginning, and looks at nothing else (solana-compute-budget-instruction).
+  test.each<[string, (budget: Instruction) => Instruction]>([
+    ["with accounts", (budget) => withAccounts(budget, () => [extra])],
+    ["with a byte after it", (budget) => withData(budget, (data) => [...data, 0])],
+  ])("a budget %s is not understood, and costs what it says", (_what, edit) => {
+    expect(factsOf([edit(price(1_000_000n)), edit(limit(777)), systemTransfer])).toMatchObject({
+      ...{ unknownInstructions: [0, 1], maxFeeLamports: 5777n },
+    });
   });
 });
 
