@@ -175,7 +175,13 @@ export class RequestHandler {
     const actor = await authorise(name, request, params, services);
     const handlers: AppHandlers = APP_HANDLERS;
     const wallets = services.wallets.bringing(envelope.share);
-    return handlers[name]({ ...request, actor }, params, { ...services, wallets });
+    try {
+      return await handlers[name]({ ...request, actor }, params, { ...services, wallets });
+    } catch (error) {
+      // Another enclave may have added it a moment ago, and nothing was signed.
+      if (!(error instanceof RequestError) || error.code !== "ACCOUNT_NOT_FOUND") throw error;
+      return handlers[name]({ ...request, actor }, params, { ...services, wallets: wallets.lookingAnew() });
+    }
   }
 }
 

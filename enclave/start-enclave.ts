@@ -35,6 +35,7 @@ import { LogStream } from "./log-stream.ts";
 import { kmsHost, type Manifest, parseManifest } from "./manifest.ts";
 import { Nsm, type NsmDevice } from "./nsm/nsm.ts";
 import { Randomness } from "./nsm/randomness.ts";
+import type { Services } from "./operations/handler.ts";
 import type { Phase } from "./phase.ts";
 import { RequestHandler } from "./request-handler.ts";
 import { SealedRequests } from "./sealed/sealed-requests.ts";
@@ -43,7 +44,6 @@ import { randomizeContext, secp256k1Binding } from "./signing/secp256k1.ts";
 import { TrustedClock } from "./trusted-clock.ts";
 import { openVault } from "./vault/open-vault.ts";
 import { RecordStore } from "./vault/record-store.ts";
-import type { Imports } from "./wallets/imports.ts";
 
 export interface EnclaveOptions {
   /** `cloister.yaml` as the image holds it. */
@@ -71,7 +71,7 @@ const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 10_000;
 /** 50 ppm of drift make 3 ms in this time: far less than any window here. */
 const CLOCK_CHECK_MS = 60_000;
-const IMPORT_CHECK_MS = 10_000;
+const FORGET_EXPIRED_MS = 10_000;
 const MAX_ATTESTING = 64;
 /** Of one key set: a few keys are a few kilobytes. */
 const JWKS_LIMITS = { maxBytes: 256 * 1024, timeoutMs: 10_000 } as const;
@@ -232,7 +232,7 @@ class RunningEnclave implements Enclave {
         services,
         log: this.#log,
       });
-      this.#closeParts.push(closeAll, forgetExpired(services.imports));
+      this.#closeParts.push(closeAll, forgetExpired(services), () => services.wallets.close());
       this.#vaultId = vault.ids.vaultId();
       return handler;
     } catch (error) {
@@ -333,9 +333,12 @@ class RunningEnclave implements Enclave {
   }
 }
 
-/** A target that nobody comes back to goes by itself. @returns What ends that. */
-function forgetExpired(imports: Imports): () => void {
-  const timer = setInterval(() => imports.forgetExpired(), IMPORT_CHECK_MS);
+/** A target that nobody comes back to goes by itself, and so does a wallet that was opened to sign. @returns What ends that. */
+function forgetExpired({ imports, wallets }: Services): () => void {
+  const timer = setInterval(() => {
+    imports.forgetExpired();
+    wallets.forgetIdle();
+  }, FORGET_EXPIRED_MS);
   timer.unref();
   return () => clearInterval(timer);
 }

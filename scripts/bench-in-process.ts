@@ -7,6 +7,7 @@ import { createPublicKey, generateKeyPairSync, sign, verify } from "node:crypto"
 import { availableParallelism, cpus, loadavg } from "node:os";
 import { parseTransaction } from "viem";
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
+import type { ReceivedRequest } from "../enclave/answer.ts";
 import { secp256k1Binding } from "../enclave/signing/secp256k1.ts";
 import { type StampScheme, z } from "../protocol/index.ts";
 import { generateKeyOf } from "../test/support/app-requests.ts";
@@ -39,7 +40,7 @@ for (let round = 0; round <= ROUNDS; round += 1) {
   for (const [at, { name }] of SCHEMES.entries()) {
     const key = keys[at];
     if (key === undefined) throw new Error("no key");
-    const requests = [];
+    const requests: ReceivedRequest[] = [];
     for (let each = 0; each < REQUESTS; each += 1) {
       requests.push(await enclave.stamp(key, "sign_transaction", params));
     }

@@ -126,7 +126,9 @@ export class EnclaveInProcess {
     const envelope = { operation, audience: this.#audience, requestId: randomUUID(), issuedAtMs: Date.now(), params };
     const body = encodeRequest(envelope);
     const { scheme, publicKey } = key;
-    return { body, stamps: [encodeStamp({ scheme, publicKey, signature: await key.sign(body) })] };
+    const stamp = encodeStamp({ scheme, publicKey, signature: await key.sign(body) });
+    // As it comes off a wire: in one piece, where a string that was put together is only put in one by its first reader.
+    return { body, stamps: [Buffer.from(stamp, "latin1").toString("latin1")] };
   }
 
   /** Throws unless it was done. */
