@@ -15,6 +15,7 @@ import type { Randomness } from "../nsm/randomness.ts";
 import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type ReadRecord, type Records } from "../vault/records.ts";
+import { type Created, createMany } from "./create-many.ts";
 import { exactAccount, isSame, makeAccount } from "./make-accounts.ts";
 import { isAsAsked, makeSecret, makeWallet } from "./make-wallet.ts";
 import { OpenWallet } from "./open-wallet.ts";
@@ -139,6 +140,11 @@ export class Wallets {
     } finally {
       wipe(made);
     }
+  }
+
+  /** As {@link create}, many at once, each with an id of its own that comes from the request's. @throws as {@link createMany} */
+  async createMany(asker: Asker, requestId: string, asked: readonly NewWallet[]): Promise<readonly Created[]> {
+    return await createMany(asker, asked, { ...this.#options, idOf: (at) => this.#idOf(asker, `${requestId}/${at}`) });
   }
 
   /**
