@@ -9,7 +9,7 @@ import { parseTransaction } from "viem";
 import { generatePrivateKey, privateKeyToAccount } from "viem/accounts";
 import type { ReceivedRequest } from "../enclave/answer.ts";
 import { secp256k1Binding } from "../enclave/signing/secp256k1.ts";
-import { type StampScheme, z } from "../protocol/index.ts";
+import { type AppOperation, type JsonValue, type StampScheme, z } from "../protocol/index.ts";
 import { generateKeyOf } from "../test/support/app-requests.ts";
 import { usdcTransfer } from "../test/support/transactions.ts";
 import { EnclaveInProcess } from "./bench/enclave-in-process.ts";
@@ -34,6 +34,34 @@ const made = await enclave.result(await enclave.stamp(first, "create_wallet", { 
 const { walletId } = z.object({ walletId: z.string() }).parse(made);
 const params = { walletId, chainId: "1", unsignedTransaction: unsigned };
 
+/** One stamp for many: how many of each a second. */
+const signing = { operation: "sign_transaction", params };
+const BATCHES: readonly {
+  readonly name: string;
+  readonly operation: AppOperation;
+  readonly each: number;
+  readonly paramsOf: () => JsonValue;
+}[] = [
+  {
+    name: "transactions, 64 a batch",
+    operation: "sign_batch",
+    each: 64,
+    paramsOf: () => ({ requests: Array(64).fill(signing) }),
+  },
+  {
+    name: "single-key wallets, one by one",
+    operation: "create_wallet",
+    each: 1,
+    paramsOf: () => ({ kind: "single-key" }),
+  },
+  ...[100, 1_000].map((each) => ({
+    name: `single-key wallets, ${each} a batch`,
+    operation: "create_wallets" as const,
+    each,
+    paramsOf: () => ({ wallets: Array(each).fill({ kind: "single-key" }) }),
+  })),
+];
+
 const peer = peerOf((await enclave.stamp(first, "sign_transaction", params)).body);
 const best = new Map<string, number>();
 for (let round = 0; round <= ROUNDS; round += 1) {
@@ -47,6 +75,19 @@ for (let round = 0; round <= ROUNDS; round += 1) {
     note(name, round, await perSecond(requests.length, IN_FLIGHT, (each) => enclave.handle(requests[each] ?? raise())));
   }
   note("peer", round, await perSecond(REQUESTS / 5, 1, peer));
+}
+// After all of the former: tens of thousands of wallets make a heap that slows whatever comes next.
+for (let round = 0; round <= ROUNDS; round += 1) {
+  for (const { name, operation, each, paramsOf } of BATCHES) {
+    const requests: ReceivedRequest[] = [];
+    const count = Math.max(8, Math.ceil(1_000 / each));
+    for (let at = 0; at < count; at += 1) requests.push(await enclave.stamp(first, operation, paramsOf()));
+    const handled = await perSecond(count, IN_FLIGHT, async (at) => {
+      const answer = await enclave.handle(requests[at] ?? raise());
+      if (Buffer.from(answer).includes('"error"')) throw new Error("an element was refused");
+    });
+    note(name, round, handled * each);
+  }
 }
 enclave.close();
 
@@ -63,7 +104,10 @@ for (const { name, target } of SCHEMES) {
     `${`stamp by ${name}`.padEnd(44)}${cells.map((cell, at) => `${cell}`.padStart(at < 2 ? 10 : 8)).join("")}`,
   );
 }
-console.log("peer: node:crypto verifies P-256 (key at hand), viem signs (parsed already)");
+console.log("\nP-256 stamp                                   a second");
+for (const { name } of BATCHES)
+  console.log(`${name.padEnd(44)}${(best.get(name) ?? Number.NaN).toFixed(0).padStart(10)}`);
+console.log("\npeer: node:crypto verifies P-256 (key at hand), viem signs (parsed already)");
 
 /** The first round warms up. */
 function note(name: string, round: number, value: number): void {
