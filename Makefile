@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-attestation bench-database bench-egress bench-scale test-faults size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native bench-signing clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-in-process bench-attestation bench-database bench-egress bench-scale test-faults size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native bench-signing clean
 
 NPM := npm --loglevel=error
 
@@ -44,6 +44,7 @@ bench: USERS ?= 1,1000
 bench: install ## Measure signing of each kind beside its peer library, start-up and memory, then logins and stamps (also with more users: USERS=1,100000)
 	@$(NPM) run --silent bench
 	@$(NPM) run --silent bench-signing
+	@$(NPM) run --silent bench-in-process
 	@$(NPM) run --silent bench-identity -- --users "$(USERS)"
 
 bench-attestation: install ## Measure attestation verifications beside @peculiar/x509 with cbor-x
@@ -67,6 +68,9 @@ bench-identity: install ## Measure logins, stamps and sealing with 1, 1,000 and 
 
 bench-signing: install ## Measure signing of each kind, in process, beside the library that people would use
 	@$(NPM) run --silent bench-signing
+
+bench-in-process: install ## Measure stamped signing by the enclave's request handler alone, beside node:crypto with viem
+	@$(NPM) run --silent bench-in-process
 
 bench-egress: install ## Measure the egress relay beside socat
 	@$(NPM) run --silent bench-egress

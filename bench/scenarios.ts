@@ -27,6 +27,10 @@ export interface Scenario {
   readonly work: (context: ScenarioContext) => (number: number) => Promise<unknown>;
 }
 
+/** Requests a second of the batch scenarios stand for so many times as many. */
+const WALLETS_AT_ONCE = 100;
+const SIGNATURES_AT_ONCE = 64;
+
 export const SCENARIOS: readonly Scenario[] = [
   {
     name: "sign-transaction",
@@ -63,6 +67,36 @@ export const SCENARIOS: readonly Scenario[] = [
       ({ ask }) =>
       () =>
         ask("create_wallet", { kind: "hd" }),
+  },
+  {
+    name: "create-wallets",
+    what: `${WALLETS_AT_ONCE} single-key wallets under one stamp, made and stored`,
+    needsWallets: false,
+    work:
+      ({ ask }) =>
+      async () => {
+        const wallets = Array.from({ length: WALLETS_AT_ONCE }, () => ({ kind: "single-key" }) as const);
+        const { results } = await ask("create_wallets", { wallets });
+        const refused = results.find((each) => "error" in each);
+        if (refused !== undefined && "error" in refused) throw new Error(refused.error.code);
+      },
+  },
+  {
+    name: "sign-batch",
+    what: `${SIGNATURES_AT_ONCE} EIP-1559 transfers of an ERC-20 token, signed under one stamp`,
+    needsWallets: true,
+    work: ({ ask, walletIds, chainId }) => {
+      const unsignedTransaction = transfer(BigInt(chainId));
+      return async (number) => {
+        const requests = Array.from({ length: SIGNATURES_AT_ONCE }, (_, at) => ({
+          operation: "sign_transaction" as const,
+          params: { walletId: turn(walletIds, number + at), chainId, unsignedTransaction },
+        }));
+        const { results } = await ask("sign_batch", { requests });
+        const refused = results.find((each) => "error" in each);
+        if (refused !== undefined && "error" in refused) throw new Error(refused.error.code);
+      };
+    },
   },
   {
     name: "list-wallets",

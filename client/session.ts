@@ -1,6 +1,7 @@
 /** A logged-in user, for as long as the issuer vouches for them. */
 import type { ExportedSecret, Params, Result } from "../protocol/index.ts";
 import { Account } from "./account.ts";
+import { asJson, type BatchOutcomes, type BatchSigning, outcomesOf } from "./batches.ts";
 import type { CallOptions, Client } from "./client.ts";
 import { Custody } from "./custody.ts";
 import type { DeviceStore } from "./device-store.ts";
@@ -116,6 +117,11 @@ export class Session {
     return this.call("create_wallet", params, options);
   }
 
+  /** Makes up to 1,000 wallets at once; each has its own result or refusal. */
+  createWallets(params: Params<"create_wallets">, options?: CallOptions): Promise<Result<"create_wallets">> {
+    return this.call("create_wallets", params, options);
+  }
+
   /** Adds accounts to a wallet; those that are there already are found. */
   createAccounts(params: Params<"create_accounts">, options?: CallOptions): Promise<Result<"create_accounts">> {
     return this.call("create_accounts", params, options);
@@ -156,6 +162,18 @@ export class Session {
   /** Signs a message as `personal_sign` does (EIP-191); the bytes in lower-case hex with 0x, without any prefix. */
   signMessage(params: Params<"sign_message">, options?: CallOptions): Promise<Result<"sign_message">> {
     return this.call("sign_message", params, options);
+  }
+
+  /**
+   * Signs up to 64 things under one stamp, one after another; each is judged by itself and has its own result or refusal.
+   *
+   * @throws as {@link call}: what refuses the batch as a whole, such as a one-time password that is missing
+   */
+  async signBatch<const Requests extends readonly BatchSigning[]>(
+    requests: Requests,
+    options?: CallOptions,
+  ): Promise<BatchOutcomes<Requests>> {
+    return outcomesOf(requests, await this.call("sign_batch", { requests: requests.map(asJson) }, options));
   }
 
   /** Signs all inputs of a PSBT (base64) that are this wallet's. */

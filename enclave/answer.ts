@@ -1,4 +1,4 @@
-import { createHash, type KeyObject, sign } from "node:crypto";
+import { hash, type KeyObject, sign } from "node:crypto";
 import { answerSigningInput, stampsDigestInput } from "../protocol/index.ts";
 
 export interface SignedAnswer {
@@ -37,5 +37,5 @@ export function signAnswer(
 }
 
 function sha256(bytes: Uint8Array): Buffer {
-  return createHash("sha256").update(bytes).digest();
+  return hash("sha256", bytes, "buffer");
 }

@@ -33,9 +33,11 @@ import { APP_HANDLERS, type AppHandlers } from "./operations/app-handlers.ts";
 import { createApp, getApp, listApps, rotateAppKey, updateApp } from "./operations/apps.ts";
 import type { Services } from "./operations/handler.ts";
 import { refreshSession, registerSession } from "./operations/logins.ts";
+import { lookAnew } from "./operations/look-anew.ts";
 import { registerSessionWithPasskey } from "./operations/passkeys.ts";
 import { resetPolicy } from "./operations/policies.ts";
 import { rotateVault, vaultStatus } from "./operations/vault.ts";
+import { asRefusal } from "./refusal.ts";
 import type { SealedRequests } from "./sealed/sealed-requests.ts";
 
 export interface RequestHandlerOptions {
@@ -175,7 +177,7 @@ export class RequestHandler {
     const actor = await authorise(name, request, params, services);
     const handlers: AppHandlers = APP_HANDLERS;
     const wallets = services.wallets.bringing(envelope.share);
-    return handlers[name]({ ...request, actor }, params, { ...services, wallets });
+    return lookAnew({ ...services, wallets }, (each) => handlers[name]({ ...request, actor }, params, each));
   }
 }
 
@@ -217,12 +219,6 @@ function parseParams<Name extends OperationName>(name: Name, { params }: Request
   const parsed = OPERATIONS[name].params.safeParse(params);
   if (!parsed.success) throw new RequestError("INVALID_PARAMS", describeIssues(parsed.error), { cause: parsed.error });
   return parsed.data as Params<Name>;
-}
-
-/** What is not a refusal is a fault of ours, and its words stay inside. */
-function asRefusal(error: unknown): Pick<RequestError, "code" | "message" | "details"> {
-  if (error instanceof RequestError) return error;
-  return { code: "INTERNAL", message: "the enclave failed; nothing was signed", details: undefined };
 }
 
 function elapsedMs(startedAt: number): number {

@@ -2,7 +2,6 @@
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
-  ADMINISTRATORS_WINDOW_MS,
   type AttestedImport,
   type AttestedKeys,
   type AttestedUserData,
@@ -23,22 +22,11 @@ import {
 } from "../protocol/index.ts";
 import { serveCalls, type Vsock } from "../vsock/index.ts";
 import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts";
-import { Apps } from "./apps/apps.ts";
-import { Identities } from "./auth/identities.ts";
-import { JwksCache } from "./auth/jwks-cache.ts";
-import { OnceForAll } from "./auth/once-for-all.ts";
-import { Passkeys } from "./auth/passkeys.ts";
-import { ReplayGuard } from "./auth/replay-guard.ts";
-import { SecondFactors } from "./auth/second-factors.ts";
-import { Sessions } from "./auth/sessions.ts";
 import { StampVerifier } from "./auth/verify-stamp.ts";
-import { Custody } from "./custody/custody.ts";
 import { Egress } from "./egress/egress.ts";
 import { EgressAgent } from "./egress/egress-agent.ts";
 import { getJson } from "./egress/get-json.ts";
 import { StartError } from "./errors.ts";
-import { eventKeyOf } from "./events/event-key.ts";
-import { Events } from "./events/events.ts";
 import { AttestedKms } from "./kms/attested-kms.ts";
 import { ParentCredentials } from "./kms/credentials.ts";
 import { RecipientKeys } from "./kms/recipient-keys.ts";
@@ -47,23 +35,15 @@ import { LogStream } from "./log-stream.ts";
 import { kmsHost, type Manifest, parseManifest } from "./manifest.ts";
 import { Nsm, type NsmDevice } from "./nsm/nsm.ts";
 import { Randomness } from "./nsm/randomness.ts";
+import type { Services } from "./operations/handler.ts";
 import type { Phase } from "./phase.ts";
-import { Approvals } from "./policy/approvals.ts";
-import { Policies } from "./policy/authorise.ts";
-import { PolicyDocuments } from "./policy/documents.ts";
-import { Limits } from "./policy/limits.ts";
-import { UserPolicies } from "./policy/user-policies.ts";
 import { RequestHandler } from "./request-handler.ts";
 import { SealedRequests } from "./sealed/sealed-requests.ts";
+import { makeServices } from "./services.ts";
 import { randomizeContext, secp256k1Binding } from "./signing/secp256k1.ts";
 import { TrustedClock } from "./trusted-clock.ts";
-import { Users } from "./users/users.ts";
 import { openVault } from "./vault/open-vault.ts";
 import { RecordStore } from "./vault/record-store.ts";
-import { VaultRotation } from "./vault/vault-rotation.ts";
-import { type AttestImport, Imports } from "./wallets/imports.ts";
-import { Keystores } from "./wallets/keystore-v3.ts";
-import { Wallets } from "./wallets/wallets.ts";
 
 export interface EnclaveOptions {
   /** `cloister.yaml` as the image holds it. */
@@ -91,10 +71,8 @@ const FIRST_RETRY_MS = 100;
 const MAX_RETRY_MS = 10_000;
 /** 50 ppm of drift make 3 ms in this time: far less than any window here. */
 const CLOCK_CHECK_MS = 60_000;
-const IMPORT_CHECK_MS = 10_000;
+const FORGET_EXPIRED_MS = 10_000;
 const MAX_ATTESTING = 64;
-/** Remembered for an hour; a quarter of them at most, since administrators are one asker. */
-const MAX_ADMINISTRATORS_REQUESTS = 40_000;
 /** Of one key set: a few keys are a few kilobytes. */
 const JWKS_LIMITS = { maxBytes: 256 * 1024, timeoutMs: 10_000 } as const;
 
@@ -239,63 +217,23 @@ class RunningEnclave implements Enclave {
     };
     try {
       const vault = await openVault({ store, kms, manifest, randomness, nowMs });
-      const { records, ids } = vault;
-      const documents = new PolicyDocuments(records);
-      const apps = new Apps({ records, ids, documents, nowMs });
-      const users = new Users({ records, ids, randomness, nowMs });
-      const sessions = new Sessions({ records, ids, users, nowMs });
-      const events = new Events({ records, key: eventKeyOf(ids), deployment: manifest.deployment, nowMs });
-      const wallets = new Wallets({ records, ids, users, events, randomness, nowMs });
-      const custody = new Custody({ records, ids, users, events, randomness, nowMs });
-      const attestImport: AttestImport = (...target) => this.#attestImport(...target);
-      const imports = new Imports({ wallets, randomness, attest: attestImport, nowMs });
-      const approvals = new Approvals({ records, ids, users, events, nowMs });
       this.#log.info(vault.isNew ? "vault-made" : "vault-opened");
+      const services = makeServices({
+        ...{ manifest, vault, kms, randomness, egress, bootedAtMs, nowMs, log: this.#log },
+        fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS),
+        attestImport: (...target) => this.#attestImport(...target),
+        signal: this.#stopping.signal,
+      });
       const handler = new RequestHandler({
         answerKey: this.#answerKeys.privateKey,
         boot: encodeHex(await keyIdOf(this.#rawKeys())),
         stamps: new StampVerifier(),
         sealedRequests: await SealedRequests.create(this.#rawKeys(), this.#sealingKeys, randomness),
-        services: {
-          manifest,
-          egress,
-          replays: new ReplayGuard({ nowMs, sleep }, bootedAtMs),
-          administratorsReplays: new ReplayGuard(
-            ...([{ nowMs, sleep }, bootedAtMs, MAX_ADMINISTRATORS_REQUESTS, ADMINISTRATORS_WINDOW_MS] as const),
-          ),
-          onceForAll: new OnceForAll({ records, ids }),
-          apps,
-          users,
-          sessions,
-          passkeys: new Passkeys({ records, ids, users, events, nowMs }),
-          secondFactors: new SecondFactors({ users, events, randomness, nowMs }),
-          identities: new Identities({ records, users, events, nowMs }),
-          events,
-          wallets,
-          custody,
-          imports,
-          keystores: new Keystores({ randomness }),
-          policies: new Policies({
-            apps,
-            documents,
-            approvals,
-            limits: new Limits({ records, ids, nowMs, sleep }),
-            nowMs,
-          }),
-          userPolicies: new UserPolicies({ users, events, documents, nowMs }),
-          approvals,
-          jwks: new JwksCache({ fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS), nowMs }),
-          rotation: new VaultRotation({
-            ...{ vault, kms, manifest, randomness, nowMs, log: this.#log },
-            signal: this.#stopping.signal,
-            sleep: (ms) => sleep(ms, undefined, { ref: false }),
-          }),
-          nowMs,
-        },
+        services,
         log: this.#log,
       });
-      this.#closeParts.push(closeAll, forgetExpired(imports));
-      this.#vaultId = ids.vaultId();
+      this.#closeParts.push(closeAll, forgetExpired(services), () => services.wallets.close());
+      this.#vaultId = vault.ids.vaultId();
       return handler;
     } catch (error) {
       closeAll();
@@ -395,9 +333,12 @@ class RunningEnclave implements Enclave {
   }
 }
 
-/** A target that nobody comes back to goes by itself. @returns What ends that. */
-function forgetExpired(imports: Imports): () => void {
-  const timer = setInterval(() => imports.forgetExpired(), IMPORT_CHECK_MS);
+/** A target that nobody comes back to goes by itself, and so does a wallet that was opened to sign. @returns What ends that. */
+function forgetExpired({ imports, wallets }: Services): () => void {
+  const timer = setInterval(() => {
+    imports.forgetExpired();
+    wallets.forgetIdle();
+  }, FORGET_EXPIRED_MS);
   timer.unref();
   return () => clearInterval(timer);
 }

@@ -37,6 +37,8 @@ export interface AppAccess extends AnyAccess {
    * to none, so no scope that lists chains covers it. `none`: nothing is signed.
    */
   readonly chain: "signed" | "chainless" | "none";
+  /** Many of other operations, whose rights it takes: no scope and no rule names it (`enclave/auth/judged-as.ts`). */
+  readonly batch?: true;
 }
 
 const ANY_CALLER = ["session", "passkey", "api-key"] as const;
@@ -61,6 +63,7 @@ export const ACCESS = {
   revoke_session: { kind: "app", bearer: false, callers: SESSION, wallet: "none", chain: "none" },
   revoke_all_sessions: { ...ACCOUNT, bearer: false, callers: SESSION },
   create_wallet: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none" },
+  create_wallets: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "any", chain: "none", batch: true },
   create_accounts: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "none" },
   create_split_wallet: { kind: "app", bearer: false, callers: USER, wallet: "any", chain: "none" },
   /** Of every chain, as what is exported: a scope that lists chains covers neither. */
@@ -85,6 +88,8 @@ export const ACCESS = {
   sign_digest: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
   sign_bitcoin_transaction: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "signed" },
   sign_bitcoin_message: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "chainless" },
+  /** Each of its elements is judged by itself. */
+  sign_batch: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "none", chain: "none", batch: true },
   register_passkey: { ...ACCOUNT, bearer: false, callers: SESSION, withNewPasskey: true, once: true },
   list_passkeys: { ...ACCOUNT, bearer: false, callers: USER },
   remove_passkey: { ...ACCOUNT, bearer: false, callers: USER },
@@ -131,7 +136,12 @@ export function isAppOperation(name: OperationName): name is AppOperation {
   return ACCESS[name].kind === "app";
 }
 
+export function isBatch(name: AppOperation): boolean {
+  const { batch }: AppAccess = ACCESS[name];
+  return batch === true;
+}
+
 /** What scopes and API keys' permissions can name. */
 export const APP_OPERATIONS = Object.keys(ACCESS).filter(
-  (name): name is AppOperation => isOperationName(name) && isAppOperation(name),
+  (name): name is AppOperation => isOperationName(name) && isAppOperation(name) && !isBatch(name),
 );

@@ -21,6 +21,7 @@ export const EVENT_KINDS = [
   "wallet-recovered",
   "wallet-reshared",
   "wallet-created",
+  "wallets-created",
   "accounts-created",
   "wallet-imported",
   "wallet-exported",

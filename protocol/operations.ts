@@ -2,6 +2,7 @@
 import type { OperationName } from "./access.ts";
 import { ACCOUNT_OPERATIONS } from "./operations/account.ts";
 import { ADMINISTRATION_OPERATIONS } from "./operations/administration.ts";
+import { BATCH_OPERATIONS } from "./operations/batches.ts";
 import { BITCOIN_OPERATIONS } from "./operations/bitcoin.ts";
 import { CUSTODY_OPERATIONS } from "./operations/custody.ts";
 import { EVM_OPERATIONS } from "./operations/evm.ts";
@@ -14,6 +15,14 @@ import type { z } from "./zod.ts";
 
 export type { HeldOnUser } from "./operations/account.ts";
 export type { VaultStatus } from "./operations/administration.ts";
+export {
+  type BatchRefusal,
+  MAX_BATCH_ACCOUNTS,
+  MAX_BATCH_SIGNATURES,
+  MAX_BATCH_WALLETS,
+  SIGNING_OPERATIONS,
+  type SigningOperation,
+} from "./operations/batches.ts";
 export { BITCOIN_NETWORKS, type BitcoinNetworkName, type OpenSighashType } from "./operations/bitcoin.ts";
 export type { NewShares, Recovery } from "./operations/custody.ts";
 export type { PendingApproval } from "./operations/policies.ts";
@@ -30,6 +39,7 @@ export const OPERATIONS = {
   ...BITCOIN_OPERATIONS,
   ...ACCOUNT_OPERATIONS,
   ...POLICY_OPERATIONS,
+  ...BATCH_OPERATIONS,
 } as const satisfies Record<OperationName, { params: z.ZodMiniType; result: z.ZodMiniType }>;
 
 export type Params<Name extends OperationName> = z.output<(typeof OPERATIONS)[Name]["params"]>;

@@ -5,6 +5,7 @@ import {
   type AppOperation,
   type EnclaveErrorCode,
   encodeHex,
+  isBatch,
   REQUEST_WINDOW_MS,
   type RequestEnvelope,
   RequestError,
@@ -15,6 +16,7 @@ import {
 import type { Apps } from "../apps/apps.ts";
 import { TRUSTED_FOR_MS } from "../vault/fresh-cache.ts";
 import { type Actor, type ActorOf, userRequestOf } from "./actor.ts";
+import { judgedAs } from "./judged-as.ts";
 import type { OnceForAll } from "./once-for-all.ts";
 import type { FoundPasskey, Passkeys } from "./passkeys.ts";
 import type { ReplayGuard } from "./replay-guard.ts";
@@ -75,7 +77,8 @@ export async function authorise<Name extends AppOperation>(
   if (passkey !== null) await services.passkeys.use(appId, passkey);
   if (actor.kind !== "api-key") {
     const { totp } = await services.apps.get(appId);
-    await services.secondFactors.check(userRequestOf(actor), operation, envelope.secondFactor, totp);
+    const operations = judgedAs(operation, params);
+    await services.secondFactors.check(userRequestOf(actor), operations, envelope.secondFactor, totp);
   }
   return actor as ActorOf<Name>;
 }
@@ -92,6 +95,8 @@ const MAY_HAVE_CHANGED: ReadonlySet<EnclaveErrorCode> = new Set([
 /** Who looks at an account sees what was done to it, at whichever enclave; the rest may rest on a moment ago. */
 function maxAgeOf(operation: AppOperation): number {
   const { wallet, chain }: AppAccess = ACCESS[operation];
+  // Of what is refused in a batch nothing is looked at anew, and one look more is little to so many.
+  if (isBatch(operation)) return 0;
   return wallet === "any" && chain === "chainless" ? 0 : TRUSTED_FOR_MS;
 }
 
@@ -123,7 +128,9 @@ function judge(actor: Actor, operation: AppOperation, params: object): void {
   if (!callers.includes(actor.kind)) {
     throw new RequestError("CALLER_NOT_ALLOWED", `${operation} is for ${callers.join(" and ")}, not for ${actor.kind}`);
   }
-  checkScope(actor.scope, operation, params);
+  // What a batch signs is judged one by one, where it is carried out.
+  if (operation === "sign_batch") return;
+  for (const each of judgedAs(operation, params)) checkScope(actor.scope, each, params);
 }
 
 interface Identified {

@@ -67,25 +67,28 @@ export class SecondFactors {
   }
 
   /**
-   * Lets a request pass that needs no second factor, or has the right one.
+   * Lets a request pass that needs no second factor, or has the right one. One code does for all that one request asks.
    *
    * @throws {@link RequestError} `SECOND_FACTOR_…`, and what changing a user throws
    */
   async check(
     request: UserRequest,
-    operation: AppOperation,
+    operations: readonly AppOperation[],
     code: string | undefined,
     rules: AppConfig["totp"],
   ): Promise<void> {
     const user = await this.#users.get(request.appId, request.userId);
     const factor = user === null ? null : confirmedOf(user);
     if (factor === null) {
-      if (!rules.requiredFor.includes(operation)) return;
-      throw new RequestError("SECOND_FACTOR_NOT_ENROLLED", `${operation} needs a one-time password: enrol first`);
+      const guarded = operations.find((each) => rules.requiredFor.includes(each));
+      if (guarded === undefined) return;
+      throw new RequestError("SECOND_FACTOR_NOT_ENROLLED", `${guarded} needs a one-time password: enrol first`);
     }
-    if (!requiredFor(factor, rules).includes(operation)) return;
+    const required = requiredFor(factor, rules);
+    const guarded = operations.find((each) => required.includes(each));
+    if (guarded === undefined) return;
     if (code === undefined) {
-      throw new RequestError("SECOND_FACTOR_REQUIRED", `${operation} needs a one-time password or a recovery code`);
+      throw new RequestError("SECOND_FACTOR_REQUIRED", `${guarded} needs a one-time password or a recovery code`);
     }
     await this.#spend(request, code, (next) => next, confirmedOf);
   }

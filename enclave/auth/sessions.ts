@@ -10,6 +10,7 @@ import { CLOCK_TOLERANCE_S, type VerifiedLogin } from "./verify-jwt.ts";
 /** The oldest goes first. */
 const MAX_SESSIONS_PER_USER = 10;
 const MAX_CACHED = 100_000;
+const MAX_DERIVED = 10_000;
 
 /** Over what the clocks of two enclaves differ by. */
 const POINTER_MARGIN_MS = 60_000;
@@ -45,6 +46,8 @@ export class Sessions {
   readonly #users: Users;
   readonly #nowMs: () => number;
   readonly #pointers = new Map<string, string>();
+  /** Ids by what they are derived from: each request asks for its own several times. */
+  readonly #derived = new Map<string, string>();
 
   constructor(options: {
     readonly records: Records;
@@ -255,7 +258,15 @@ export class Sessions {
   }
 
   idOf(appId: string, { scheme, publicKey }: Stamp): string {
-    return this.#ids.derive("ses", [appId, scheme, encodeHex(publicKey)]);
+    const hex = encodeHex(publicKey);
+    const key = `${appId}/${scheme}/${hex}`;
+    const derived = this.#derived.get(key);
+    if (derived !== undefined) return derived;
+    const id = this.#ids.derive("ses", [appId, scheme, hex]);
+    const [oldest] = this.#derived.keys();
+    if (this.#derived.size >= MAX_DERIVED && oldest !== undefined) this.#derived.delete(oldest);
+    this.#derived.set(key, id);
+    return id;
   }
 
   async #findAnew(appId: string, sessionId: string): Promise<LiveSession> {

@@ -1,5 +1,5 @@
 /** Signatures of callers over request bodies. Every key here is public; what must be constant-time is elsewhere. */
-import { createHash, createPublicKey, type KeyObject, verify } from "node:crypto";
+import { createPublicKey, hash, type KeyObject, verify } from "node:crypto";
 import { encodeHex, STAMP_SCHEMES, type Stamp, type StampScheme } from "../../protocol/index.ts";
 import { verifyDer } from "../signing/secp256k1.ts";
 
@@ -23,11 +23,11 @@ export class StampVerifier {
       case "SIGNATURE_SCHEME_TK_API_P256":
       case "SIGNATURE_SCHEME_TK_API_ED25519": {
         const key = this.#keyOf(stamp.scheme, stamp.publicKey);
-        const hash = stamp.scheme === "SIGNATURE_SCHEME_TK_API_P256" ? "sha256" : null;
-        return key !== undefined && verify(hash, body, key, stamp.signature);
+        const digest = stamp.scheme === "SIGNATURE_SCHEME_TK_API_P256" ? "sha256" : null;
+        return key !== undefined && verify(digest, body, key, stamp.signature);
       }
       case "SIGNATURE_SCHEME_TK_API_SECP256K1":
-        return verifyDer(createHash("sha256").update(body).digest(), stamp.signature, stamp.publicKey);
+        return verifyDer(hash("sha256", body, "buffer"), stamp.signature, stamp.publicKey);
     }
   }
 

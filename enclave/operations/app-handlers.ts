@@ -1,15 +1,13 @@
 /** What carries out each operation inside an app. One that is missing here does not compile. */
 import type { AppOperation } from "../../protocol/index.ts";
+import { createWallets, signBatch } from "./batches.ts";
 import { createSplitWallet, recoverWallet, reshareWallet } from "./custody.ts";
 import type { AppHandler } from "./handler.ts";
 import { linkIdentity, listEvents, listIdentities, unlinkIdentity } from "./identities.ts";
 import { listPasskeys, registerPasskey, removePasskey } from "./passkeys.ts";
 import { approveRequest, getApproval, getPolicy, listApprovals, rejectRequest, setPolicy } from "./policies.ts";
 import { listSessions, revokeAllSessions, revokeSession } from "./sessions.ts";
-import { signBitcoinMessage, signBitcoinTransaction } from "./sign-bitcoin.ts";
-import { signDigest } from "./sign-digest.ts";
-import { signAuthorization, signMessage, signTransaction, signTypedData, signUserOperation } from "./sign-evm.ts";
-import { signSolanaMessage, signSolanaTransaction } from "./sign-solana.ts";
+import { SIGNING_HANDLERS } from "./signing-handlers.ts";
 import { confirmTotp, disableTotp, enrolTotp, regenerateRecoveryCodes, requireTotp, totpStatus } from "./totp.ts";
 import { eraseUser, exportUser } from "./user-data.ts";
 import {
@@ -29,6 +27,7 @@ export const APP_HANDLERS = {
   revoke_session: revokeSession,
   revoke_all_sessions: revokeAllSessions,
   create_wallet: createWallet,
+  create_wallets: createWallets,
   create_accounts: createAccounts,
   create_split_wallet: createSplitWallet,
   recover_wallet: recoverWallet,
@@ -38,16 +37,8 @@ export const APP_HANDLERS = {
   import_wallet: importWallet,
   delete_wallet: deleteWallet,
   list_wallets: listWallets,
-  sign_transaction: signTransaction,
-  sign_message: signMessage,
-  sign_typed_data: signTypedData,
-  sign_authorization: signAuthorization,
-  sign_user_operation: signUserOperation,
-  sign_solana_transaction: signSolanaTransaction,
-  sign_solana_message: signSolanaMessage,
-  sign_digest: signDigest,
-  sign_bitcoin_transaction: signBitcoinTransaction,
-  sign_bitcoin_message: signBitcoinMessage,
+  ...SIGNING_HANDLERS,
+  sign_batch: signBatch,
   register_passkey: registerPasskey,
   list_passkeys: listPasskeys,
   remove_passkey: removePasskey,

@@ -10,9 +10,22 @@ export function ethereumAddress(publicKey: Uint8Array): string {
   return checksummed(keccak256(publicKey.subarray(1)).subarray(12));
 }
 
+/** Public, and the same ones again and again: tokens, and whom they go to. In order of use. */
+const checked = new Map<string, string>();
+const MAX_CHECKED = 10_000;
+
 /** An address of 20 bytes in EIP-55's mixed case. */
 export function checksummed(bytes: Uint8Array): string {
   const hex = encodeHex(bytes);
+  const address = checked.get(hex) ?? checksum(hex);
+  checked.delete(hex);
+  checked.set(hex, address);
+  const [oldest] = checked.keys();
+  if (checked.size > MAX_CHECKED && oldest !== undefined) checked.delete(oldest);
+  return address;
+}
+
+function checksum(hex: string): string {
   const check = encodeHex(keccak256(new TextEncoder().encode(hex)));
   let address = "0x";
   for (let at = 0; at < hex.length; at += 1) {

@@ -76,6 +76,32 @@ export function publicAccount({ address, format, curve, publicKey, path }: HeldA
   return { address, format, curve, publicKey: encodeHex(publicKey), path };
 }
 
+/** With secrets of its own, to be wiped by itself. */
+export function copyOf(wallet: StoredWallet): StoredWallet {
+  const [first, ...others] = wallet.accounts;
+  return {
+    ...wallet,
+    secret: copyOfSecret(wallet.secret),
+    accounts: [copyOfAccount(first), ...others.map(copyOfAccount)],
+  };
+}
+
+function copyOfAccount(account: HeldAccount): HeldAccount {
+  const { privateKey } = account;
+  return privateKey === null ? account : { ...account, privateKey: Uint8Array.from(privateKey) };
+}
+
+function copyOfSecret(secret: StoredWallet["secret"]): StoredWallet["secret"] {
+  switch (secret.kind) {
+    case "split":
+      return { ...secret, operatorShare: Uint8Array.from(secret.operatorShare) };
+    case "single-key":
+      return { ...secret, privateKey: Uint8Array.from(secret.privateKey) };
+    case "hd":
+      return { ...secret, entropy: Uint8Array.from(secret.entropy), seed: Uint8Array.from(secret.seed) };
+  }
+}
+
 export function wipe({ secret, accounts }: StoredWallet): void {
   for (const { privateKey } of accounts) privateKey?.fill(0);
   wipeSecret(secret);

@@ -1,4 +1,4 @@
-/** Wallets: born here, sealed at once, unsealed for one signature. */
+/** Wallets: born here, sealed at once, unsealed to sign. */
 import {
   type Account,
   MAX_ACCOUNTS,
@@ -15,9 +15,11 @@ import type { Randomness } from "../nsm/randomness.ts";
 import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type ReadRecord, type Records } from "../vault/records.ts";
+import { type Created, createMany } from "./create-many.ts";
 import { exactAccount, isSame, makeAccount } from "./make-accounts.ts";
 import { isAsAsked, makeSecret, makeWallet } from "./make-wallet.ts";
 import { OpenWallet } from "./open-wallet.ts";
+import { WalletCache } from "./wallet-cache.ts";
 import {
   walletName as nameOf,
   type Owner,
@@ -63,31 +65,55 @@ export interface WalletsOptions {
   readonly nowMs: () => number;
 }
 
+/** What a request makes of them. */
+interface ForRequest {
+  /** What it brought of a split wallet. */
+  readonly share?: string | undefined;
+  /** As {@link WalletCache.read} takes it. */
+  readonly maxAgeMs?: number;
+}
+
 export class Wallets {
   readonly #options: WalletsOptions;
+  readonly #cache: WalletCache;
+  readonly #forRequest: ForRequest;
   readonly #records: Records;
   readonly #ids: Ids;
   readonly #users: Users;
   readonly #events: Events;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
-  /** What the request brought of a split wallet. */
-  readonly #share: string | undefined;
 
-  constructor(options: WalletsOptions, share?: string) {
+  constructor(options: WalletsOptions, cache: WalletCache = new WalletCache(options), forRequest: ForRequest = {}) {
     this.#options = options;
+    this.#cache = cache;
+    this.#forRequest = forRequest;
     this.#records = options.records;
     this.#ids = options.ids;
     this.#users = options.users;
     this.#events = options.events;
     this.#randomness = options.randomness;
     this.#nowMs = options.nowMs;
-    this.#share = share;
   }
 
   /** The same wallets, for a request that brings a device's share: it opens the split wallet whose share it is. */
   bringing(share: string | undefined): Wallets {
-    return share === undefined ? this : new Wallets(this.#options, share);
+    return share === undefined ? this : new Wallets(this.#options, this.#cache, { ...this.#forRequest, share });
+  }
+
+  /** The same wallets, opened as they stand in the records now, whatever was opened a moment ago. */
+  lookingAnew(): Wallets {
+    return new Wallets(this.#options, this.#cache, { ...this.#forRequest, maxAgeMs: 0 });
+  }
+
+  /** Wipes what signed lately and does so no more. To be asked now and then. */
+  forgetIdle(): void {
+    this.#cache.forgetIdle();
+  }
+
+  /** Wipes all that is kept open. */
+  close(): void {
+    this.#cache.close();
   }
 
   /**
@@ -114,6 +140,11 @@ export class Wallets {
     } finally {
       wipe(made);
     }
+  }
+
+  /** As {@link create}, many at once, each with an id of its own that comes from the request's. @throws as {@link createMany} */
+  async createMany(asker: Asker, requestId: string, asked: readonly NewWallet[]): Promise<readonly Created[]> {
+    return await createMany(asker, asked, { ...this.#options, idOf: (at) => this.#idOf(asker, `${requestId}/${at}`) });
   }
 
   /**
@@ -228,8 +259,13 @@ export class Wallets {
 
   /** Destroys all of an owner's wallets, without events. @returns How many there were. */
   async erase(owner: Owner): Promise<number> {
-    await this.#records.erase(recoveryRecords, nameOf(owner, ""));
-    return await this.#records.erase(walletRecords, nameOf(owner, ""));
+    const folder = nameOf(owner, "");
+    await this.#records.erase(recoveryRecords, folder);
+    try {
+      return await this.#records.erase(walletRecords, folder);
+    } finally {
+      this.#cache.dropUnder(folder);
+    }
   }
 
   /** One page of the user's wallets, in the order of their ids. The parent can leave out what this boot has not seen. */
@@ -253,12 +289,12 @@ export class Wallets {
    * @throws {@link RequestError} `WALLET_NOT_FOUND`, `SHARE_…`, and what reading records throws
    */
   async open(owner: Owner, walletId: string): Promise<OpenWallet> {
-    const record = await this.#records.read(walletRecords, nameOf(owner, walletId));
-    if (record === null) throw notFound();
+    const stored = await this.#cache.read(nameOf(owner, walletId), this.#forRequest.maxAgeMs);
+    if (stored === null) throw notFound();
     try {
-      return new OpenWallet(walletId, await this.#whole(walletId, record.value));
+      return new OpenWallet(walletId, await this.#whole(walletId, stored));
     } finally {
-      if (record.value.secret.kind === "split") wipe(record.value);
+      if (stored.secret.kind === "split") wipe(stored);
     }
   }
 
@@ -267,9 +303,12 @@ export class Wallets {
     const { secret } = stored;
     if (secret.kind === "split") {
       const random = (length: number) => this.#randomness.bytes(length);
-      return { ...stored, secret: await secretOf(secret, { walletId, role: "device", brought: this.#share }, random) };
+      return {
+        ...stored,
+        secret: await secretOf(secret, { walletId, role: "device", brought: this.#forRequest.share }, random),
+      };
     }
-    if (this.#share === undefined) return { ...stored, secret };
+    if (this.#forRequest.share === undefined) return { ...stored, secret };
     wipe(stored);
     throw new RequestError("SHARE_UNEXPECTED", "this wallet is not split: it takes no share");
   }
@@ -287,10 +326,11 @@ export class Wallets {
     walletId: string,
     decide: (record: ReadRecord<StoredWallet> | null) => Decision<Result> | Promise<Decision<Result>>,
   ): Promise<Result> {
+    const name = nameOf({ appId, userId }, walletId);
     const read: StoredWallet[] = [];
     try {
       return await this.#users.change(appId, userId, async (user) => {
-        const record = await this.#records.read(walletRecords, nameOf({ appId, userId }, walletId));
+        const record = await this.#records.read(walletRecords, name);
         if (record !== null) read.push(record.value);
         const decision = await decide(record);
         if (decision.kind === "leave") return decision;
@@ -298,6 +338,8 @@ export class Wallets {
         return { kind: "write", user: added.user, also: [...decision.changes, added.also], result: decision.result };
       });
     } finally {
+      // Whatever came of the write: what is kept of the wallet may be what it was.
+      this.#cache.drop(name);
       for (const value of read) wipe(value);
     }
   }

@@ -3,7 +3,9 @@ import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
+import { KEPT_IDLE_MS } from "../../enclave/wallets/wallet-cache.ts";
 import { startSimulator } from "../../simulator/index.ts";
 import { createApp, logIn } from "../support/app.ts";
 import { usdcTransfer } from "../support/transactions.ts";
@@ -68,6 +70,41 @@ test("few keys of wallets are left in memory once they have been used: they are 
     for (const secret of state.vaultSecrets.values()) expect(holds(secret)).toBe(true);
     // Without wiping it was nearly half of them.
     expect(keys.filter(({ bytes }) => holds(bytes)).length).toBeLessThan(keys.length / 4);
+  } finally {
+    await rm(stateFolder, { recursive: true, force: true });
+  }
+});
+
+test("wallets that sign again and again are in memory while they do, and for the most part not once they have stopped", {
+  timeout: 120_000,
+}, async () => {
+  const stateFolder = await mkdtemp(join(tmpdir(), "cloister-test-"));
+  try {
+    const simulator = await startSimulator({ stateFolder });
+    const client = await simulator.connect();
+    const appId = await createApp(simulator, client);
+    const { session } = await logIn(simulator, client, appId, "alice");
+    const signing = { chainId: "1", unsignedTransaction: usdcTransfer() };
+    for (let made = 0; made < WALLETS; made += 1) {
+      const { walletId } = await session.createWallet({ kind: made % 2 === 0 ? "hd" : "single-key" });
+      for (let signed = 0; signed < 3; signed += 1) await session.signTransaction({ walletId, ...signing });
+    }
+    const inUse = memoryOf(simulator.enclavePid);
+    await simulator.advanceClock(KEPT_IDLE_MS + 1);
+    // They are looked through every ten seconds.
+    await sleep(11_000);
+    for (let request = 0; request < 200; request += 1) await session.listWallets();
+    const afterwards = memoryOf(simulator.enclavePid);
+    await simulator.stop();
+
+    const state = await openState(stateFolder);
+    const keys = secretsIn(state).filter(({ name }) => name.startsWith("wallet/"));
+    expect(keys.length).toBeGreaterThanOrEqual(WALLETS);
+    const foundIn = (memory: Buffer[]) =>
+      keys.filter(({ bytes }) => memory.some((region) => region.includes(Buffer.from(bytes)))).length;
+    // What docs/threat-model.md says of them, and why the search can be believed when it finds few.
+    expect(foundIn(inUse)).toBe(keys.length);
+    expect(foundIn(afterwards)).toBeLessThan(keys.length / 4);
   } finally {
     await rm(stateFolder, { recursive: true, force: true });
   }

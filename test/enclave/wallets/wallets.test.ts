@@ -116,6 +116,54 @@ describe.each([{ kind: "hd" }, { kind: "single-key" }] as const)("a wallet of $k
   });
 });
 
+describe("many at once", () => {
+  const MANY = Array.from({ length: 150 }, () => ({ kind: "single-key" }) as const);
+  const codes = (made: readonly object[]) =>
+    made.map((each) => ("error" in each ? (each.error as { code: string }).code : null));
+  const writes = () => parent.calls.filter(({ kind }) => kind === "write");
+
+  test("in writes of sixty-two; each signs as its address", async () => {
+    const before = writes().length;
+    const made = await wallets.createMany(ALICE, REQUEST_ID, MANY);
+    expect(writes().length - before).toBe(Math.ceil(150 / 62));
+    for (const at of [0, 61, 62, 149]) {
+      const each = made[at];
+      if (each === undefined || !("wallet" in each)) throw new Error("refused");
+      expect(await signerOf(wallets, ALICE, each.wallet.walletId)).toBe(each.wallet.accounts[0].address);
+    }
+  });
+
+  test("a write that fails ends them, and asked again they are all there, once", async () => {
+    let written = 0;
+    parent.answer = (call, act) => {
+      written += call.kind === "write" ? 1 : 0;
+      // The second was made, and nobody hears of it.
+      const answer = act();
+      return call.kind === "write" && written === 2 ? { kind: "record", record: null } : answer;
+    };
+    const first = await wallets.createMany(ALICE, REQUEST_ID, MANY);
+    expect(codes(first)).toEqual([...Array(62).fill(null), ...Array(88).fill("RECORDS_UNAVAILABLE")]);
+    parent.answer = (_, act) => act();
+    const again = await (await boot()).createMany(ALICE, REQUEST_ID, MANY);
+    expect(codes(again)).toEqual(Array(150).fill(null));
+    expect(again.slice(0, 62)).toEqual(first.slice(0, 62));
+    expect(walletsIn(parent.records).length).toBe(150);
+  });
+
+  test("where the first write fails there is no result at all", async () => {
+    parent.answer = (call, act) => (call.kind === "write" ? { kind: "record", record: null } : act());
+    const attempt = wallets.createMany(ALICE, REQUEST_ID, MANY);
+    await expect(attempt).rejects.toMatchObject({ code: "RECORDS_UNAVAILABLE" });
+  });
+
+  test("a user who has other wallets, events, and another request's batch at the same time, loses none", async () => {
+    await wallets.create(ALICE, OTHER_REQUEST_ID, { kind: "single-key" });
+    const both = await Promise.all([REQUEST_ID, OTHER_REQUEST_ID].map((id) => wallets.createMany(ALICE, id, MANY)));
+    expect(both.flatMap(codes)).toEqual(Array(300).fill(null));
+    expect(walletsIn(parent.records).length).toBe(301);
+  });
+});
+
 describe("what a wallet is asked for", () => {
   test.each([12, 15, 18, 21, 24] as const)("%i words are so many bits of entropy", async (words) => {
     const asked = { kind: "hd", words } as const;

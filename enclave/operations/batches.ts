@@ -1,0 +1,73 @@
+/** One stamp for many. Whoever asks was judged once; what they ask is judged one by one, as if it had come by itself. */
+import {
+  ACCESS,
+  type AppAccess,
+  describeIssues,
+  type JsonValue,
+  OPERATIONS,
+  type Params,
+  RequestError,
+  type SigningOperation,
+} from "../../protocol/index.ts";
+import type { Actor, ActorOf } from "../auth/actor.ts";
+import type { AppRequest } from "../auth/authorise.ts";
+import { ownerOf } from "../auth/owner.ts";
+import { checkScope } from "../auth/scope.ts";
+import { asRefusal, type Refusal } from "../refusal.ts";
+import type { AppHandler, Services } from "./handler.ts";
+import { lookAnew } from "./look-anew.ts";
+import { SIGNING_HANDLERS, type SigningHandlers } from "./signing-handlers.ts";
+
+export const createWallets: AppHandler<"create_wallets"> = async ({ actor, envelope }, params, { wallets }) => {
+  const made = await wallets.createMany(ownerOf(actor), envelope.requestId, params.wallets);
+  return { results: made.map((each) => ("wallet" in each ? each : { error: refusalJson(asRefusal(each.error)) })) };
+};
+
+type BatchRequest = AppRequest & { readonly actor: ActorOf<"sign_batch"> };
+
+/** One after another, in their order: what one uses up of a limit, the next does not have. */
+export const signBatch: AppHandler<"sign_batch"> = async (request, { requests }, services) => {
+  if (request.envelope.approvalId !== undefined) {
+    throw new RequestError("INVALID_PARAMS", "a batch collects no approval: send what was approved by itself");
+  }
+  const results: ({ result: JsonValue } | { error: ReturnType<typeof refusalJson> })[] = [];
+  for (const [at, { operation, params }] of requests.entries()) {
+    try {
+      results.push({ result: await signOne(operation, params, at, request, services) });
+    } catch (error) {
+      results.push({ error: refusalJson(asRefusal(error)) });
+    }
+  }
+  return { results };
+};
+
+async function signOne<Name extends SigningOperation>(
+  operation: Name,
+  given: JsonValue,
+  at: number,
+  request: BatchRequest,
+  services: Services,
+): Promise<JsonValue> {
+  const parsed = OPERATIONS[operation].params.safeParse(given);
+  if (!parsed.success) {
+    throw new RequestError("INVALID_PARAMS", describeIssues(parsed.error), { cause: parsed.error });
+  }
+  const params = parsed.data as Params<Name>;
+  const { actor } = request;
+  const { callers }: AppAccess = ACCESS[operation];
+  if (!callers.includes(actor.kind))
+    throw new RequestError("CALLER_NOT_ALLOWED", `${operation} is not for ${actor.kind}`);
+  checkScope(actor.scope, operation, params);
+  // As its own request would say it: limits and approvals tell elements, and the same one asked again, by this.
+  const requestId = `${request.envelope.requestId}/${at}`;
+  const envelope = { ...request.envelope, operation, params: given, requestId };
+  const handlers: SigningHandlers = SIGNING_HANDLERS;
+  // Its kind is one that the operation's entry names: looked at just now.
+  const single = { ...request, envelope, actor: actor as Actor as ActorOf<Name> };
+  // What an operation answers is JSON by its schema.
+  return (await lookAnew(services, (each) => handlers[operation](single, params, each))) as JsonValue;
+}
+
+function refusalJson({ code, message, details }: Refusal): { code: string; message: string; details?: JsonValue } {
+  return details === undefined ? { code, message } : { code, message, details };
+}

@@ -1,0 +1,150 @@
+/**
+ * An enclave's own request handler over records in memory: no HTTP, no other process, no KMS and no NSM worth the name,
+ * and everything between a stamped body and a signed answer as the enclave does it.
+ */
+import { generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
+import { encode } from "cborg";
+import type { StampKey } from "../../client/index.ts";
+import type { ReceivedRequest } from "../../enclave/answer.ts";
+import { StampVerifier } from "../../enclave/auth/verify-stamp.ts";
+import { Egress } from "../../enclave/egress/egress.ts";
+import { createLog } from "../../enclave/log.ts";
+import type { Manifest } from "../../enclave/manifest.ts";
+import { Nsm } from "../../enclave/nsm/nsm.ts";
+import { Randomness } from "../../enclave/nsm/randomness.ts";
+import { RequestHandler } from "../../enclave/request-handler.ts";
+import { SealedRequests } from "../../enclave/sealed/sealed-requests.ts";
+import { makeServices } from "../../enclave/services.ts";
+import { TrustedClock } from "../../enclave/trusted-clock.ts";
+import { openVault } from "../../enclave/vault/open-vault.ts";
+import { RecordStore } from "../../enclave/vault/record-store.ts";
+import {
+  type AppConfig,
+  type AppOperation,
+  audienceOf,
+  decodeAnswer,
+  encodeRequest,
+  encodeStamp,
+  type JsonValue,
+  WHOLE_SCOPE,
+  withDefaults,
+} from "../../protocol/index.ts";
+import { FakeKms, KEY_ARN } from "../../test/support/fake-kms.ts";
+import { MemoryParent } from "../../test/support/memory-parent.ts";
+
+const MANIFEST: Manifest = {
+  version: 1,
+  deployment: "bench",
+  region: "us-east-1",
+  kmsKeyArn: KEY_ARN,
+  administrators: { threshold: 1, publicKeys: [] },
+  egress: [],
+  digest: new Uint8Array(32),
+};
+const APP: AppConfig = withDefaults({
+  name: "bench",
+  issuers: [
+    {
+      issuer: "https://issuer.invalid",
+      audiences: ["bench"],
+      jwksUri: "https://issuer.invalid/jwks",
+      algorithms: ["ES256"],
+    },
+  ],
+  sessionLifetimeS: 86_400,
+  signingPolicy: { evmChainIds: ["1"], messages: "allow" },
+});
+const HOUR_MS = 3_600_000;
+
+export class EnclaveInProcess {
+  readonly #handler: RequestHandler;
+  readonly #register: (key: StampKey) => Promise<unknown>;
+  readonly #audience: string;
+  readonly #stop: () => void;
+
+  private constructor(
+    handler: RequestHandler,
+    audience: string,
+    register: (key: StampKey) => Promise<unknown>,
+    stop: () => void,
+  ) {
+    this.#handler = handler;
+    this.#audience = audience;
+    this.#register = register;
+    this.#stop = stop;
+  }
+
+  static async start(): Promise<EnclaveInProcess> {
+    const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
+    const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
+    const parent = new MemoryParent();
+    const { vsock } = parent;
+    // It is not to be measured that a test's parent remembers every call.
+    parent.calls.push = () => 0;
+    const store = new RecordStore(vsock);
+    const kms = new FakeKms();
+    const nowMs = () => Date.now();
+    const vault = await openVault({ store, kms, manifest: MANIFEST, randomness, nowMs });
+    const stopping = new AbortController();
+    const notHere = () => Promise.reject(new Error("not part of what is measured"));
+    const log = createLog({ write: () => {}, nowMs });
+    const services = makeServices({
+      ...{ manifest: MANIFEST, vault, kms, randomness, nowMs, log, signal: stopping.signal },
+      egress: new Egress({ vsock, allowed: new Set(), nowMs }),
+      ...{ fetchJson: notHere, attestImport: notHere },
+      bootedAtMs: nowMs() - HOUR_MS,
+    });
+    const [answerKeys, sealingKeys] = [generateKeyPairSync("ed25519"), generateKeyPairSync("x25519")];
+    const raw = { answerKey: new Uint8Array(32), sealingKey: new Uint8Array(32) };
+    const handler = new RequestHandler({
+      ...{ answerKey: answerKeys.privateKey, boot: "00".repeat(8), stamps: new StampVerifier(), services, log },
+      sealedRequests: await SealedRequests.create(raw, sealingKeys, randomness),
+    });
+    const appId = await services.apps.create(randomUUID(), APP);
+    const login = { issuer: "https://issuer.invalid", subject: "somebody", issuedAtMs: nowMs() };
+    const register = ({ scheme, publicKey }: StampKey) =>
+      services.sessions.register(
+        appId,
+        { scheme, publicKey, signature: new Uint8Array() },
+        { ...login, issuedAtMs: nowMs(), expiresAtMs: nowMs() + HOUR_MS },
+        { lifetimeMs: HOUR_MS, scope: WHOLE_SCOPE },
+      );
+    return new EnclaveInProcess(handler, audienceOf(MANIFEST.deployment, appId), register, () => {
+      stopping.abort();
+      store.close();
+      kms.close();
+    });
+  }
+
+  /** A session of the one user's for this key. */
+  async logIn(key: StampKey): Promise<void> {
+    await this.#register(key);
+  }
+
+  /** A new request, stamped: what callers do is done beforehand. */
+  async stamp(key: StampKey, operation: AppOperation, params: JsonValue): Promise<ReceivedRequest> {
+    const envelope = { operation, audience: this.#audience, requestId: randomUUID(), issuedAtMs: Date.now(), params };
+    const body = encodeRequest(envelope);
+    const { scheme, publicKey } = key;
+    const stamp = encodeStamp({ scheme, publicKey, signature: await key.sign(body) });
+    // As it comes off a wire: in one piece, where a string that was put together is only put in one by its first reader.
+    return { body, stamps: [Buffer.from(stamp, "latin1").toString("latin1")] };
+  }
+
+  /** Throws unless it was done. */
+  async handle(request: ReceivedRequest): Promise<Uint8Array> {
+    const { status, body } = await this.#handler.handle(request);
+    if (status !== 200) throw new Error(`status ${status}: ${Buffer.from(body).toString("utf8")}`);
+    return body;
+  }
+
+  async result(request: ReceivedRequest): Promise<JsonValue> {
+    const answer = decodeAnswer(await this.handle(request));
+    if ("error" in answer) throw new Error(answer.error.code);
+    return answer.result;
+  }
+
+  close(): void {
+    this.#stop();
+  }
+}
