@@ -23,6 +23,7 @@ import { createPasskeyApp, enrol, passkeyOf, registerPasskey } from "../support/
 import { AUDIENCE } from "../support/app.ts";
 import { Authenticator } from "../support/authenticator.ts";
 import { codeOf, type Device, deviceOf, linkLogin, MESSAGE, sign } from "../support/custody.ts";
+import { isDeletion } from "../support/deletions.ts";
 
 let simulator: Simulator;
 let hostile: HostileParent;
@@ -362,7 +363,7 @@ test("a split wallet that is deleted takes its recovery share along, and so does
   const deleted: string[] = [];
   hostile.hooks.message = (port, _direction, message) => {
     if (port === RECORDS_PORT && "kind" in message && message.kind === "write") {
-      deleted.push(...message.changes.filter(({ value }) => value === null).map(({ name }) => name));
+      deleted.push(...message.changes.filter(({ value }) => isDeletion(value)).map(({ name }) => name));
     }
     return message;
   };
