@@ -87,7 +87,8 @@ function taprootSlots(map: InputMap, outputKey: Uint8Array, own: OwnKeys): reado
   for (const { xOnly, account } of candidates) {
     // A tweak costs: one for each key that is kept is too much to try, for each input of a PSBT.
     if (map.tapInternalKey === undefined ? root !== null : !equal(map.tapInternalKey, xOnly)) continue;
-    if (!equal((root === null ? own.outputOf(xOnly) : taprootOutput(xOnly, root)?.xOnly) ?? NOTHING, outputKey)) continue;
+    if (!equal((root === null ? own.outputOf(xOnly) : taprootOutput(xOnly, root)?.xOnly) ?? NOTHING, outputKey))
+      continue;
     const held = account();
     if (held !== null) slots.push({ kind: "p2tr-key", account: held, tweak: tapTweak(xOnly, root) });
   }
