@@ -44,6 +44,17 @@ const unproven = (known: Known, amount: bigint, salt: number, more: object = {})
   } as InputParts;
 };
 
+/** BIP-322 spends such an output to sign a message: `bip322.test.ts` has the whole of it. */
+test("an own input of no amount is not signed, another's may stand there", () => {
+  const paid = inputOf(key("p2wpkh"), 10_000n);
+  expect(() => understandBytes(wallet, psbtOf([paid, inputOf(key("p2wpkh", 1), 0n, 1)], [shop(9_000n)]))).toThrow(
+    expect.objectContaining({ code: "TRANSACTION_MALFORMED" }),
+  );
+  const { bytes, txid } = payment(foreignScript("anchor"), 0n, 2);
+  const anchor = { txid, index: 1, nonWitnessUtxo: bytes };
+  expect(understandBytes(wallet, psbtOf([paid, anchor], [shop(9_000n)])).tasks).toHaveLength(1);
+});
+
 describe("the facts", () => {
   test("of a payment with change", () => {
     const change = key("p2wpkh", 7, 1);
