@@ -19,6 +19,8 @@ export const MAX_POLICY_BYTES = 192 * 1024;
 export const MAX_POLICY_RULES = 1000;
 /** Conditions in all of a document's rules. */
 export const MAX_POLICY_CONDITIONS = 10_000;
+/** Functions that conditions name: the selector of each is a hash, taken whenever a document is made ready. */
+export const MAX_POLICY_CALLS = 1000;
 /** A condition inside a condition inside a condition; a body nests 16 deep at most, and this must fit in there. */
 export const MAX_CONDITION_DEPTH = 4;
 /** What a value is held against. */
@@ -282,9 +284,9 @@ export const policy = z
     z.refine(({ rules }) => new Set(rules.map(({ id }) => id)).size === rules.length, "two rules of one id"),
     z.refine((document) => encodePolicy(document as Policy).length <= MAX_POLICY_BYTES, "a document of over 192 KiB"),
     z.refine((document) => {
-      const { depth, count } = sizeOf((document as Policy).rules.flatMap(({ when }) => when));
-      return depth <= MAX_CONDITION_DEPTH && count <= MAX_POLICY_CONDITIONS;
-    }, `conditions nested over ${MAX_CONDITION_DEPTH} deep, or over ${MAX_POLICY_CONDITIONS} of them`),
+      const { depth, count, calls } = sizeOf((document as Policy).rules.flatMap(({ when }) => when));
+      return depth <= MAX_CONDITION_DEPTH && count <= MAX_POLICY_CONDITIONS && calls <= MAX_POLICY_CALLS;
+    }, `conditions nested over ${MAX_CONDITION_DEPTH} deep, over ${MAX_POLICY_CONDITIONS} of them, or over ${MAX_POLICY_CALLS} calls`),
     z.refine(
       (document) => (document as Policy).rules.every(({ when }) => when.every((each) => isInPlace(each, null))),
       "a field of a list's elements outside of some or every of that list",
@@ -304,15 +306,33 @@ export function insideOf(each: Condition): readonly Condition[] {
   return "some" in each || "every" in each ? each.is : [];
 }
 
-function sizeOf(list: readonly Condition[]): { readonly depth: number; readonly count: number } {
-  let depth = 0;
-  let count = list.length;
+interface Size {
+  readonly depth: number;
+  readonly count: number;
+  readonly calls: number;
+}
+
+function sizeOf(list: readonly Condition[]): Size {
+  let [depth, count, calls] = [0, list.length, 0];
   for (const each of list) {
-    const inner = sizeOf(insideOf(each));
-    count += inner.count + (("call" in each && each.args?.length) || 0);
+    const inner = "call" in each ? sizeOfCall(each) : sizeOf(insideOf(each));
+    count += inner.count;
+    calls += inner.calls;
     depth = Math.max(depth, 1 + inner.depth);
   }
-  return { depth, count };
+  return { depth, count, calls };
+}
+
+/** Its arguments count as conditions, and are no deeper than it. */
+function sizeOfCall({ args = [] }: CallTest): Size {
+  let [count, calls] = [args.length, 1];
+  for (const { call } of args) {
+    if (call === undefined) continue;
+    const inner = sizeOfCall(call);
+    count += inner.count;
+    calls += inner.calls;
+  }
+  return { depth: 0, count, calls };
 }
 
 function isInPlace(each: Condition, within: Collection | null): boolean {

@@ -391,6 +391,18 @@ describe("a document that is refused", () => {
     expect(policy.safeParse(document).success).toBe(false);
   });
 
+  test("names at most so many calls, those inside of calls among them", () => {
+    const inner = (at: number) => ({ call: `f${at}(bytes)`, args: [{ arg: "0", call: { call: `g${at}()` } }] });
+    const named = (count: number) => {
+      const rules = Array.from({ length: count / 20 }, (_, at) =>
+        allow(`r${at}`, ...Array.from({ length: 10 }, (_, each) => inner(10 * at + each))),
+      );
+      return policy.safeParse({ v: 1, rules }).success;
+    };
+    expect(named(1000)).toBe(true);
+    expect(named(1020)).toBe(false);
+  });
+
   test("is read once, whatever is nested in it, and no further than what is wrong", () => {
     let reads = 0;
     const watched = () => ({
