@@ -245,11 +245,13 @@ describe("parent-chosen configuration:", () => {
   });
 
   test("a field that no schema knows makes an answer none", async () => {
+    // One that was not opened before: its record is asked for.
+    const { walletId } = await alice.session.createWallet({ kind: "single-key" });
     hostile.hooks.message = (_port, direction, message) =>
       direction === "to-enclave" && "kind" in message && message.kind === "record"
         ? { ...message, logDestination: "https://evil.example" }
         : message;
-    const params = { walletId: wallet.walletId, chainId: "1", unsignedTransaction: usdcTransfer() };
+    const params = { walletId, chainId: "1", unsignedTransaction: usdcTransfer() };
     await expect(alice.session.signTransaction(params)).rejects.toMatchObject({ code: "RECORDS_UNAVAILABLE" });
   });
 });
