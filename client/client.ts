@@ -288,7 +288,8 @@ export class Client {
     const { requestId, secondFactor, approvalId, share, beside } = options;
     const audience = audienceOf(this.#deployment, options.appId);
     const { bearer, once }: Access = ACCESS[operation];
-    const isSealed = (options.seal ?? "bearer") === "always" || bearer || secondFactor !== undefined;
+    const isBearer = bearer || secondFactor !== undefined || share !== undefined;
+    const isSealed = isBearer || options.seal === "always";
     // What is sealed is for one boot already.
     const boot = once === true && !isSealed ? to : undefined;
     const body = encodeRequest({

@@ -146,6 +146,9 @@ export class Custody {
       if (split.recovery === "held" && params.recovery.kind === "exported") {
         this.#checkMayUseHeld(login, user, value, [...split.lostLoginIds, split.deviceLoginId]);
       }
+      // Else whoever has a session would take the device's place with a login that they add, and then be, by the one that
+      // they came with, another login than the device's.
+      if (login.loginId !== split.deviceLoginId) checkSettled(login, user, value.createdAtMs, this.#nowMs());
       const lostLoginIds = split.lostLoginIds.filter((id) => id !== login.loginId && isLogin(user, id));
       return { role: "device", brought, lostLoginIds, event: "wallet-reshared" };
     });

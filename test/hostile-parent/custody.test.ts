@@ -223,6 +223,32 @@ describe("the recovery share", () => {
     expect(await codeOf(other.custody.reshare(walletId, { kind: "public-key", publicKey }))).toBe("done");
   });
 
+  test("does not leave by way of a login that the device's finder has added: nobody but the settled hands on its place", async () => {
+    const { session, key } = await deviceOf(simulator, client, appId, home, phone.store).then((each) => each.loggedIn);
+    const added = `added-${randomUUID()}`;
+    await linkLogin(simulator, phone, added);
+    const authenticator = new Authenticator();
+    await registerPasskey({ client, appId, session, key }, authenticator);
+    // Were one of these to become the device's login, the login that was it could have the recovery share exported.
+    const other = await deviceOf(simulator, client, appId, added, phone.store);
+    const publicKey = await sharePublicKeyOf(await generateShareKey(false));
+    const share = await phone.custody.shareOf(walletId);
+    const params = { walletId, recovery: HELD, devicePublicKey: publicKey };
+    expect(await codeOf(other.custody.reshare(walletId))).toBe("LOGIN_TOO_NEW");
+    const byPasskey = client.call("reshare_wallet", params, { appId, keys: [passkeyOf(authenticator)], share });
+    expect(await codeOf(byPasskey)).toBe("LOGIN_TOO_NEW");
+    const again = await deviceOf(simulator, client, appId, home, phone.store);
+    expect(await codeOf(again.custody.reshare(walletId, { kind: "public-key", publicKey }))).toBe(
+      "LOGIN_HOLDS_DEVICE_SHARE",
+    );
+    // Nor where the share was exported and is to be held from now on.
+    const { wallet } = await phone.custody.createWallet({ kind: "hd" }, { kind: "public-key", publicKey });
+    const newest = `newest-${randomUUID()}`;
+    await linkLogin(simulator, phone, newest);
+    const newer = await deviceOf(simulator, client, appId, newest, phone.store);
+    expect(await codeOf(newer.custody.reshare(wallet.walletId))).toBe("LOGIN_TOO_NEW");
+  });
+
   test("is brought where it is exported, and by nobody where it is held", async () => {
     const laptop = await logInAs(work);
     const share = await phone.custody.shareOf(walletId);
