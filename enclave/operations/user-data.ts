@@ -50,31 +50,34 @@ async function pageAt(
 }
 
 /**
- * Wallets and events go first and the user last: whatever ends this halfway leaves somebody who can ask again. Nothing of
- * the user's changes meanwhile, since all of it would change with the user's record.
+ * Wallets go first and the user last: whatever ends this halfway leaves somebody who can ask again, and who has nothing to
+ * sign with. What was counted of them goes only after that, or a thief of their session could have an erasure fail, again
+ * and again, and each limit begin anew. Nothing of the user's changes meanwhile, since all of it would change with the
+ * user's record.
  */
 export const eraseUser: AppHandler<"erase_user"> = async ({ actor }, params, services) => {
   const { appId, userId } = actor;
   if (params.userId !== userId) throw new RequestError("INVALID_PARAMS", "userId: not the one who asks");
   const { users, passkeys, identities, wallets, events, userPolicies, policies, approvals } = services;
-  // What is asked meanwhile counts anew, under an owner who is about to be gone.
-  await policies.erase(appId, userId);
-  await approvals.erase(appId, userId);
-  await userPolicies.erase(appId, userId, actor.user);
-  const records = await users.change(appId, userId, async (user) => ({
-    kind: "erase",
-    result: {
-      wallets: await wallets.erase(ownerOf(actor)),
-      events: await events.erase(appId, userId),
-      identities: user.identities.length,
-      sessions: user.sessions.length,
-      passkeys: user.passkeys.length,
-    },
-    also: [
-      ...(await identities.forget(appId, userId, user.identities)),
-      ...(await passkeys.forget(appId, userId, user.passkeys)),
-    ],
-  }));
+  const records = await users.change(appId, userId, async (user) => {
+    const erased = { wallets: await wallets.erase(ownerOf(actor)), events: await events.erase(appId, userId) };
+    await policies.erase(appId, userId);
+    await approvals.erase(appId, userId);
+    await userPolicies.erase(appId, userId, user);
+    return {
+      kind: "erase",
+      result: {
+        ...erased,
+        identities: user.identities.length,
+        sessions: user.sessions.length,
+        passkeys: user.passkeys.length,
+      },
+      also: [
+        ...(await identities.forget(appId, userId, user.identities)),
+        ...(await passkeys.forget(appId, userId, user.passkeys)),
+      ],
+    };
+  });
   return events.receiptOf({ appId, userId, records });
 };
 
