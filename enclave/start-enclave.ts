@@ -277,6 +277,7 @@ class RunningEnclave implements Enclave {
           keystores: new Keystores({ randomness }),
           policies: new Policies({
             apps,
+            users,
             documents,
             approvals,
             limits: new Limits({ records, ids, nowMs, sleep }),

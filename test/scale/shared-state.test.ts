@@ -153,6 +153,28 @@ describe.skipIf(isPostgresAbsent)("three enclaves over one database", () => {
     }
   });
 
+  test("a policy that was just put in another's place is not taken for one that is withheld", async () => {
+    const gina = await logIn(cluster, at(0), appId, "gina");
+    const { walletId } = await gina.session.createWallet({ kind: "single-key" });
+    const upTo = (atMost: string) =>
+      documentOf({ id: `up-to-${atMost}`, effect: "allow", when: [{ field: "evm.nonce", atMost }] });
+    await as(0, gina).setPolicy({ of: "user", expectedVersion: 0, policy: upTo("1") });
+    // Has the user in memory, and has never looked at the policy.
+    await as(1, gina).listWallets();
+    const policy = { ...upTo("1"), rules: [...upTo("1").rules, { id: "none", effect: "deny" as const, when: [] }] };
+    await as(0, gina).setPolicy({ of: "user", expectedVersion: 1, policy });
+    expect(await codeOf(as(1, gina).signTransaction(transaction(walletId, 1)))).toBe("POLICY_DENIED");
+    // And of the app.
+    const administrators = [cluster.administratorKey];
+    const own = await createApp(cluster, at(0), { policy: upTo("1") });
+    const hugo = await logIn(cluster, at(0), own, "hugo");
+    const made = await hugo.session.createWallet({ kind: "single-key" });
+    await as(1, hugo, own).listWallets();
+    const { app, version } = await at(0).getApp(administrators, own);
+    await at(0).updateApp(administrators, { appId: own, expectedVersion: version, app: { ...app, policy: upTo("2") } });
+    expect(await codeOf(as(1, hugo, own).signTransaction(transaction(made.walletId, 2)))).toBe("done");
+  });
+
   test("a share of an earlier set is refused by all others at once", async () => {
     const erin = await logIn(cluster, at(0), appId, "erin");
     const store = memoryDeviceStore();
