@@ -213,6 +213,7 @@ export class Wallets {
       if (record === null) throw notFound();
       const name = nameOf(asker, walletId);
       const recovery = await this.#records.read(recoveryRecords, name);
+      recovery?.value.share.fill(0);
       const also = recovery === null ? [] : [change(recoveryRecords, name, recovery, undefined)];
       const { exportedAtMs } = record.value;
       if (exportedAtMs === null && !withoutExport) {
@@ -228,8 +229,8 @@ export class Wallets {
 
   /** Destroys all of an owner's wallets, without events. @returns How many there were. */
   async erase(owner: Owner): Promise<number> {
-    await this.#records.erase(recoveryRecords, nameOf(owner, ""));
-    return await this.#records.erase(walletRecords, nameOf(owner, ""));
+    await this.#records.erase(recoveryRecords, nameOf(owner, ""), ({ share }) => share.fill(0));
+    return await this.#records.erase(walletRecords, nameOf(owner, ""), wipe);
   }
 
   /** One page of the user's wallets, in the order of their ids. The parent can leave out what this boot has not seen. */
