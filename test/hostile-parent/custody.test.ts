@@ -205,6 +205,19 @@ describe("the recovery share", () => {
     client = later;
   });
 
+  test("is not for a session that is begun now, with a token of a while ago", async () => {
+    const laptop = await logInAs(work);
+    await simulator.advanceClock(6 * MINUTE_MS);
+    client = await simulator.connect({ attempts: 1 });
+    const { key, jwt } = laptop.loggedIn;
+    const params: Params<"recover_wallet"> = {
+      ...{ walletId, recovery: HELD },
+      devicePublicKey: await sharePublicKeyOf(await generateShareKey(false)),
+    };
+    await client.login({ appId, jwt, key });
+    expect(await codeOf(client.call("recover_wallet", params, { appId, keys: [key] }))).toBe("LOGIN_NOT_FRESH");
+  });
+
   test("is not for a login that was added a moment ago by whoever has a session, until a day has gone by", async () => {
     const added = `added-${randomUUID()}`;
     await linkLogin(simulator, phone, added);
