@@ -13,7 +13,7 @@ import {
   sealShare,
   shareDigest,
 } from "../../protocol/index.ts";
-import { checkFresh, checkSettled, type Login } from "../auth/logins.ts";
+import { checkFresh, checkSettled, FRESH_LOGIN_MS, type Login } from "../auth/logins.ts";
 import type { Events, NewEvent } from "../events/events.ts";
 import type { Randomness } from "../nsm/randomness.ts";
 import type { User } from "../users/user.ts";
@@ -127,7 +127,8 @@ export class Custody {
       const { login } = request;
       const lost = [...new Set([...split.lostLoginIds, split.deviceLoginId])];
       const isHeld = split.recovery === "held";
-      if (isHeld) this.#checkMayUseHeld(login, user, value, lost);
+      const devices = this.#hasJustRecovered(login, split) ? split.lostLoginIds : lost;
+      if (isHeld) this.#checkMayUseHeld(login, user, value, devices);
       const brought = isHeld ? await this.#heldShare(request, params.walletId, split) : request.share;
       if (brought === undefined) {
         throw new RequestError("RECOVERY_SHARE_EXPORTED", "the vault holds no recovery share of this wallet: bring it");
@@ -219,6 +220,11 @@ export class Custody {
     checkSettled(login, user, createdAtMs, this.#nowMs());
   }
 
+  /** Then it may be that nobody has the device share: the answer was lost, and with it, but for this, the wallet. */
+  #hasJustRecovered({ loginId }: Login, { deviceLoginId, isRecovered, sharedAtMs }: SplitSecret): boolean {
+    return isRecovered === true && deviceLoginId === loginId && sharedAtMs + FRESH_LOGIN_MS > this.#nowMs();
+  }
+
   /** @returns The caller wipes it. */
   async #heldShare(request: CustodyRequest, walletId: string, { operatorShare }: SplitSecret): Promise<Uint8Array> {
     if (request.share !== undefined) {
@@ -260,6 +266,7 @@ export class Custody {
         recovery: recovery.kind,
         sharedAtMs: this.#nowMs(),
         deviceLoginId: request.login.loginId,
+        ...(set.event === "wallet-recovered" ? { isRecovered: true as const } : {}),
         lostLoginIds: [...set.lostLoginIds],
         madeFor: Uint8Array.from(set.madeFor),
         sealed: {

@@ -205,6 +205,24 @@ describe("the recovery share", () => {
     client = later;
   });
 
+  test("is not lost with an answer: who has recovered may do so again, for as long as a login is fresh", async () => {
+    const laptop = await logInAs(work);
+    // Whose key is gone with the program that asked.
+    await laptop.session.custody(memoryDeviceStore()).recover(walletId);
+    expect(await codeOf((await logInAs(home)).custody.recover(walletId))).toBe("LOGIN_HOLDS_DEVICE_SHARE");
+    expect(await codeOf(laptop.custody.recover(walletId))).toBe("done");
+    await sign(laptop, walletId);
+    // Not after sharing anew with a device's share: that is a device's login.
+    await laptop.custody.reshare(walletId);
+    expect(await codeOf(laptop.custody.recover(walletId))).toBe("LOGIN_HOLDS_DEVICE_SHARE");
+    const { wallet } = await phone.custody.createWallet({ kind: "hd" });
+    await laptop.custody.recover(wallet.walletId);
+    await simulator.advanceClock(6 * MINUTE_MS);
+    client = await simulator.connect({ attempts: 1 });
+    const again = await logInAs(work);
+    expect(await codeOf(again.custody.recover(wallet.walletId))).toBe("LOGIN_HOLDS_DEVICE_SHARE");
+  });
+
   test("is not for a session that is begun now, with a token of a while ago", async () => {
     const laptop = await logInAs(work);
     await simulator.advanceClock(6 * MINUTE_MS);
@@ -428,7 +446,10 @@ describe("asked again", () => {
     const first = await laptop.session.call("recover_wallet", params, { requestId });
     expect(await laptop.session.call("recover_wallet", params, { requestId })).toEqual(first);
     const other = { ...params, devicePublicKey: await sharePublicKeyOf(await generateShareKey(false)) };
-    expect(await codeOf(laptop.session.call("recover_wallet", other, { requestId }))).toBe("LOGIN_HOLDS_DEVICE_SHARE");
+    // To other keys it is another recovery, and another set.
+    const { wallet } = await laptop.session.call("recover_wallet", other, { requestId });
+    expect(wallet.custody).not.toEqual(first.wallet.custody);
+    expect(await codeOf((await logInAs(home)).session.call("recover_wallet", other))).toBe("LOGIN_HOLDS_DEVICE_SHARE");
   });
 
   test("a creation gives the same wallet and shares, and another one under its id is refused", async () => {
