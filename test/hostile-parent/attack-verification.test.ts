@@ -300,10 +300,7 @@ test("side channels: no curve arithmetic in JavaScript gets at a secret of the e
   expect(ofSigner.filter((file) => !file.startsWith("enclave/signing/bitcoin/"))).toEqual([]);
   for (const file of ofSigner) {
     const own = (metafile.inputs[file]?.imports ?? []).map(({ path }) => path);
-    expect([file, own.filter((path) => /wallets\/(?!signer\.ts)|custody\/|vault\//.test(path))]).toEqual([
-      file,
-      [],
-    ]);
+    expect([file, own.filter((path) => /wallets\/(?!signer\.ts)|custody\/|vault\//.test(path))]).toEqual([file, []]);
   }
 });
 
