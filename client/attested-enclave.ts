@@ -35,6 +35,8 @@ export type { AttestedEnclaveOptions, ExpectedEnclave } from "./attest.ts";
 export interface PostedAnswer {
   readonly body: Uint8Array;
   readonly isSigned: boolean;
+  /** Whose signature it has; null without one. */
+  readonly boot: string | null;
 }
 
 /** Those that were started anew long ago go first. */
@@ -126,7 +128,7 @@ export class AttestedEnclave {
     const { status, body: answer, signature } = await opened(sealed.openAnswer, bytes);
     const input = await signedInput(body, stamps, status, answer);
     if (!(await isSigned(to, input, Uint8Array.from(signature)))) throw notTheEnclaves();
-    return { body: answer, isSigned: true };
+    return { body: answer, isSigned: true, boot: to.boot };
   }
 
   /** Asks for a new document, and so for the time: a computer that slept has lost count of it. */
@@ -140,11 +142,12 @@ export class AttestedEnclave {
   async #read(response: Response, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
     const answer = new Uint8Array(await reach(this.#options.url, () => response.arrayBuffer()));
     const header = response.headers.get(ANSWER_SIGNATURE_HEADER);
-    if (header === null) return { body: answer, isSigned: false };
+    if (header === null) return { body: answer, isSigned: false, boot: null };
     const signature = decodeSignature(header);
     const input = await signedInput(body, stamps, response.status, answer);
-    this.#current = await this.#signerOf(bootNamedBy(response), input, signature);
-    return { body: answer, isSigned: true };
+    const signer = await this.#signerOf(bootNamedBy(response), input, signature);
+    this.#current = signer;
+    return { body: answer, isSigned: true, boot: signer.boot };
   }
 
   /**

@@ -54,6 +54,10 @@ export interface CallOptions {
   readonly share?: string;
   /** Stamps beside the key: a passkey that the request is about. */
   readonly beside?: Stamper;
+  /** Which boot it is for, where one alone can answer it: what {@link onBoot} was told. */
+  readonly boot?: string;
+  /** Is told which boot has answered. */
+  readonly onBoot?: (boot: string) => void;
 }
 
 const DEFAULT_ATTEMPTS = 3;
@@ -261,9 +265,10 @@ export class Client {
     let isRefreshed = false;
     // The second try is for the boot that answered the first. If that did not get it either, nothing follows the hint, and
     // all others are for the same: sooner or later it is its turn.
-    let to = this.#enclave.boot;
+    let to = asked.boot ?? this.#enclave.boot;
     for (let boot = 1; ; boot += 1) {
-      if (boot === 2) to = this.#enclave.boot;
+      // Where one alone can answer, it is gone if it does not get it: what another says of it is the answer in the end.
+      if (boot === (asked.boot === undefined ? 2 : boots)) to = this.#enclave.boot;
       try {
         return await this.#callOnce(operation, params, asked, to);
       } catch (error) {
@@ -273,7 +278,7 @@ export class Client {
         if (code !== "REQUEST_STALE" || isRefreshed) throw error;
         // A computer that slept has lost count of time.
         await this.#enclave.refresh();
-        to = this.#enclave.boot;
+        to = asked.boot ?? this.#enclave.boot;
         isRefreshed = true;
       }
     }
@@ -307,7 +312,9 @@ export class Client {
     const posted = isSealed
       ? await this.#enclave.postSealed(audience, body, stamps, to)
       : await this.#enclave.post(`/v1/${operation}`, body, stamps, boot);
-    return resultOf(operation, requestId, posted);
+    const result = resultOf(operation, requestId, posted);
+    if (posted.boot !== null) options.onBoot?.(posted.boot);
+    return result;
   }
 }
 

@@ -81,7 +81,12 @@ export async function importWallet(
   const audience = audienceOf(client.deployment, appId);
   const nonce = crypto.getRandomValues(new Uint8Array(NONCE_BYTES));
   const { secondFactor, ...others } = options;
-  const begun = await call("begin_import", { ...asked, nonce: encodeHex(nonce) }, withoutId(others));
+  // The target stands in one enclave's memory, and whatever is asked beside this may be answered by another.
+  let boot: string | undefined;
+  const onBoot = (answered: string) => {
+    boot = answered;
+  };
+  const begun = await call("begin_import", { ...asked, nonce: encodeHex(nonce) }, { ...withoutId(others), onBoot });
   const { importId, deadlineMs } = begun;
   const document = decodeBase64url(begun.attestation);
   const target = await client.verifyImport(document, nonce, { audience, userId, importId, deadlineMs });
@@ -90,7 +95,7 @@ export async function importWallet(
   try {
     const { enc, ciphertext } = await sealImport(target, { audience, userId, importId }, { form, secret: own });
     const params = { importId, enc: `0x${encodeHex(enc)}`, ciphertext: `0x${encodeHex(ciphertext)}` };
-    return await call("import_wallet", params, options);
+    return await call("import_wallet", params, boot === undefined ? options : { ...options, boot });
   } finally {
     own.fill(0);
   }

@@ -80,7 +80,7 @@ export function makeServices(options: ServicesOptions): Services {
     custody: new Custody({ records, ids, users, events, randomness, nowMs }),
     imports: new Imports({ wallets, randomness, attest: options.attestImport, nowMs }),
     keystores: new Keystores({ randomness }),
-    policies: new Policies({ apps, documents, approvals, limits, nowMs }),
+    policies: new Policies({ apps, users, documents, approvals, limits, nowMs }),
     userPolicies: new UserPolicies({ users, events, documents, nowMs }),
     approvals,
     jwks: new JwksCache({ fetchJson: options.fetchJson, nowMs }),

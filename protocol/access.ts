@@ -67,7 +67,7 @@ export const ACCESS = {
   create_accounts: { kind: "app", bearer: false, callers: ANY_CALLER, wallet: "named", chain: "none" },
   create_split_wallet: { kind: "app", bearer: false, callers: USER, wallet: "any", chain: "none" },
   /** Of every chain, as what is exported: a scope that lists chains covers neither. */
-  recover_wallet: { kind: "app", bearer: false, callers: USER, wallet: "named", chain: "chainless" },
+  recover_wallet: { kind: "app", bearer: false, callers: USER, wallet: "named", chain: "chainless", once: true },
   reshare_wallet: { kind: "app", bearer: false, callers: USER, wallet: "named", chain: "chainless" },
   /** What leaves belongs to every chain: a scope that lists chains does not cover it. */
   export_wallet: {
@@ -107,7 +107,8 @@ export const ACCESS = {
   export_user: { ...ACCOUNT, bearer: true, sealedOnly: true, callers: USER },
   erase_user: { ...ACCOUNT, bearer: false, callers: USER },
   reset_policy: { kind: "administrators", bearer: false, once: true },
-  set_policy: { ...ACCOUNT, bearer: false, callers: USER },
+  /** Of what was taken away nothing is left, versions neither: asked again it would be set, or taken away, again. */
+  set_policy: { ...ACCOUNT, bearer: false, callers: USER, once: true },
   get_policy: { ...ACCOUNT, bearer: false, callers: USER },
   /** Approvers need not be users: an API key approves as itself. */
   approve_request: { ...ACCOUNT, bearer: false, callers: ANY_CALLER },

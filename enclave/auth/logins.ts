@@ -18,8 +18,9 @@ export interface Login {
 /** A passkey that stamps a request logs in with it: it was there for this very request. */
 export function loginOf(actor: UserActor, nowMs: number): Login {
   if (actor.kind === "passkey") return { loginId: actor.passkey.passkeyId, atMs: nowMs };
-  const { identityId, createdAtMs, replaces } = actor.session;
-  return { loginId: identityId, atMs: replaces === null ? createdAtMs : null };
+  const { identityId, createdAtMs, issuedAtMs = createdAtMs, replaces } = actor.session;
+  // An issuer's clock may be ahead of ours.
+  return { loginId: identityId, atMs: replaces === null ? Math.min(createdAtMs, issuedAtMs) : null };
 }
 
 /**

@@ -200,7 +200,7 @@ export class Sessions {
         throw new RequestError("JWT_REVOKED", "issued before the user ended all sessions: log in at the issuer again");
       }
       const { scope, replaced } = decideScope(user);
-      const begun = { identityId, createdAtMs: now, expiresAtMs, scope };
+      const begun = { identityId, createdAtMs: now, issuedAtMs: login.issuedAtMs, expiresAtMs, scope };
       return this.#begin(appId, stamp, begun, { user, userId, replaced });
     };
     this.#pointers.delete(`${appId}/${this.idOf(appId, stamp)}`);

@@ -3,7 +3,6 @@
  * record, the recovery share's and the owner's events in one write.
  */
 import {
-  encodeBase64url,
   encodeHex,
   makeShares,
   type NewShares,
@@ -14,7 +13,7 @@ import {
   sealShare,
   shareDigest,
 } from "../../protocol/index.ts";
-import { checkFresh, checkSettled, type Login } from "../auth/logins.ts";
+import { checkFresh, checkSettled, FRESH_LOGIN_MS, type Login } from "../auth/logins.ts";
 import type { Events, NewEvent } from "../events/events.ts";
 import type { Randomness } from "../nsm/randomness.ts";
 import type { User } from "../users/user.ts";
@@ -56,6 +55,8 @@ interface NewSet extends ToShare {
   readonly madeFor: Uint8Array;
   readonly lostLoginIds: readonly string[];
   readonly event: NewEvent["kind"];
+  /** Takes what is to be written, which whoever asked wipes after that: two shares are the secret. */
+  readonly written: Uint8Array[];
 }
 
 interface SplitRecord extends ReadRecord<StoredWallet> {
@@ -95,12 +96,13 @@ export class Custody {
     const { appId, userId, requestId } = request;
     const walletId = this.#ids.derive("wal", [appId, userId, requestId]);
     const madeFor = digestOfRequest("create_split_wallet", requestId, params);
+    const written: Uint8Array[] = [];
     const whole = makeWallet(await makeSecret(params.wallet, this.#randomness), params.wallet.accounts, this.#nowMs());
     try {
       return await this.#users.change(appId, userId, async (user) => {
         const record = await this.#records.read(walletRecords, walletName(request, walletId));
         if (record === null) {
-          const set: NewSet = { ...params, walletId, madeFor, lostLoginIds: [], event: "wallet-split" };
+          const set: NewSet = { ...params, walletId, madeFor, lostLoginIds: [], event: "wallet-split", written };
           return await this.#share(request, user, null, whole, set);
         }
         const again = answerAgain(walletId, record.value, madeFor);
@@ -109,6 +111,7 @@ export class Custody {
       });
     } finally {
       wipe(whole);
+      for (const each of written) each.fill(0);
     }
   }
 
@@ -124,7 +127,8 @@ export class Custody {
       const { login } = request;
       const lost = [...new Set([...split.lostLoginIds, split.deviceLoginId])];
       const isHeld = split.recovery === "held";
-      if (isHeld) this.#checkMayUseHeld(login, user, value, lost);
+      const devices = this.#hasJustRecovered(login, split) ? split.lostLoginIds : lost;
+      if (isHeld) this.#checkMayUseHeld(login, user, value, devices);
       const brought = isHeld ? await this.#heldShare(request, params.walletId, split) : request.share;
       if (brought === undefined) {
         throw new RequestError("RECOVERY_SHARE_EXPORTED", "the vault holds no recovery share of this wallet: bring it");
@@ -146,6 +150,9 @@ export class Custody {
       if (split.recovery === "held" && params.recovery.kind === "exported") {
         this.#checkMayUseHeld(login, user, value, [...split.lostLoginIds, split.deviceLoginId]);
       }
+      // Else whoever has a session would take the device's place with a login that they add, and then be, by the one that
+      // they came with, another login than the device's.
+      if (login.loginId !== split.deviceLoginId) checkSettled(login, user, value.createdAtMs, this.#nowMs());
       const lostLoginIds = split.lostLoginIds.filter((id) => id !== login.loginId && isLogin(user, id));
       return { role: "device", brought, lostLoginIds, event: "wallet-reshared" };
     });
@@ -161,31 +168,37 @@ export class Custody {
     ) => Promise<
       Pick<NewSet, "lostLoginIds" | "event"> & {
         readonly role: "device" | "recovery";
-        readonly brought: string | undefined;
+        readonly brought: string | Uint8Array | undefined;
       }
     >,
   ): Promise<NewShares> {
     const { appId, userId, requestId, login } = request;
     const { walletId } = params;
     const madeFor = digestOfRequest(operation, requestId, params);
-    return await this.#users.change(appId, userId, async (user) => {
-      const record = await this.#readSplit(request, walletId);
-      try {
-        // Asked again because an answer was lost: the share that it brings is an old one by now.
-        const again = answerAgain(walletId, record.value, madeFor);
-        if (again !== null) return { kind: "leave", result: again };
-        checkFresh(login, this.#nowMs());
-        const { role, brought, ...set } = await judge(user, record);
-        const secret = await secretOf(record.split, { walletId, role, brought }, this.#random);
+    const written: Uint8Array[] = [];
+    try {
+      return await this.#users.change(appId, userId, async (user) => {
+        const record = await this.#readSplit(request, walletId);
         try {
-          return await this.#share(request, user, record, { ...record.value, secret }, { ...params, madeFor, ...set });
+          // Asked again because an answer was lost: the share that it brings is an old one by now.
+          const again = answerAgain(walletId, record.value, madeFor);
+          if (again !== null) return { kind: "leave", result: again };
+          checkFresh(login, this.#nowMs());
+          const { role, brought, ...set } = await judge(user, record);
+          const secret = await secretOf(record.split, { walletId, role, brought }, this.#random);
+          try {
+            const made: NewSet = { ...params, madeFor, ...set, written };
+            return await this.#share(request, user, record, { ...record.value, secret }, made);
+          } finally {
+            wipeSecret(secret);
+          }
         } finally {
-          wipeSecret(secret);
+          wipe(record.value);
         }
-      } finally {
-        wipe(record.value);
-      }
-    });
+      });
+    } finally {
+      for (const each of written) each.fill(0);
+    }
   }
 
   async #readSplit(request: CustodyRequest, walletId: string): Promise<SplitRecord> {
@@ -207,8 +220,13 @@ export class Custody {
     checkSettled(login, user, createdAtMs, this.#nowMs());
   }
 
-  /** Base64url. */
-  async #heldShare(request: CustodyRequest, walletId: string, { operatorShare }: SplitSecret): Promise<string> {
+  /** Then it may be that nobody has the device share: the answer was lost, and with it, but for this, the wallet. */
+  #hasJustRecovered({ loginId }: Login, { deviceLoginId, isRecovered, sharedAtMs }: SplitSecret): boolean {
+    return isRecovered === true && deviceLoginId === loginId && sharedAtMs + FRESH_LOGIN_MS > this.#nowMs();
+  }
+
+  /** @returns The caller wipes it. */
+  async #heldShare(request: CustodyRequest, walletId: string, { operatorShare }: SplitSecret): Promise<Uint8Array> {
     if (request.share !== undefined) {
       throw new RequestError("SHARE_UNEXPECTED", "the vault holds the recovery share of this wallet: bring none");
     }
@@ -216,16 +234,13 @@ export class Custody {
     const setId = record?.value.setId;
     // Written together: a parent that brings one of the two back, or hides it, is found out even after a restart.
     if (record === null || setId === undefined || Buffer.compare(setId, setIdOf(operatorShare)) !== 0) {
+      record?.value.share.fill(0);
       throw new RequestError(
         "RECORD_ROLLED_BACK",
         "the recovery share's record and the wallet's contradict each other",
       );
     }
-    try {
-      return encodeBase64url(record.value.share);
-    } finally {
-      record.value.share.fill(0);
-    }
+    return record.value.share;
   }
 
   /** Shares a secret, and says what is to be written for it. */
@@ -251,6 +266,7 @@ export class Custody {
         recovery: recovery.kind,
         sharedAtMs: this.#nowMs(),
         deviceLoginId: request.login.loginId,
+        ...(set.event === "wallet-recovered" ? { isRecovered: true as const } : {}),
         lostLoginIds: [...set.lostLoginIds],
         madeFor: Uint8Array.from(set.madeFor),
         sealed: {
@@ -261,6 +277,7 @@ export class Custody {
       const held = await this.#records.read(recoveryRecords, name);
       held?.value.share.fill(0);
       const heldNow = { setId: Uint8Array.from(shares.setId), share: Uint8Array.from(shares.recovery) };
+      set.written.push(split.operatorShare, heldNow.share);
       const recoveryChanges =
         recovery.kind === "held"
           ? [change(recoveryRecords, name, held, heldNow)]

@@ -21,8 +21,8 @@ export interface Brought {
   readonly walletId: string;
   /** The one that is wanted. */
   readonly role: "device" | "recovery";
-  /** Base64url, as it travels; undefined where none came. */
-  readonly brought: string | undefined;
+  /** Base64url, as it travels, or the bytes of a record's, which are wiped; undefined where none came. */
+  readonly brought: string | Uint8Array | undefined;
 }
 
 /**
@@ -36,10 +36,12 @@ export async function secretOf(split: SplitSecret, of: Brought, random: RandomBy
   if (of.brought === undefined) {
     throw new RequestError("SHARE_REQUIRED", `this wallet is split: bring its ${of.role} share`);
   }
-  const operator = decodeShare(split.operatorShare);
-  const bytes = decodeBytes(of.brought);
-  const brought = decode(bytes);
+  const bytes = typeof of.brought === "string" ? decodeBytes(of.brought) : of.brought;
+  const wiped = [bytes];
   try {
+    const brought = decode(bytes);
+    const operator = decodeShare(split.operatorShare);
+    wiped.push(brought.point, operator.point);
     await checkBrought(brought, bytes, { ...of, split, operator });
     const secret = await openShares(operator, brought, random);
     try {
@@ -48,7 +50,7 @@ export async function secretOf(split: SplitSecret, of: Brought, random: RandomBy
       secret.fill(0);
     }
   } finally {
-    for (const each of [bytes, brought.point, operator.point]) each.fill(0);
+    for (const each of wiped) each.fill(0);
   }
 }
 

@@ -19,6 +19,8 @@ export const splitSecret = z.strictObject({
   sharedAtMs: z.int(),
   /** Whose login got the device share. */
   deviceLoginId: z.string(),
+  /** Whether it got it by recovering: it may do so again for a moment, since the answer may have been lost. */
+  isRecovered: z.exactOptional(z.literal(true)),
   /** Whose logins had device shares that were lost: whoever found such a device must not recover with it. */
   lostLoginIds: z.array(z.string()),
   /** Digest of the request that made this set: asked again because an answer was lost, it gets the same answer. */

@@ -79,8 +79,9 @@ async function pageAt(
 }
 
 /**
- * Wallets go first, so that nobody who has this fail halfway has keys left whose limits count anew; the user last, so that
- * there is somebody who can ask again. Nothing of the user's changes meanwhile, since all of it would change with the
+ * Wallets go first and the user last: whatever ends this halfway leaves somebody who can ask again, and who has nothing to
+ * sign with. What was counted of them goes only after that, or a thief of their session could have an erasure fail, again
+ * and again, and each limit begin anew. Nothing of the user's changes meanwhile, since all of it would change with the
  * user's record.
  */
 export const eraseUser: AppHandler<"erase_user"> = async ({ actor }, params, services) => {

@@ -11,6 +11,8 @@ import { type Apps, placeOf } from "../apps/apps.ts";
 import type { Actor } from "../auth/actor.ts";
 import { ownerOf } from "../auth/owner.ts";
 import { checkChain } from "../auth/scope.ts";
+import type { User } from "../users/user.ts";
+import type { Users } from "../users/users.ts";
 import { type Approval, type Approvals, type Proposal, principalOf } from "./approvals.ts";
 import type { Authorised } from "./authorised.ts";
 import { canonicalJson } from "./canonical-json.ts";
@@ -40,6 +42,7 @@ interface BindingPolicy extends LevelPolicy {
 
 export class Policies {
   readonly #apps: Apps;
+  readonly #users: Users;
   readonly #documents: PolicyDocuments;
   readonly #limits: Limits;
   readonly #approvals: Approvals;
@@ -47,12 +50,14 @@ export class Policies {
 
   constructor(options: {
     readonly apps: Apps;
+    readonly users: Users;
     readonly documents: PolicyDocuments;
     readonly limits: Limits;
     readonly approvals: Approvals;
     readonly nowMs: () => number;
   }) {
     this.#apps = options.apps;
+    this.#users = options.users;
     this.#documents = options.documents;
     this.#limits = options.limits;
     this.#approvals = options.approvals;
@@ -115,12 +120,29 @@ export class Policies {
   }
 
   async #levelsOf(actor: Actor, walletId: string): Promise<readonly BindingPolicy[]> {
+    const user = actor.kind === "api-key" ? null : actor.user;
+    try {
+      return await this.#levelsAt(actor, user, walletId);
+    } catch (error) {
+      if (!(error instanceof RequestError) || error.code !== "RECORD_ROLLED_BACK") throw error;
+      // Withheld, or done away with by another enclave since app and user were read: they tell, if they are read anew.
+      const userNow = actor.kind === "api-key" ? null : await this.#users.get(actor.appId, actor.userId, 0);
+      return await this.#levelsAt(actor, userNow ?? user, walletId, 0);
+    }
+  }
+
+  async #levelsAt(
+    actor: Actor,
+    user: User | null,
+    walletId: string,
+    maxAgeMs?: number,
+  ): Promise<readonly BindingPolicy[]> {
     const { appId } = actor;
-    const { policy } = await this.#apps.get(appId);
+    const { policy } = await this.#apps.get(appId, maxAgeMs);
     const levels = policy === null ? [] : [await this.#binding("app", placeOf(appId), policy)];
-    if (actor.kind === "api-key") return levels;
+    if (actor.kind === "api-key" || user === null) return levels;
     for (const bound of ["user", walletId]) {
-      const own = policyOf(actor.user, bound);
+      const own = policyOf(user, bound);
       if (own === null) continue;
       const place = placeOfUser(appId, actor.userId, bound);
       levels.push(await this.#binding(bound === "user" ? "user" : "wallet", place, own.pin));

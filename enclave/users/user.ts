@@ -24,6 +24,8 @@ const userSession = z.strictObject({
   /** Which of the user's identities logged in, or the id of the passkey that did. */
   identityId: z.string(),
   createdAtMs: z.int(),
+  /** When the token was issued that began it: one that was kept is no new login. Not there where a passkey logged in. */
+  issuedAtMs: z.exactOptional(z.int()),
   expiresAtMs: z.int(),
   scope: scope as z.ZodMiniType<Scope>,
   /** In whose place it came, so that a refresh which is asked for again is known again. */

@@ -209,15 +209,21 @@ export class Records {
   /**
    * Deletes all records of a kind in a folder, page by page.
    *
+   * @param wipe - For what was read on the way and holds secrets.
    * @returns How many there were.
    * @throws {@link RequestError} as {@link list} and {@link write}; `RECORD_CONFLICT` if another write came between. What
    *   is gone by then stays gone: ask again.
    */
-  async erase<Value>(kind: RecordKind<Value>, under: string): Promise<number> {
+  async erase<Value>(
+    kind: RecordKind<Value>,
+    under: string,
+    wipe: (value: Value) => void = () => undefined,
+  ): Promise<number> {
     let erased = 0;
     for (let after: string | null = null; ; ) {
       const page: readonly ReadRecord<Value>[] = await this.list(kind, under, after);
       if (page.length === 0) return erased;
+      for (const { value } of page) wipe(value);
       const names = page.map(({ name }) => name.slice(kind.prefix.length));
       const changes = page.map((read, at) => change(kind, names[at] ?? "", read, undefined));
       if (!(await this.write(changes)))

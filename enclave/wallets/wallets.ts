@@ -244,6 +244,7 @@ export class Wallets {
       if (record === null) throw notFound();
       const name = nameOf(asker, walletId);
       const recovery = await this.#records.read(recoveryRecords, name);
+      recovery?.value.share.fill(0);
       const also = recovery === null ? [] : [change(recoveryRecords, name, recovery, undefined)];
       const { exportedAtMs } = record.value;
       if (exportedAtMs === null && !withoutExport) {
@@ -260,9 +261,9 @@ export class Wallets {
   /** Destroys all of an owner's wallets, without events. @returns How many there were. */
   async erase(owner: Owner): Promise<number> {
     const folder = nameOf(owner, "");
-    await this.#records.erase(recoveryRecords, folder);
+    await this.#records.erase(recoveryRecords, folder, ({ share }) => share.fill(0));
     try {
-      return await this.#records.erase(walletRecords, folder);
+      return await this.#records.erase(walletRecords, folder, wipe);
     } finally {
       this.#cache.dropUnder(folder);
     }

@@ -23,7 +23,6 @@ import { createPasskeyApp, enrol, passkeyOf, registerPasskey } from "../support/
 import { AUDIENCE } from "../support/app.ts";
 import { Authenticator } from "../support/authenticator.ts";
 import { codeOf, type Device, deviceOf, linkLogin, MESSAGE, sign } from "../support/custody.ts";
-import { isDeletion } from "../support/deletions.ts";
 
 let simulator: Simulator;
 let hostile: HostileParent;
@@ -206,6 +205,37 @@ describe("the recovery share", () => {
     client = later;
   });
 
+  test("is not lost with an answer: who has recovered may do so again, for as long as a login is fresh", async () => {
+    const laptop = await logInAs(work);
+    // Whose key is gone with the program that asked.
+    await laptop.session.custody(memoryDeviceStore()).recover(walletId);
+    expect(await codeOf((await logInAs(home)).custody.recover(walletId))).toBe("LOGIN_HOLDS_DEVICE_SHARE");
+    expect(await codeOf(laptop.custody.recover(walletId))).toBe("done");
+    await sign(laptop, walletId);
+    // Not after sharing anew with a device's share: that is a device's login.
+    await laptop.custody.reshare(walletId);
+    expect(await codeOf(laptop.custody.recover(walletId))).toBe("LOGIN_HOLDS_DEVICE_SHARE");
+    const { wallet } = await phone.custody.createWallet({ kind: "hd" });
+    await laptop.custody.recover(wallet.walletId);
+    await simulator.advanceClock(6 * MINUTE_MS);
+    client = await simulator.connect({ attempts: 1 });
+    const again = await logInAs(work);
+    expect(await codeOf(again.custody.recover(wallet.walletId))).toBe("LOGIN_HOLDS_DEVICE_SHARE");
+  });
+
+  test("is not for a session that is begun now, with a token of a while ago", async () => {
+    const laptop = await logInAs(work);
+    await simulator.advanceClock(6 * MINUTE_MS);
+    client = await simulator.connect({ attempts: 1 });
+    const { key, jwt } = laptop.loggedIn;
+    const params: Params<"recover_wallet"> = {
+      ...{ walletId, recovery: HELD },
+      devicePublicKey: await sharePublicKeyOf(await generateShareKey(false)),
+    };
+    await client.login({ appId, jwt, key });
+    expect(await codeOf(client.call("recover_wallet", params, { appId, keys: [key] }))).toBe("LOGIN_NOT_FRESH");
+  });
+
   test("is not for a login that was added a moment ago by whoever has a session, until a day has gone by", async () => {
     const added = `added-${randomUUID()}`;
     await linkLogin(simulator, phone, added);
@@ -222,6 +252,32 @@ describe("the recovery share", () => {
     expect(await codeOf(taken)).toBe("LOGIN_HOLDS_DEVICE_SHARE");
     const other = await deviceOf(simulator, client, appId, work, phone.store);
     expect(await codeOf(other.custody.reshare(walletId, { kind: "public-key", publicKey }))).toBe("done");
+  });
+
+  test("does not leave by way of a login that the device's finder has added: nobody but the settled hands on its place", async () => {
+    const { session, key } = await deviceOf(simulator, client, appId, home, phone.store).then((each) => each.loggedIn);
+    const added = `added-${randomUUID()}`;
+    await linkLogin(simulator, phone, added);
+    const authenticator = new Authenticator();
+    await registerPasskey({ client, appId, session, key }, authenticator);
+    // Were one of these to become the device's login, the login that was it could have the recovery share exported.
+    const other = await deviceOf(simulator, client, appId, added, phone.store);
+    const publicKey = await sharePublicKeyOf(await generateShareKey(false));
+    const share = await phone.custody.shareOf(walletId);
+    const params = { walletId, recovery: HELD, devicePublicKey: publicKey };
+    expect(await codeOf(other.custody.reshare(walletId))).toBe("LOGIN_TOO_NEW");
+    const byPasskey = client.call("reshare_wallet", params, { appId, keys: [passkeyOf(authenticator)], share });
+    expect(await codeOf(byPasskey)).toBe("LOGIN_TOO_NEW");
+    const again = await deviceOf(simulator, client, appId, home, phone.store);
+    expect(await codeOf(again.custody.reshare(walletId, { kind: "public-key", publicKey }))).toBe(
+      "LOGIN_HOLDS_DEVICE_SHARE",
+    );
+    // Nor where the share was exported and is to be held from now on.
+    const { wallet } = await phone.custody.createWallet({ kind: "hd" }, { kind: "public-key", publicKey });
+    const newest = `newest-${randomUUID()}`;
+    await linkLogin(simulator, phone, newest);
+    const newer = await deviceOf(simulator, client, appId, newest, phone.store);
+    expect(await codeOf(newer.custody.reshare(wallet.walletId))).toBe("LOGIN_TOO_NEW");
   });
 
   test("is brought where it is exported, and by nobody where it is held", async () => {
@@ -361,6 +417,8 @@ describe("a parent that keeps records across a restart", () => {
 
 test("a split wallet that is deleted takes its recovery share along, and so does a user who is erased", async () => {
   const deleted: string[] = [];
+  // A sealed deletion is of one byte.
+  const isDeletion = (value: Uint8Array | null) => value === null || value.length === 1 + 4 + 12 + 1 + 16;
   hostile.hooks.message = (port, _direction, message) => {
     if (port === RECORDS_PORT && "kind" in message && message.kind === "write") {
       deleted.push(...message.changes.filter(({ value }) => isDeletion(value)).map(({ name }) => name));
@@ -388,7 +446,10 @@ describe("asked again", () => {
     const first = await laptop.session.call("recover_wallet", params, { requestId });
     expect(await laptop.session.call("recover_wallet", params, { requestId })).toEqual(first);
     const other = { ...params, devicePublicKey: await sharePublicKeyOf(await generateShareKey(false)) };
-    expect(await codeOf(laptop.session.call("recover_wallet", other, { requestId }))).toBe("LOGIN_HOLDS_DEVICE_SHARE");
+    // To other keys it is another recovery, and another set.
+    const { wallet } = await laptop.session.call("recover_wallet", other, { requestId });
+    expect(wallet.custody).not.toEqual(first.wallet.custody);
+    expect(await codeOf((await logInAs(home)).session.call("recover_wallet", other))).toBe("LOGIN_HOLDS_DEVICE_SHARE");
   });
 
   test("a creation gives the same wallet and shares, and another one under its id is refused", async () => {

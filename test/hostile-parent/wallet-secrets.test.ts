@@ -17,6 +17,7 @@ import {
   encodeHex,
   type ImportedSecret,
   type Params,
+  RECORDS_PORT,
   REQUEST_PORT,
   type Result,
   sealImport,
@@ -25,8 +26,8 @@ import { type HostileParent, type Simulator, startSimulator } from "../../simula
 import { ALLOW_ALL } from "../support/allow-all.ts";
 import { createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { attestedKeys, sendSealed } from "../support/app-requests.ts";
-import { isDeletion } from "../support/deletions.ts";
 import { requestBody, send, stampOf } from "../support/raw-request.ts";
+import { usdcTransfer } from "../support/transactions.ts";
 
 const WORDS = Buffer.from("test test test test test test test test test test test junk");
 const LIFETIME_MS = 10 * 60_000;
@@ -323,18 +324,23 @@ describe("what has ended", () => {
       value: Uint8Array;
     }[];
 
+  /** A sealed deletion, which stands where a record was, is of one byte. */
+  const isDeletion = ({ value }: { readonly value: Uint8Array }) => value.length === 1 + 4 + 12 + 1 + 16;
+  const heldIn = (database: DatabaseSync, like: string) => rowsOf(database, like).filter((row) => !isDeletion(row));
+  const bringBack = (database: DatabaseSync, kept: ReturnType<typeof rowsOf>) => {
+    for (const { name, version, value } of kept) {
+      database.prepare("UPDATE records SET version = ?, value = ? WHERE name = ?").run(version, value, name);
+    }
+  };
+
   test("a wallet whose record the parent brings back stays ended while the enclave lives", async () => {
     using database = new DatabaseSync(simulator.recordsFile);
     const { walletId } = await alice.session.createWallet({ kind: "hd" });
     const kept = rowsOf(database, `%${walletId}`);
     expect(kept).toHaveLength(1);
     await alice.session.deleteWallet({ walletId, withoutExport: true });
-    expect(rowsOf(database, `%${walletId}`).filter(({ value }) => !isDeletion(value))).toEqual([]);
-    for (const { name, version, value } of kept) {
-      database
-        .prepare("INSERT OR REPLACE INTO records (name, version, value) VALUES (?, ?, ?)")
-        .run(name, version, value);
-    }
+    expect(heldIn(database, `%${walletId}`)).toEqual([]);
+    bringBack(database, kept);
     expect(await codeOf(alice.session.signMessage({ walletId, message: "0x00" }))).toBe("RECORD_ROLLED_BACK");
     expect(await codeOf(alice.session.listWallets())).toBe("RECORD_ROLLED_BACK");
   });
@@ -343,19 +349,16 @@ describe("what has ended", () => {
     using database = new DatabaseSync(simulator.recordsFile);
     const { session } = alice;
     await session.createWallet({ kind: "hd" });
-    const before = new Set(rowsOf(database, "%").flatMap(({ name, value }) => (isDeletion(value) ? [] : [name])));
+    const before = heldIn(database, "%");
     const own = rowsOf(database, `%${session.userId}%`);
     expect(own.length).toBeGreaterThanOrEqual(3);
     await session.account.eraseUser();
-    expect(rowsOf(database, `%${session.userId}%`).filter(({ value }) => !isDeletion(value))).toEqual([]);
-    const gone = rowsOf(database, "%").filter(({ name, value }) => before.has(name) && isDeletion(value));
-    // What leads from a session to the user goes by itself, with its session.
-    expect(gone.map(({ name }) => name.split("/")[0]).sort()).toEqual(["event", "identity", "user", "wallet"]);
-    for (const { name, version, value } of own) {
-      database
-        .prepare("INSERT OR REPLACE INTO records (name, version, value) VALUES (?, ?, ?)")
-        .run(name, version, value);
-    }
+    expect(heldIn(database, `%${session.userId}%`)).toEqual([]);
+    const left = new Set(heldIn(database, "%").map(({ name }) => name));
+    const gone = before.filter(({ name }) => !left.has(name)).map(({ name }) => name.split("/")[0]);
+    // What led to the session goes by itself, once the session would have ended.
+    expect(gone.sort()).toEqual(["event", "identity", "user", "wallet"]);
+    bringBack(database, own);
     expect(await codeOf(session.listWallets())).toBe("RECORD_ROLLED_BACK");
   });
 
@@ -375,7 +378,33 @@ describe("what has ended", () => {
     hostile.hooks.message = undefined;
     expect(await codeOf(session.account.eraseUser())).toBe("done");
     using database = new DatabaseSync(simulator.recordsFile);
-    expect(rowsOf(database, `%${session.userId}%`).filter(({ value }) => !isDeletion(value))).toEqual([]);
+    expect(heldIn(database, `%${session.userId}%`)).toEqual([]);
+  });
+
+  test("an erasure that fails, wherever it does, lets nothing be signed beyond a limit", async () => {
+    const limits = [{ asset: "requests", amount: "1", windowS: 3600, per: "user" }] as const;
+    const policy = { v: 1 as const, rules: [{ id: "one", effect: "allow" as const, when: [], limits }] };
+    const limited = await createApp(simulator, client, { policy });
+    for (let made = 0; made < 4; made += 1) {
+      const { session } = await logIn(simulator, client, limited, `thief-${made}`);
+      const { walletId } = await session.createWallet({ kind: "single-key" });
+      const sign = (nonce: number) =>
+        session.signTransaction({ walletId, chainId: "1", unsignedTransaction: usdcTransfer({ nonce }) });
+      await sign(0);
+      let writes = 0;
+      // Another write comes between, from then on: a thief can see to that by changing what is erased meanwhile.
+      hostile.hooks.message = (port, direction, message) =>
+        port === RECORDS_PORT &&
+        direction === "to-parent" &&
+        "kind" in message &&
+        message.kind === "write" &&
+        ++writes > made
+          ? { ...message, changes: message.changes.map((each) => ({ ...each, expectedVersion: 1_000_000 })) }
+          : message;
+      expect(await codeOf(session.account.eraseUser())).toBe("RECORD_CONFLICT");
+      hostile.hooks.message = undefined;
+      expect(await codeOf(sign(1)), `after ${made} writes`).not.toBe("done");
+    }
   });
 });
 

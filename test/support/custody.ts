@@ -34,7 +34,11 @@ export async function deviceOf(
 }
 
 /** Links another login to the same user. */
-export async function linkLogin(simulator: Simulator, { loggedIn }: Device, subject: string): Promise<string> {
+export async function linkLogin(
+  simulator: Pick<Simulator, "issuer">,
+  { loggedIn }: Device,
+  subject: string,
+): Promise<string> {
   const token = async () =>
     simulator.issuer.mint({ subject, audience: AUDIENCE, nonce: await loginNonce(loggedIn.key) });
   return (await loggedIn.session.account.linkIdentity(token)).identityId;
