@@ -83,7 +83,9 @@ describe("length-prefix DoS: a frame that", () => {
     for (const port of [REQUEST_PORT, RECORDS_PORT]) {
       for (const direction of ["to-enclave", "to-parent"] as const) {
         misbehave(misdeed, { port, direction, times: 1 });
-        expect(await codeOf(signerOf("0x00"))).toMatch(/^(PARENT_ENCLAVE_UNREACHABLE|RECORDS_UNAVAILABLE)$/);
+        // A wallet that has just signed is open still: a list is read from the records whatever was read before.
+        const asked = port === RECORDS_PORT ? alice.session.listWallets() : signerOf("0x00");
+        expect(await codeOf(asked)).toMatch(/^(PARENT_ENCLAVE_UNREACHABLE|RECORDS_UNAVAILABLE)$/);
         hostile.hooks.script = undefined;
         expect(await signerOf("0x00")).toBe(wallet.accounts[0].address);
       }
