@@ -88,18 +88,25 @@ export function copyOf(wallet: StoredWallet): StoredWallet {
 
 function copyOfAccount(account: HeldAccount): HeldAccount {
   const { privateKey } = account;
-  return privateKey === null ? account : { ...account, privateKey: Uint8Array.from(privateKey) };
+  return privateKey === null ? account : { ...account, privateKey: secretCopyOf(privateKey) };
 }
 
 function copyOfSecret(secret: StoredWallet["secret"]): StoredWallet["secret"] {
   switch (secret.kind) {
     case "split":
-      return { ...secret, operatorShare: Uint8Array.from(secret.operatorShare) };
+      return { ...secret, operatorShare: secretCopyOf(secret.operatorShare) };
     case "single-key":
-      return { ...secret, privateKey: Uint8Array.from(secret.privateKey) };
+      return { ...secret, privateKey: secretCopyOf(secret.privateKey) };
     case "hd":
-      return { ...secret, entropy: Uint8Array.from(secret.entropy), seed: Uint8Array.from(secret.seed) };
+      return { ...secret, entropy: secretCopyOf(secret.entropy), seed: secretCopyOf(secret.seed) };
   }
+}
+
+/** Outside V8's heap, whose collector moves short arrays about and leaves what it moved behind: wiping this wipes all of it. */
+function secretCopyOf(bytes: Uint8Array): Uint8Array {
+  const copy = new Uint8Array(new ArrayBuffer(bytes.length));
+  copy.set(bytes);
+  return copy;
 }
 
 export function wipe({ secret, accounts }: StoredWallet): void {
