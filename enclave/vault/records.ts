@@ -25,6 +25,8 @@ import type { RecordStore, StoredChange } from "./record-store.ts";
 export interface RecordKind<Value> {
   readonly prefix: string;
   readonly schema: z.ZodMiniType<Value>;
+  /** Takes over what was just decoded, before anything else runs: such as secrets, to where they can be wiped. */
+  readonly settle?: (value: Value) => void;
   /** For what need not be kept for ever: from when on, by the enclave's clock, the store may drop it by itself. */
   readonly expiresAtMs?: (value: Value) => number | null;
 }
@@ -330,6 +332,7 @@ export class Records {
     try {
       const isDeleted = plaintext.length === 1 && plaintext[0] === DELETED;
       const value = isDeleted ? undefined : (decodeCbor(kind.schema, plaintext) as Value);
+      if (value !== undefined) kind.settle?.(value);
       const expiresAtMs = value === undefined ? null : (kind.expiresAtMs?.(value) ?? null);
       this.#remember(name, { version, tag: hexTag(sealed), isDeleted, expiresAtMs });
       return value === undefined ? null : { name, version, value, sizeBytes: sealed.length };

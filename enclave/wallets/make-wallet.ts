@@ -4,7 +4,7 @@ import type { Randomness } from "../nsm/randomness.ts";
 import { isPrivateKey } from "./curves.ts";
 import { exactAccount, isSame, makeAccount } from "./make-accounts.ts";
 import { mnemonicOf, seedOf } from "./mnemonic.ts";
-import { type HdSecret, type WalletSecret, type WalletValue, wipeSecret } from "./wallet-value.ts";
+import { type HdSecret, settle, type WalletSecret, type WalletValue, wipeSecret } from "./wallet-value.ts";
 
 /** BIP-39: 32 bits of entropy for every three words. */
 const BYTES_PER_THREE_WORDS = 4;
@@ -56,7 +56,15 @@ export function makeWallet(
       .filter((account, at) => exact.findIndex((other) => isSame(account, other)) === at)
       .map((account) => makeAccount(account, secret));
     if (first === undefined) throw new Error("unreachable: a wallet is asked for with an account");
-    return { secret, accounts: [first, ...others], createdAtMs, exportedAtMs: null, importedAs: null };
+    const made: WalletValue = {
+      secret,
+      accounts: [first, ...others],
+      createdAtMs,
+      exportedAtMs: null,
+      importedAs: null,
+    };
+    settle(made);
+    return made;
   } catch (error) {
     wipeSecret(secret);
     throw error;

@@ -9,6 +9,7 @@ import {
   encodeHex,
   RequestError,
 } from "../../protocol/index.ts";
+import { copyOffHeap } from "../off-heap.ts";
 import type { Authorised } from "../policy/authorised.ts";
 import { masterFingerprint } from "./bip32.ts";
 import { exactAccount, makeAccount } from "./make-accounts.ts";
@@ -97,7 +98,7 @@ export class OpenWallet implements Disposable {
 
   /** @returns A copy, which the caller wipes. */
   #keyOf(held: HeldAccount): Uint8Array {
-    if (held.privateKey !== null) return Uint8Array.from(held.privateKey);
+    if (held.privateKey !== null) return copyOffHeap(held.privateKey);
     const { publicKey, privateKey } = makeAccount(held, this.#value.secret);
     // Whatever shares were put together: no key signs but the one whose address was given out.
     if (privateKey !== null && Buffer.compare(publicKey, held.publicKey) === 0) return privateKey;

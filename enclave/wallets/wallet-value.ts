@@ -11,6 +11,7 @@ import {
   z,
 } from "../../protocol/index.ts";
 import { custodyKind, custodyOf, splitSecret } from "../custody/split-secret.ts";
+import { copyOffHeap, moveOffHeap } from "../off-heap.ts";
 import type { RecordKind } from "../vault/records.ts";
 
 const heldAccount = z.strictObject({
@@ -52,7 +53,7 @@ export type StoredWallet = z.output<typeof walletSchema>;
 /** With its secret. */
 export type WalletValue = Omit<StoredWallet, "secret"> & { readonly secret: WalletSecret };
 
-export const walletRecords: RecordKind<StoredWallet> = { prefix: "wallet/", schema: walletSchema };
+export const walletRecords: RecordKind<StoredWallet> = { prefix: "wallet/", schema: walletSchema, settle };
 
 /** Whose wallet: names of records begin with both, so that nobody can even name another's. */
 export interface Owner {
@@ -88,25 +89,31 @@ export function copyOf(wallet: StoredWallet): StoredWallet {
 
 function copyOfAccount(account: HeldAccount): HeldAccount {
   const { privateKey } = account;
-  return privateKey === null ? account : { ...account, privateKey: secretCopyOf(privateKey) };
+  return privateKey === null ? account : { ...account, privateKey: copyOffHeap(privateKey) };
 }
 
 function copyOfSecret(secret: StoredWallet["secret"]): StoredWallet["secret"] {
   switch (secret.kind) {
     case "split":
-      return { ...secret, operatorShare: secretCopyOf(secret.operatorShare) };
+      return { ...secret, operatorShare: copyOffHeap(secret.operatorShare) };
     case "single-key":
-      return { ...secret, privateKey: secretCopyOf(secret.privateKey) };
+      return { ...secret, privateKey: copyOffHeap(secret.privateKey) };
     case "hd":
-      return { ...secret, entropy: secretCopyOf(secret.entropy), seed: secretCopyOf(secret.seed) };
+      return { ...secret, entropy: copyOffHeap(secret.entropy), seed: copyOffHeap(secret.seed) };
   }
 }
 
-/** Outside V8's heap, whose collector moves short arrays about and leaves what it moved behind: wiping this wipes all of it. */
-function secretCopyOf(bytes: Uint8Array): Uint8Array {
-  const copy = new Uint8Array(new ArrayBuffer(bytes.length));
-  copy.set(bytes);
-  return copy;
+/** Secrets that lie on V8's heap, as what was decoded or made does. */
+export function settle({ secret, accounts }: StoredWallet): void {
+  for (const account of accounts) {
+    if (account.privateKey !== null) account.privateKey = moveOffHeap(account.privateKey);
+  }
+  if (secret.kind === "split") secret.operatorShare = moveOffHeap(secret.operatorShare);
+  else if (secret.kind === "single-key") secret.privateKey = moveOffHeap(secret.privateKey);
+  else {
+    secret.entropy = moveOffHeap(secret.entropy);
+    secret.seed = moveOffHeap(secret.seed);
+  }
 }
 
 export function wipe({ secret, accounts }: StoredWallet): void {

@@ -9,7 +9,7 @@ import { KEPT_IDLE_MS } from "../../enclave/wallets/wallet-cache.ts";
 import { startSimulator } from "../../simulator/index.ts";
 import { createApp, logIn } from "../support/app.ts";
 import { usdcTransfer } from "../support/transactions.ts";
-import { openState, secretsIn } from "./random-run/open-state.ts";
+import { type OpenedState, openState, secretsIn } from "./random-run/open-state.ts";
 
 const WALLETS = 30;
 /** WebAssembly reserves address space by the gigabyte and has nothing in it. */
@@ -43,6 +43,17 @@ function readRegion(memory: number, start: bigint, size: number): Buffer[] {
   }
 }
 
+function holds(memory: readonly Buffer[], bytes: Uint8Array): boolean {
+  return memory.some((region) => region.includes(Buffer.from(bytes)));
+}
+
+/** Keys, seeds and entropies of all wallets. */
+function keysIn(state: OpenedState): readonly Uint8Array[] {
+  const keys = secretsIn(state).filter(({ name }) => name.startsWith("wallet/"));
+  expect(keys.length).toBeGreaterThanOrEqual(WALLETS);
+  return keys.map(({ bytes }) => bytes);
+}
+
 test("few keys of wallets are left in memory once they have been used: they are wiped, as far as V8 lets us", {
   timeout: 120_000,
 }, async () => {
@@ -62,20 +73,18 @@ test("few keys of wallets are left in memory once they have been used: they are 
     const memory = memoryOf(simulator.enclavePid);
     await simulator.stop();
 
-    const holds = (bytes: Uint8Array) => memory.some((region) => region.includes(Buffer.from(bytes)));
     const state = await openState(stateFolder);
-    const keys = secretsIn(state).filter(({ name }) => name.startsWith("wallet/"));
-    expect(keys.length).toBeGreaterThanOrEqual(WALLETS);
+    const keys = keysIn(state);
     // The search can find: what the enclave cannot do without is there.
-    for (const secret of state.vaultSecrets.values()) expect(holds(secret)).toBe(true);
-    // Without wiping it was nearly half of them.
-    expect(keys.filter(({ bytes }) => holds(bytes)).length).toBeLessThan(keys.length * 0.4);
+    for (const secret of state.vaultSecrets.values()) expect(holds(memory, secret)).toBe(true);
+    // Without wiping it was 42 of 60.
+    expect(keys.filter((key) => holds(memory, key)).length).toBeLessThan(keys.length * 0.4);
   } finally {
     await rm(stateFolder, { recursive: true, force: true });
   }
 });
 
-test("wallets that sign again and again are in memory while they do, and not all of them once they have stopped", {
+test("wallets that sign again and again are in memory while they do, and for the most part not once they have stopped", {
   timeout: 120_000,
 }, async () => {
   const stateFolder = await mkdtemp(join(tmpdir(), "cloister-test-"));
@@ -97,15 +106,12 @@ test("wallets that sign again and again are in memory while they do, and not all
     const afterwards = memoryOf(simulator.enclavePid);
     await simulator.stop();
 
-    const state = await openState(stateFolder);
-    const keys = secretsIn(state).filter(({ name }) => name.startsWith("wallet/"));
-    expect(keys.length).toBeGreaterThanOrEqual(WALLETS);
-    const foundIn = (memory: Buffer[]) =>
-      keys.filter(({ bytes }) => memory.some((region) => region.includes(Buffer.from(bytes)))).length;
+    const keys = keysIn(await openState(stateFolder));
+    const foundIn = (memory: readonly Buffer[]) => keys.filter((key) => holds(memory, key)).length;
     // What docs/threat-model.md says of them, and why the search can be believed when it finds few.
     expect(foundIn(inUse)).toBe(keys.length);
-    // Without wiping all would be there. What is left are copies that V8's collector made while it moved what was decoded.
-    expect(foundIn(afterwards)).toBeLessThan(keys.length * 0.9);
+    // Without wiping it was 52 of 60. What is left was moved by V8's collector, or copied while it was encoded.
+    expect(foundIn(afterwards)).toBeLessThan(keys.length * 0.6);
   } finally {
     await rm(stateFolder, { recursive: true, force: true });
   }
