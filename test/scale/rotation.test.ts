@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { RefusedError } from "../../client/index.ts";
 import { isPostgresAbsent } from "../../simulator/local-postgres.ts";
 import { startCluster } from "../../simulator/start-cluster.ts";
 import { createApp, logIn } from "../support/app.ts";
@@ -7,6 +8,11 @@ import { usdcTransfer } from "../support/transactions.ts";
 
 const ENCLAVES = 3;
 const WORKERS = 6;
+
+/** A clock that jumps does so at one enclave before another: what the first has dated is of the other's future meanwhile. */
+function isBetweenClocks(error: unknown): boolean {
+  return error instanceof RefusedError && ["REQUEST_FROM_FUTURE", "JWT_NOT_YET_VALID"].includes(error.code);
+}
 
 test.skipIf(isPostgresAbsent)(
   "the vault is rotated twice while three enclaves serve, and every wallet that was made signs at each of them",
@@ -21,11 +27,15 @@ test.skipIf(isPostgresAbsent)(
     const work = async (worker: number) => {
       const through = await cluster.connect();
       while (!isOver) {
-        const { session } = await logIn(cluster, through, appId, `user-${worker}`);
-        for (let round = 0; round < 5 && !isOver; round += 1) {
-          const { walletId } = await session.createWallet({ kind: "single-key" });
-          walletIds.push({ walletId, worker });
-          await session.signTransaction({ walletId, chainId: "1", unsignedTransaction: usdcTransfer() });
+        try {
+          const { session } = await logIn(cluster, through, appId, `user-${worker}`);
+          for (let round = 0; round < 5 && !isOver; round += 1) {
+            const { walletId } = await session.createWallet({ kind: "single-key" });
+            walletIds.push({ walletId, worker });
+            await session.signTransaction({ walletId, chainId: "1", unsignedTransaction: usdcTransfer() });
+          }
+        } catch (error) {
+          if (!isBetweenClocks(error)) throw error;
         }
       }
     };
