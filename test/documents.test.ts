@@ -47,6 +47,21 @@ describe("docs/threat-model.md", () => {
   });
 });
 
+test("no page says a line twice, and no table has a row twice", () => {
+  for (const page of ["README.md", "SECURITY.md", "CONTRIBUTING.md", ...globSync("docs/**/*.md")]) {
+    const lines = readFileSync(page, "utf8").split("\n");
+    // A table's head may come again with the next table.
+    const said = lines.filter((line, at) => line.length > 45 && !(lines[at + 1] ?? "").startsWith("|--"));
+    const rows = said.flatMap((line) => /^\| ([^|]+) \|/.exec(line)?.[1] ?? []);
+    for (const each of [said, page.endsWith("threat-model.md") ? rows : []]) {
+      expect(
+        each.filter((line, at) => each.indexOf(line) !== at),
+        page,
+      ).toEqual([]);
+    }
+  }
+});
+
 test("links between documents lead somewhere", () => {
   for (const page of ["README.md", "SECURITY.md", "CONTRIBUTING.md", ...globSync("docs/**/*.md")]) {
     for (const [, target = ""] of readFileSync(page, "utf8").matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)) {
