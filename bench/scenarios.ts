@@ -1,6 +1,7 @@
 /** What requests are made of. */
+import { RLP } from "@ethereumjs/rlp";
 import type { CallOptions, Client, StampKey } from "../client/index.ts";
-import type { OperationName, Params, Result } from "../protocol/index.ts";
+import { encodeHex, type OperationName, type Params, type Result } from "../protocol/index.ts";
 
 /** Whoever asks: a user's session, or an app's API key. */
 export type Ask = <Name extends OperationName>(
@@ -131,28 +132,10 @@ function turn(walletIds: readonly [string, ...string[]], number: number): string
   return walletIds[number % walletIds.length] ?? walletIds[0];
 }
 
-/** `transfer(address,uint256)` of a token, as a wallet would send it: RLP of EIP-1559's nine fields, type 2. */
+/** `transfer(address,uint256)` of a token, as a wallet would send it: type 2, and RLP of EIP-1559's nine fields. */
 function transfer(chainId: bigint): string {
-  const call = `a9059cbb${"00".repeat(12)}d8da6bf26964af9d7eed9e03e53415d37aa96045${"00".repeat(28)}017d7840`;
-  const token = "a0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
-  const fields = [
-    integer(chainId),
-    integer(0n),
-    integer(1_000_000_000n),
-    integer(30_000_000_000n),
-    integer(65_000n),
-    `94${token}`,
-    "80",
-    `b844${call}`,
-    "c0",
-  ].join("");
-  return `0x02f8${(fields.length / 2).toString(16)}${fields}`;
-}
-
-/** RLP of an integer below 2^440. */
-function integer(value: bigint): string {
-  if (value === 0n) return "80";
-  const hex = value.toString(16);
-  const bytes = hex.length % 2 === 0 ? hex : `0${hex}`;
-  return value < 0x80n ? bytes : (0x80 + bytes.length / 2).toString(16) + bytes;
+  const call = `0xa9059cbb${"00".repeat(12)}d8da6bf26964af9d7eed9e03e53415d37aa96045${"00".repeat(28)}017d7840`;
+  const token = "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48";
+  const fields = [chainId, 0n, 1_000_000_000n, 30_000_000_000n, 65_000n, token, 0n, call, []];
+  return `0x02${encodeHex(RLP.encode(fields))}`;
 }

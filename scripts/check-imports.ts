@@ -57,7 +57,7 @@ const ZONES: Readonly<Record<string, Zone>> = {
   host: { folders: ["protocol", "kms-policy"], packages: ["@aws-sdk/client-kms"], node: true },
   "client-node": { folders: ["protocol", "client"], packages: [], node: true },
   // Load on a running deployment. What it draws with is read as a file, into the page.
-  bench: { folders: ["protocol", "client"], packages: [], node: true },
+  bench: { folders: ["protocol", "client"], packages: ["@ethereumjs/rlp"], node: true },
   simulator: {
     folders: ["attestation", "protocol", "kms-policy", "vsock", "enclave", "parent-proxy", "client", "eif"],
     packages: ["cborg", "jose", "yaml"],

@@ -14,8 +14,8 @@ import {
   RequestError,
   z,
 } from "../../protocol/index.ts";
-import { SizedCache } from "../users/sized-cache.ts";
 import { type Change, change, type RecordKind, type Records } from "../vault/records.ts";
+import { SizedCache } from "../vault/sized-cache.ts";
 import { type CompiledPolicy, compilePolicy } from "./compile.ts";
 
 const PART_BYTES = 48 * 1024;

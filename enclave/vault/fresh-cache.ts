@@ -3,8 +3,9 @@
  * this one's hearing of it, so whoever asks says how old an answer may be; what is kept is looked at again by its version
  * (docs/decisions/0510-enclaves-share-records-alone.md).
  */
-import { SizedCache } from "../users/sized-cache.ts";
+
 import type { ReadRecord, RecordKind, Records } from "./records.ts";
+import { SizedCache } from "./sized-cache.ts";
 
 /**
  * How long a request may rest on what another enclave has changed since: the bound within which a revocation, and a

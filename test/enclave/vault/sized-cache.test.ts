@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { SizedCache } from "../../../enclave/users/sized-cache.ts";
+import { SizedCache } from "../../../enclave/vault/sized-cache.ts";
 
 const sized = (sizeBytes: number) => ({ sizeBytes });
 
