@@ -19,8 +19,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 /** What goes wrong with every request from now on, one thing at a time. */
 export type ImdsTrouble =
   | { readonly kind: "none" }
-  /** Nobody listens. */
-  | { readonly kind: "refused" }
+  /** Nobody answers: connections are reset. The port stays taken, or another program could have it meanwhile. */
+  | { readonly kind: "unreachable" }
   | { readonly kind: "error"; readonly status: 500 | 503 }
   /** The answer waits, milliseconds. */
   | { readonly kind: "slow"; readonly delayMs: number }
@@ -61,7 +61,6 @@ export async function startSimulatedImds(options: SimulatedImdsOptions): Promise
     throw new ImdsError("INVALID_ROLE_NAME", "expected 1 to 64 letters, digits and _+=,.@-");
   }
   const service = new Service(options);
-  // Bound first even where nobody shall listen, so that the endpoint is known.
   await service.listen(options.port ?? 0);
   try {
     await service.setTrouble(options.trouble ?? { kind: "none" });
@@ -103,29 +102,11 @@ class Service implements SimulatedImds {
       throw new ImdsError("INVALID_TROUBLE", "expected whole milliseconds, and a delay that is not negative");
     }
     this.#trouble = trouble;
-    if (kind === "refused") await this.#stopListening();
-    else if (this.#server === undefined) await this.listen(this.#port);
+    if (kind === "unreachable") this.#server?.closeAllConnections();
   }
 
   async close(): Promise<void> {
     this.#closing.abort();
-    await this.#stopListening();
-  }
-
-  async listen(port: number): Promise<void> {
-    const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
-      // A caller that went away while it was being answered is no error of ours.
-      this.#serve(request, response).catch(() => response.destroy());
-    });
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(port, "127.0.0.1", resolve);
-    });
-    this.#server = server;
-    this.#port = (server.address() as AddressInfo).port;
-  }
-
-  async #stopListening(): Promise<void> {
     const server = this.#server;
     this.#server = undefined;
     if (server === undefined) return;
@@ -133,6 +114,22 @@ class Service implements SimulatedImds {
       server.close(() => resolve());
       server.closeAllConnections();
     });
+  }
+
+  async listen(port: number): Promise<void> {
+    const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS }, (request, response) => {
+      // A caller that went away while it was being answered is no error of ours.
+      this.#serve(request, response).catch(() => response.destroy());
+    });
+    server.on("connection", (socket) => {
+      if (this.#trouble.kind === "unreachable") socket.resetAndDestroy();
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(port, "127.0.0.1", resolve);
+    });
+    this.#server = server;
+    this.#port = (server.address() as AddressInfo).port;
   }
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {

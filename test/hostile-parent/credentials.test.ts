@@ -90,7 +90,7 @@ test("before the credentials expire the enclave gets new ones, and KMS never see
 
 describe("the metadata service is away", () => {
   test("at the start: the enclave waits, says for what, and goes on when it is back", async () => {
-    const running = await start({ imdsTrouble: { kind: "refused" }, waitForReady: false });
+    const running = await start({ imdsTrouble: { kind: "unreachable" }, waitForReady: false });
     await waitsForCredentials(running, "the parent has no AWS credentials");
     expect(kmsOutcomes()).toEqual(new Set());
     await running.imds.setTrouble({ kind: "error", status: 500 });
@@ -101,7 +101,7 @@ describe("the metadata service is away", () => {
 
   test("later: the old credentials serve until they expire, and new ones when it is back", async () => {
     const running = await start();
-    await running.imds.setTrouble({ kind: "refused" });
+    await running.imds.setTrouble({ kind: "unreachable" });
     await restart(running);
     expect(new Set(given(running).map(({ accessKeyId }) => accessKeyId)).size).toBe(1);
     expect(kmsOutcomes()).toEqual(new Set(["ok"]));
@@ -142,7 +142,7 @@ describe("the parent gives credentials that open nothing", () => {
       "InvalidSignatureException",
     ],
   ])("%s: the enclave waits, and takes good ones when they come", async (_what, change, error) => {
-    const running = await start({ waitForReady: false, imdsTrouble: { kind: "refused" } });
+    const running = await start({ waitForReady: false, imdsTrouble: { kind: "unreachable" } });
     tamper(running, change);
     await running.imds.setTrouble({ kind: "none" });
     await waitsForCredentials(running, error);
@@ -179,7 +179,7 @@ describe("clocks", () => {
     }`;
     vi.stubEnv("NODE_OPTIONS", `--import=data:text/javascript,${encodeURIComponent(shift)}`);
     const running = await start();
-    await running.imds.setTrouble({ kind: "refused" });
+    await running.imds.setTrouble({ kind: "unreachable" });
     await restart(running);
     // The control: by the parent's own log its clock is wrong.
     const logged = lines.find(({ msg }) => msg === "AWS credentials cannot be had");

@@ -72,7 +72,7 @@ test("asks nobody else: what is in the home folder stays there", async () => {
 });
 
 test.each<[string, ImdsTrouble]>([
-  ["is not there", { kind: "refused" }],
+  ["is not there", { kind: "unreachable" }],
   ["fails", { kind: "error", status: 500 }],
   ["is slower than the SDK waits", { kind: "slow", delayMs: HOUR_MS }],
 ])("where it %s: no credentials at first, the old ones later, and new ones when it is back", async (_what, trouble) => {

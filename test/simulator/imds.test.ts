@@ -155,12 +155,12 @@ describe("the role's credentials", () => {
 });
 
 describe("trouble on demand", () => {
-  test("nobody listens, and then somebody does, at the same place", async () => {
-    const { imds, credentials } = await start({ trouble: { kind: "refused" } });
-    await expect(credentials()).rejects.toMatchObject({ cause: { code: "ECONNREFUSED" } });
+  test("nobody answers, and then somebody does, at the same place", async () => {
+    const { imds, credentials } = await start({ trouble: { kind: "unreachable" } });
+    await expect(credentials()).rejects.toMatchObject({ cause: { code: "ECONNRESET" } });
     await imds.setTrouble({ kind: "none" });
     expect(await credentials()).toMatchObject({ AccessKeyId: "ASIA1" });
-    await imds.setTrouble({ kind: "refused" });
+    await imds.setTrouble({ kind: "unreachable" });
     await expect(credentials()).rejects.toThrow();
   });
 
