@@ -9,12 +9,16 @@ import { z } from "./zod.ts";
 const MAX_SHARE_LENGTH = Math.ceil((MAX_SHARE_BYTES * 8) / 6);
 
 /** RFC 9562 text form, lower case: one request has one spelling. */
-const uuid = z.string().check(z.regex(/^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/));
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const uuid = z.string().check(z.regex(UUID));
+const MAX_OPERATION_LENGTH = 64;
+const MAX_AUDIENCE_LENGTH = 256;
 
-const envelope = z.strictObject({
-  operation: z.string().check(z.maxLength(64)),
+/** Exported for the test that asks it and {@link decodeRequest} the same. */
+export const envelope = z.strictObject({
+  operation: z.string().check(z.maxLength(MAX_OPERATION_LENGTH)),
   /** `<deployment>` for administrators, `<deployment>/<appId>` for everything inside an app. */
-  audience: z.string().check(z.maxLength(256)),
+  audience: z.string().check(z.maxLength(MAX_AUDIENCE_LENGTH)),
   requestId: uuid,
   /** Milliseconds since 1970, by the caller's estimate of the enclave's clock. */
   issuedAtMs: z.int().check(z.nonnegative()),
@@ -37,11 +41,33 @@ export type RequestEnvelope = z.output<typeof envelope>;
  * @throws {@link ProtocolError} `MALFORMED_JSON`, `MALFORMED_MESSAGE`
  */
 export function decodeRequest(body: Uint8Array): RequestEnvelope {
-  const parsed = envelope.safeParse(parseStrictJson(body));
+  const json = parseStrictJson(body);
+  if (isPlainRequest(json)) return json;
+  const parsed = envelope.safeParse(json);
   if (!parsed.success) {
     throw new ProtocolError("MALFORMED_MESSAGE", describeIssues(parsed.error), { cause: parsed.error });
   }
   return parsed.data;
+}
+
+/** The five fields that every request has, and no other: what surely fits the schema does not go through it. A test asks both. */
+function isPlainRequest(json: JsonValue): json is JsonValue & RequestEnvelope {
+  if (typeof json !== "object" || json === null || Object.keys(json).length !== 5) return false;
+  const { operation, audience, requestId, issuedAtMs, params } = json as Readonly<Record<string, JsonValue>>;
+  return (
+    isTextUpTo(MAX_OPERATION_LENGTH, operation) &&
+    isTextUpTo(MAX_AUDIENCE_LENGTH, audience) &&
+    typeof requestId === "string" &&
+    UUID.test(requestId) &&
+    typeof issuedAtMs === "number" &&
+    Number.isSafeInteger(issuedAtMs) &&
+    issuedAtMs >= 0 &&
+    params !== undefined
+  );
+}
+
+function isTextUpTo(maxLength: number, value: JsonValue | undefined): boolean {
+  return typeof value === "string" && value.length <= maxLength;
 }
 
 /** The body's bytes; key order is fixed so that fixtures are. */

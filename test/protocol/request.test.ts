@@ -1,5 +1,7 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { decodeRequest, encodeRequest } from "../../protocol/index.ts";
+import { envelope } from "../../protocol/request.ts";
 
 const REQUEST = {
   operation: "sign_message",
@@ -63,4 +65,43 @@ test.each([
 
 test.each(["[]", "null", '"x"', "{}"])("refuses a body that is %s", (text) => {
   expect(() => decodeRequest(utf8(text))).toThrow(expect.objectContaining({ code: "MALFORMED_MESSAGE" }));
+});
+
+test("what is taken without the schema is what the schema takes", () => {
+  const odd = fc.constantFrom<unknown>(null, true, -1, 0, 2 ** 53 - 1, "", "x", [], {}, `${REQUEST.requestId}\n`);
+  const text = (most: number) => fc.oneof(fc.constantFrom("a".repeat(most), "a".repeat(most + 1), "é😀"), odd);
+  const fields = fc.record(
+    {
+      operation: text(64),
+      audience: text(256),
+      requestId: fc.oneof(fc.uuid(), fc.constant(REQUEST.requestId.toUpperCase()), odd),
+      issuedAtMs: fc.oneof(fc.nat(), odd),
+      params: odd,
+      secondFactor: fc.oneof(fc.constant("123456"), odd),
+      boot: fc.oneof(fc.constant("0123456789abcdef"), odd),
+      unknown: odd,
+    },
+    { requiredKeys: [] },
+  );
+  let taken = 0;
+  fc.assert(
+    fc.property(fields, fc.constantFrom("", ...Object.keys(REQUEST)), (given, drop) => {
+      const { [drop]: _dropped, ...rest } = REQUEST as Record<string, unknown>;
+      for (const json of [
+        given,
+        { ...REQUEST, ...given },
+        { ...rest, boot: given.boot },
+        { ...rest, params: given.params },
+      ]) {
+        const body = JSON.stringify(json);
+        const fits = envelope.safeParse(JSON.parse(body));
+        if (fits.success) {
+          taken += 1;
+          expect(decodeRequest(utf8(body))).toEqual(fits.data);
+        } else expect(() => decodeRequest(utf8(body))).toThrow(expect.objectContaining({ code: "MALFORMED_MESSAGE" }));
+      }
+    }),
+    { numRuns: 5_000 },
+  );
+  expect(taken).toBeGreaterThan(200);
 });

@@ -1,5 +1,7 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { decodeStamp, encodeStamp, MAX_STAMP_BYTES, type Stamp } from "../../protocol/index.ts";
+import { stampJson } from "../../protocol/stamp.ts";
 
 const P256: Stamp = {
   scheme: "SIGNATURE_SCHEME_TK_API_P256",
@@ -72,4 +74,45 @@ test.each([
   ["as many characters as it may have, of nothing", "A".repeat(MAX_STAMP_BYTES)],
 ])("refuses a stamp of %s", (_name, text) => {
   expect(() => decodeStamp(text)).toThrow(malformed);
+});
+
+test("what is taken without the schema is what the schema takes", () => {
+  const hex = fc.oneof(
+    fc.string({ unit: fc.constantFrom(..."0123456789abcdefABCDEF"), maxLength: 146 }),
+    fc.constantFrom("", "0", "ab\n", "ag", "AB".repeat(72), "AB".repeat(73), JSON_OF_P256.publicKey),
+    fc.anything(),
+  );
+  const scheme = fc.oneof(
+    fc.constantFrom(P256.scheme, ED25519.scheme, "SIGNATURE_SCHEME_TK_API_SECP256K1", "toString", "__proto__", ""),
+    fc.anything(),
+  );
+  const keys = fc.constantFrom("publicKey", "scheme", "signature", "more");
+  const object = fc.record({ publicKey: hex, scheme, signature: hex, more: hex }, { requiredKeys: [] });
+  let taken = 0;
+  fc.assert(
+    fc.property(fc.record({ publicKey: hex, scheme, signature: hex }), object, keys, (whole, partial, drop) => {
+      for (const given of [whole, partial, { ...whole, [drop]: partial.more }]) {
+        const json = JSON.stringify(given);
+        const fits = stampJson.safeParse(JSON.parse(json));
+        let decoded: Stamp | "refused";
+        try {
+          decoded = decodeStamp(header(json));
+        } catch {
+          decoded = "refused";
+        }
+        if (decoded !== "refused") taken += 1;
+        const bytes = fits.success ? fits.data.publicKey.length / 2 : 0;
+        const length = fits.success && fits.data.scheme === ED25519.scheme ? 32 : 33;
+        if (!fits.success || bytes !== length) expect(decoded).toBe("refused");
+        else
+          expect(decoded).toEqual({
+            scheme: fits.data.scheme,
+            publicKey: Uint8Array.from(Buffer.from(fits.data.publicKey, "hex")),
+            signature: Uint8Array.from(Buffer.from(fits.data.signature, "hex")),
+          });
+      }
+    }),
+    { numRuns: 5_000 },
+  );
+  expect(taken).toBeGreaterThan(20);
 });

@@ -160,3 +160,81 @@ test("it takes everything JSON.parse does, but for what it says it refuses", () 
     { numRuns: 2_000 },
   );
 });
+
+/** A space in front has the text read character by character; without one, what the platform wrote itself is read by it. */
+test("both ways of reading take the same texts, and read the same", () => {
+  const outcome = (text: string) => {
+    try {
+      return { value: parse(text) };
+    } catch (error) {
+      return { code: (error as { code?: unknown }).code };
+    }
+  };
+  const key = fc.oneof(
+    fc.string({ unit: "binary", maxLength: 4 }),
+    fc.constantFrom("__proto__", "a", "1", "01", "toJSON"),
+  );
+  const { json } = fc.letrec<{ json: unknown }>((tie) => ({
+    json: fc.oneof(
+      { maxDepth: 6, depthSize: "large" },
+      fc.oneof(fc.integer(), fc.double(), fc.maxSafeInteger(), fc.constantFrom(-0, 1e21, 2 ** 53, null, true)),
+      fc.string({ unit: "binary" }),
+      fc.array(tie("json"), { maxLength: 3 }),
+      fc.array(fc.tuple(key, tie("json")), { maxLength: 3 }).map((entries) => Object.fromEntries(entries)),
+    ),
+  }));
+  const pieces = [
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    '"',
+    "\\",
+    "\\u0041",
+    "\\ud800",
+    "-",
+    "0",
+    "1e3",
+    ".5",
+    "true",
+    "null",
+    " ",
+    "\n",
+  ];
+  pieces.push('"a"', '"a":1', '"__proto__":1', "\ufeff", "\u007f", "\u2028", "\ud83d\ude00");
+  const written = json.map((value) => JSON.stringify(value) ?? "null");
+  const altered = fc
+    .tuple(written, fc.array(fc.tuple(fc.nat(), fc.nat(2), fc.constantFrom(...pieces)), { maxLength: 3 }))
+    .map(([text, edits]) =>
+      edits.reduce((now, [at, cut, piece]) => {
+        const from = at % (now.length + 1);
+        return now.slice(0, from) + piece + now.slice(from + cut);
+      }, text),
+    );
+  const made = fc.array(fc.constantFrom(...pieces), { maxLength: 12 }).map((each) => each.join(""));
+  const seen = { read: 0, refused: 0 };
+  fc.assert(
+    fc.property(fc.oneof(written, altered, made), (text) => {
+      const plain = outcome(text);
+      expect(plain).toStrictEqual(outcome(` ${text}`));
+      seen["value" in plain ? "read" : "refused"] += 1;
+    }),
+    { numRuns: 10_000 },
+  );
+  // Neither is there for show.
+  expect(seen.read).toBeGreaterThan(1_000);
+  expect(seen.refused).toBeGreaterThan(1_000);
+});
+
+test("depth is counted alike either way", () => {
+  for (const depth of [MAX_JSON_DEPTH, MAX_JSON_DEPTH + 1, 100_000]) {
+    for (const text of [nested(depth, "[", "]"), nested(depth, '{"a":', "}", "1")]) {
+      for (const spelled of [text, ` ${text}`]) {
+        if (depth <= MAX_JSON_DEPTH) expect(() => parse(spelled)).not.toThrow();
+        else expect(() => parse(spelled)).toThrow(malformed);
+      }
+    }
+  }
+});
