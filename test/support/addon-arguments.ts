@@ -38,6 +38,7 @@ export const ADDON_FUNCTIONS: Readonly<Record<string, Readonly<Record<string, re
     publicKey: [KEY, POINT],
     addTweak: [KEY, KEY],
     signDigest: [KEY, KEY, SIGNATURE],
+    keccak256: [ANY, KEY],
   },
 };
 

@@ -28,8 +28,75 @@ export function decodeRlpList(bytes: Uint8Array): readonly RlpItem[] {
   return items;
 }
 
-export function encodeRlp(items: readonly RlpItem[]): Uint8Array {
-  return RLP.encode([...items]);
+/**
+ * One list. Measured first, so that all of it is written into one array: each transaction is encoded three times, and the
+ * library, which goes through hex, took a fifth of what is not cryptography.
+ *
+ * @param prefix - Bytes before the list, such as a transaction's type.
+ */
+export function encodeRlp(items: readonly RlpItem[], prefix: readonly number[] = []): Uint8Array {
+  const length = lengthOfAll(items);
+  const out = new Uint8Array(prefix.length + headLength(length) + length);
+  out.set(prefix);
+  writeList(items, out, prefix.length);
+  return out;
+}
+
+function lengthOfAll(items: readonly RlpItem[]): number {
+  let length = 0;
+  for (const item of items) length += lengthOf(item);
+  return length;
+}
+
+function lengthOf(item: RlpItem): number {
+  if (isItself(item)) return 1;
+  const length = Array.isArray(item) ? lengthOfAll(item) : item.length;
+  return headLength(length) + length;
+}
+
+/** One byte below 0x80 stands for itself. */
+function isItself(item: RlpItem): boolean {
+  return !Array.isArray(item) && item.length === 1 && (item[0] ?? 0) < 0x80;
+}
+
+function headLength(length: number): number {
+  return length < 56 ? 1 : 1 + bytesIn(length);
+}
+
+function bytesIn(length: number): number {
+  let count = 0;
+  for (let left = length; left > 0; left = Math.floor(left / 256)) count += 1;
+  return count;
+}
+
+/** @returns Where what comes next begins. */
+function writeList(items: readonly RlpItem[], out: Uint8Array, at: number): number {
+  let next = writeHead(0xc0, lengthOfAll(items), out, at);
+  for (const item of items) {
+    if (Array.isArray(item)) {
+      next = writeList(item, out, next);
+      continue;
+    }
+    if (!isItself(item)) next = writeHead(0x80, item.length, out, next);
+    out.set(item, next);
+    next += item.length;
+  }
+  return next;
+}
+
+function writeHead(kind: 0x80 | 0xc0, length: number, out: Uint8Array, at: number): number {
+  if (length < 56) {
+    out[at] = kind + length;
+    return at + 1;
+  }
+  const count = bytesIn(length);
+  out[at] = kind + 55 + count;
+  let left = length;
+  for (let last = at + count; last > at; last -= 1) {
+    out[last] = left % 256;
+    left = Math.floor(left / 256);
+  }
+  return at + 1 + count;
 }
 
 /** Big-endian without leading zeros; zero is the empty string. */

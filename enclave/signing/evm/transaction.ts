@@ -215,8 +215,7 @@ function itemOf(transaction: EvmTransaction, field: Field): RlpItem {
 }
 
 function encode(type: EvmTransactionType, fields: readonly RlpItem[]): Uint8Array {
-  const rlp = encodeRlp(fields);
-  return type === 0 ? rlp : Buffer.concat([Uint8Array.of(type), rlp]);
+  return encodeRlp(fields, type === 0 ? [] : [type]);
 }
 
 function recipient(item: RlpItem | undefined): Uint8Array | null {

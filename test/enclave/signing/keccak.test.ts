@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { keccak_256 } from "@noble/hashes/sha3.js";
 import { expect, test } from "vitest";
 import { keccak256 } from "../../../enclave/signing/keccak.ts";
 
@@ -22,4 +23,11 @@ test.each<[string, string, string]>([
 test("it is not SHA-3, whose padding differs", () => {
   const sha3 = createHash("sha3-256").update("abc").digest();
   expect(Buffer.compare(sha3, keccak256(Buffer.from("abc")))).not.toBe(0);
+});
+
+test("as noble's, at every length over three blocks", () => {
+  for (let length = 0; length <= 3 * 136 + 1; length += 1) {
+    const bytes = Uint8Array.from({ length }, (_, at) => (at * 31 + length) & 0xff);
+    expect(Buffer.from(keccak256(bytes)).toString("hex")).toBe(Buffer.from(keccak_256(bytes)).toString("hex"));
+  }
 });
