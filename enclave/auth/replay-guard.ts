@@ -72,10 +72,12 @@ export class ReplayGuard {
    * replay.
    *
    * @param asker - Whoever stamped it, so that nobody can use up another's ids.
+   * @returns Whether it waited: what was found out before may not hold any more.
    * @throws {@link RequestError} `REQUEST_REPLAYED`, `REQUEST_STALE`, `BUSY`
    */
-  async claim(asker: string, requestId: string, issuedAtMs: number): Promise<void> {
-    await this.#waitFor(asker, issuedAtMs);
+  async claim(asker: string, requestId: string, issuedAtMs: number): Promise<boolean> {
+    const hasWaited = issuedAtMs > this.#time.nowMs();
+    if (hasWaited) await this.#waitFor(asker, issuedAtMs);
     // Again: between the two checks stand the parent's answers, and a copy held up there may outlast what is remembered.
     this.checkTime(issuedAtMs);
     this.#forget();
@@ -88,6 +90,7 @@ export class ReplayGuard {
     else this.#drop(key, asker);
     this.#seen.set(key, { asker, issuedAtMs });
     this.#countByAsker.set(asker, (this.#countByAsker.get(asker) ?? 0) + 1);
+    return hasWaited;
   }
 
   #checkRoom(asker: string): void {
@@ -98,7 +101,6 @@ export class ReplayGuard {
   }
 
   async #waitFor(asker: string, issuedAtMs: number): Promise<void> {
-    if (issuedAtMs <= this.#time.nowMs()) return;
     const waiting = this.#waitingByAsker.get(asker) ?? 0;
     if (this.#waiting >= MAX_WAITING || waiting >= MAX_WAITING_PER_ASKER) {
       throw new RequestError("BUSY", "too many requests wait for their time: date them by the enclave's clock");

@@ -1,7 +1,7 @@
 /** Signatures of callers over request bodies. Every key here is public; what must be constant-time is elsewhere. */
 import { createPublicKey, hash, type KeyObject, verify } from "node:crypto";
 import { encodeHex, STAMP_SCHEMES, type Stamp, type StampScheme } from "../../protocol/index.ts";
-import { verifyDer } from "../signing/secp256k1.ts";
+import { uncompressed, verifyDer } from "../signing/secp256k1.ts";
 
 /** SubjectPublicKeyInfo (RFC 5480, RFC 8410) up to the key's own bytes. */
 const SPKI_HEAD: Readonly<Record<Exclude<StampScheme, "SIGNATURE_SCHEME_TK_API_SECP256K1">, Buffer>> = {
@@ -14,6 +14,8 @@ const MAX_CACHED_KEYS = 10_000;
 
 export class StampVerifier {
   readonly #keys = new Map<string, KeyObject>();
+  /** Points with their y, which libsecp256k1 would take a root for at each verification: an eighth of it. */
+  readonly #points = new Map<string, Uint8Array>();
 
   /** True if the stamp's signature is its key's over these exact bytes. */
   verify(stamp: Stamp, body: Uint8Array): boolean {
@@ -26,31 +28,41 @@ export class StampVerifier {
         const digest = stamp.scheme === "SIGNATURE_SCHEME_TK_API_P256" ? "sha256" : null;
         return key !== undefined && verify(digest, body, key, stamp.signature);
       }
-      case "SIGNATURE_SCHEME_TK_API_SECP256K1":
-        return verifyDer(hash("sha256", body, "buffer"), stamp.signature, stamp.publicKey);
+      case "SIGNATURE_SCHEME_TK_API_SECP256K1": {
+        const point = this.#pointOf(stamp.publicKey);
+        return point !== undefined && verifyDer(hash("sha256", body, "buffer"), stamp.signature, point);
+      }
     }
   }
 
   #keyOf(scheme: keyof typeof SPKI_HEAD, publicKey: Uint8Array): KeyObject | undefined {
-    const id = scheme + encodeHex(publicKey);
-    const cached = this.#keys.get(id);
-    if (cached !== undefined) {
-      // Moved to the end: the first in order is the one not used for longest.
-      this.#keys.delete(id);
-      this.#keys.set(id, cached);
-      return cached;
-    }
-    let key: KeyObject;
-    try {
-      key = createPublicKey({ key: Buffer.concat([SPKI_HEAD[scheme], publicKey]), format: "der", type: "spki" });
-    } catch {
-      return undefined;
-    }
-    if (this.#keys.size >= MAX_CACHED_KEYS) {
-      const [oldest] = this.#keys.keys();
-      if (oldest !== undefined) this.#keys.delete(oldest);
-    }
-    this.#keys.set(id, key);
-    return key;
+    return imported(this.#keys, scheme + encodeHex(publicKey), () =>
+      createPublicKey({ key: Buffer.concat([SPKI_HEAD[scheme], publicKey]), format: "der", type: "spki" }),
+    );
   }
+
+  #pointOf(publicKey: Uint8Array): Uint8Array | undefined {
+    return imported(this.#points, encodeHex(publicKey), () => uncompressed(publicKey));
+  }
+}
+
+/** From a cache in order of use, or by `make`, which throws for what is no key: then undefined. */
+function imported<Key>(cache: Map<string, Key>, id: string, make: () => Key): Key | undefined {
+  const cached = cache.get(id);
+  if (cached !== undefined) {
+    // Moved to the end: the first in order is the one not used for longest.
+    cache.delete(id);
+    cache.set(id, cached);
+    return cached;
+  }
+  let key: Key;
+  try {
+    key = make();
+  } catch {
+    return undefined;
+  }
+  const [oldest] = cache.keys();
+  if (cache.size >= MAX_CACHED_KEYS && oldest !== undefined) cache.delete(oldest);
+  cache.set(id, key);
+  return key;
 }
