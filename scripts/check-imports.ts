@@ -38,7 +38,6 @@ const ZONES: Readonly<Record<string, Zone>> = {
       "@smithy/node-http-handler",
       "cborg",
       "jose",
-      "pino",
       // The native binding by its own path: the package's main entry falls back to JavaScript without a word.
       "secp256k1/bindings.js",
       "secp256k1/package.json",
