@@ -12,6 +12,7 @@ export class LogStream {
   #opening = false;
   #waiting: string[] = [];
   #closed = false;
+  #isCorked = false;
 
   constructor(open: () => Promise<Duplex>) {
     this.#open = open;
@@ -66,8 +67,17 @@ export class LogStream {
     }
   }
 
+  /** Lines of one turn leave in one write: each write costs as much as the rest of a line's way. */
   #send(stream: Duplex, line: string): void {
     const message: LogMessage = { line };
+    if (!this.#isCorked) {
+      this.#isCorked = true;
+      stream.cork();
+      setImmediate(() => {
+        this.#isCorked = false;
+        stream.uncork();
+      });
+    }
     stream.write(encodeFrame(encodeCbor(message)));
   }
 }

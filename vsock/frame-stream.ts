@@ -44,13 +44,16 @@ export class FrameStream {
     stream.once("close", () => onClose(this.#cause));
   }
 
-  /** Sends one payload. Payloads sent in the same turn leave in one write. */
+  /**
+   * Sends one payload. Payloads sent in the same turn of the event loop, whichever of its streams brought what they answer,
+   * leave in one write: a write costs some 30 µs, and as much again at the other end.
+   */
   send(payload: Uint8Array): void {
     if (this.#stream.destroyed || this.#stream.writableEnded) return;
     if (!this.#corked) {
       this.#corked = true;
       this.#stream.cork();
-      queueMicrotask(() => {
+      setImmediate(() => {
         this.#corked = false;
         this.#stream.uncork();
       });
