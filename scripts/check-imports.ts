@@ -50,7 +50,11 @@ const ZONES: Readonly<Record<string, Zone>> = {
     packages: ["@aws-sdk/credential-provider-node", "fastify", "pg", "pino", "prom-client"],
     node: true,
   },
-  client: { folders: ["attestation", "protocol"], packages: ["@noble/hashes/scrypt.js"], node: false },
+  client: {
+    folders: ["attestation", "protocol"],
+    packages: ["@noble/hashes/scrypt.js", "@noble/hashes/sha2.js"],
+    node: false,
+  },
   eif: { folders: ["attestation"], packages: [], node: true },
   // Beside the parent on EC2. Judges from other zones are handed in by cli/, so that it needs few of them.
   host: { folders: ["protocol", "kms-policy"], packages: ["@aws-sdk/client-kms"], node: true },
