@@ -1,5 +1,5 @@
 import { hash, type KeyObject, sign } from "node:crypto";
-import { answerSigningInput, stampsDigestInput } from "../protocol/index.ts";
+import { answerSigningInput, stampsDigestText } from "../protocol/index.ts";
 
 export interface SignedAnswer {
   /** An HTTP status. */
@@ -29,13 +29,14 @@ export function signAnswer(
   const body = Buffer.from(JSON.stringify(answer), "utf8");
   const input = answerSigningInput({
     requestDigest: sha256(request.body),
-    stampsDigest: sha256(stampsDigestInput(request.stamps)),
+    stampsDigest: sha256(stampsDigestText(request.stamps)),
     status,
     answerDigest: sha256(body),
   });
   return { status, body, signature: sign(null, input, answerKey) };
 }
 
-function sha256(bytes: Uint8Array): Buffer {
-  return hash("sha256", bytes, "buffer");
+/** Of a text: of its UTF-8. */
+function sha256(data: Uint8Array | string): Buffer {
+  return hash("sha256", data, "buffer");
 }

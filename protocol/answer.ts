@@ -43,9 +43,16 @@ export function answerSigningInput(digests: {
   return input;
 }
 
-/** The stamps as they were sent, each header value with a line feed after it: none contains one. */
+/** {@link stampsDigestText} in UTF-8. */
 export function stampsDigestInput(headers: readonly string[]): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(headers.map((header) => `${header}\n`).join(""));
+  return new TextEncoder().encode(stampsDigestText(headers));
+}
+
+/** The stamps as they were sent, each header value with a line feed after it: none contains one. */
+export function stampsDigestText(headers: readonly string[]): string {
+  let text = "";
+  for (const header of headers) text += `${header}\n`;
+  return text;
 }
 
 const answer = z.union([
