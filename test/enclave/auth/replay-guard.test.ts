@@ -89,6 +89,12 @@ describe("claim of a request that is dated ahead", () => {
     expect(nowMs).toBe(NOW + 120);
   });
 
+  test("says whether it waited", async () => {
+    const { guard } = guardAt(NOW);
+    expect(await guard.claim("alice", ID, NOW)).toBe(false);
+    expect(await guard.claim("alice", ID, NOW + 1)).toBe(true);
+  });
+
   test("keeps no more of them waiting than a few for each asker and some for all", async () => {
     let nowMs = NOW;
     const { promise, resolve } = Promise.withResolvers<void>();
