@@ -44,16 +44,13 @@ export class FrameStream {
     stream.once("close", () => onClose(this.#cause));
   }
 
-  /**
-   * Sends one payload. Payloads sent in the same turn leave in one write: once nothing of it is left to run, since answers
-   * to what was waited for together are a few promises apart.
-   */
+  /** Sends one payload. Payloads sent in the same turn leave in one write. */
   send(payload: Uint8Array): void {
     if (this.#stream.destroyed || this.#stream.writableEnded) return;
     if (!this.#corked) {
       this.#corked = true;
       this.#stream.cork();
-      process.nextTick(() => {
+      queueMicrotask(() => {
         this.#corked = false;
         this.#stream.uncork();
       });
