@@ -132,8 +132,7 @@ class PostgresRecordStore implements RecordStore {
   constructor(pool: pg.Pool, maxConnections: number) {
     this.#pool = pool;
     this.#writes = new WriteQueue({
-      // One connection is left to those who read.
-      maxUnderWay: Math.max(1, maxConnections - 1),
+      maxUnderWay: maxConnections,
       commit: (writes) => this.#commit(writes),
       leftNothing: isSaidByServer,
     });
