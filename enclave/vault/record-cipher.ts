@@ -2,7 +2,14 @@
  * Seals records for a parent that keeps them and must neither read nor swap nor change them (design section 4):
  * AES-256-GCM under a key of each record's own, with the record's whole identity as additional data.
  */
-import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomFillSync } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomFillSync,
+} from "node:crypto";
 import { RequestError } from "../../protocol/index.ts";
 
 /** format ‖ generation (u32) ‖ nonce ‖ ciphertext ‖ tag */
