@@ -27,6 +27,7 @@ How much:
   --duration S         seconds that are measured, of each load (10)
   --warm-up S          seconds before that (2)
   --wallets N          wallets that requests are spread over (10); they are made first, and stay
+  --users N            users of the simulator's who ask in turn (1), of scenarios that need no wallets
   --chain ID           EIP-155 chain of what is signed (1)
 
 What comes of it, beside the table:
@@ -42,6 +43,7 @@ const MAX_CALLERS = 4096;
 const MAX_PER_SECOND = 1_000_000;
 const MAX_SECONDS = 7 * 86_400;
 const MAX_WALLETS = 10_000_000;
+const MAX_USERS = 10_000;
 
 export interface BenchOptions {
   readonly scenario: Scenario;
@@ -71,6 +73,7 @@ export function readOptions(args: readonly string[]): BenchOptions | null {
       duration: { type: "string", default: "10" },
       "warm-up": { type: "string", default: "2" },
       wallets: { type: "string", default: "10" },
+      users: { type: "string", default: "1" },
       chain: { type: "string", default: "1" },
       json: { type: "string" },
       html: { type: "string" },
@@ -88,11 +91,15 @@ export function readOptions(args: readonly string[]): BenchOptions | null {
     throw new UsageError("--app and --key are of a deployment: give --url too");
   }
   if (!/^[1-9][0-9]{0,77}$/.test(values.chain)) throw new UsageError("--chain: expected a decimal number");
+  const users = wholeOf(values.users, "--users", MAX_USERS);
+  if (users > 1 && (values.url !== undefined || scenario.needsWallets)) {
+    throw new UsageError("--users: of a simulator, and of scenarios that need no wallets");
+  }
   const durationS = numberOf(values.duration, "--duration", MAX_SECONDS);
   if (durationS === 0) throw new UsageError("--duration: expected more than 0 seconds");
   return {
     scenario,
-    target: values,
+    target: { ...values, users },
     paces: pacesOf(values.concurrency, values.rate),
     durationS,
     warmUpS: numberOf(values["warm-up"], "--warm-up", MAX_SECONDS),

@@ -17,11 +17,16 @@ export interface Target extends AsyncDisposable {
 }
 
 export type TargetOptions = EnclaveOptions &
-  PassphraseOptions & { readonly app?: string | undefined; readonly key?: string | undefined };
+  PassphraseOptions & {
+    readonly app?: string | undefined;
+    readonly key?: string | undefined;
+    /** Of a simulator. */
+    readonly users: number;
+  };
 
 /** @throws {@link UsageError}, and what connecting throws */
 export async function openTarget(options: TargetOptions, chainId: string, io: CommandIo): Promise<Target> {
-  if (options.url === undefined) return await simulated(chainId);
+  if (options.url === undefined) return await simulated(chainId, options.users);
   const { url, app, key } = options;
   const client = await connectTo(options, io, { app, key });
   const [stampKey] = await openKeys([key ?? ""], "--key", options, io);
@@ -35,8 +40,8 @@ export async function openTarget(options: TargetOptions, chainId: string, io: Co
   };
 }
 
-/** A user of a simulator's: what such a user costs is what every user costs. */
-async function simulated(chainId: string): Promise<Target> {
+/** Users of a simulator's, who ask in turn. What one changes waits for what the same one changes, and for no other's. */
+async function simulated(chainId: string, users: number): Promise<Target> {
   const simulator = await startSimulator();
   try {
     const client = await simulator.connect();
@@ -47,15 +52,22 @@ async function simulated(chainId: string): Promise<Target> {
       sessionLifetimeS: 86_400,
       signingPolicy: { evmChainIds: [chainId], messages: "allow" },
     });
-    const key = await generateStampKey();
-    const jwt = await simulator.issuer.mint({
-      ...{ subject: "bench", audience: "bench", algorithm: "ES256", lifetimeS: 86_400 },
-      nonce: await loginNonce(key),
-    });
-    const session = await client.login({ appId, jwt, key });
+    const logIn = async (subject: string) => {
+      const key = await generateStampKey();
+      const jwt = await simulator.issuer.mint({
+        ...{ subject, audience: "bench", algorithm: "ES256", lifetimeS: 86_400 },
+        nonce: await loginNonce(key),
+      });
+      return await client.login({ appId, jwt, key });
+    };
+    const first = await logIn("bench");
+    const sessions = [first];
+    while (sessions.length < users) sessions.push(await logIn(`bench-${sessions.length}`));
+    let asked = 0;
+    const next = () => sessions[asked++ % sessions.length] ?? first;
     return {
-      name: "a simulator on this machine",
-      ask: (name, params, asked = {}) => session.call(name, params, asked),
+      name: users === 1 ? "a simulator on this machine" : `${users} users of a simulator on this machine`,
+      ask: (name, params, options = {}) => next().call(name, params, options),
       connect: () => simulator.connect(),
       memoryMib: async () => residentMib({ enclave: simulator.enclavePid, parent: simulator.parentPid }),
       [Symbol.asyncDispose]: () => simulator.stop(),

@@ -8,9 +8,10 @@
  */
 import { RequestError } from "../../protocol/index.ts";
 import type { Randomness } from "../nsm/randomness.ts";
-import { FreshCache } from "../vault/fresh-cache.ts";
+import { FreshCache, TRUSTED_FOR_MS } from "../vault/fresh-cache.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type Records } from "../vault/records.ts";
+import { type DecideJointly, JointChanges, keepsChanging } from "./joint-changes.ts";
 import { Turns } from "./turns.ts";
 import { APP_ITSELF, appItself, type Identity, identityRecords, newUser, type User, userRecords } from "./user.ts";
 
@@ -44,6 +45,7 @@ export class Users {
   readonly #nowMs: () => number;
   readonly #cache: FreshCache<User>;
   readonly #turns = new Turns();
+  readonly #joint = new JointChanges(this.#turns, MAX_ATTEMPTS);
 
   constructor(options: {
     readonly records: Records;
@@ -84,6 +86,20 @@ export class Users {
         if (made.done) return made.result;
       }
       throw keepsChanging();
+    });
+  }
+
+  /**
+   * Changes a user together with whatever else is changed so meanwhile: all of it in one write, each with a result of its own.
+   *
+   * @param about - Ids of what is changed beside the user.
+   * @throws {@link RequestError} `RECORD_CONFLICT`, what `decide` throws, and what records throw
+   */
+  changeJointly<Result>(appId: string, userId: string, about: string, decide: DecideJointly<Result>): Promise<Result> {
+    return this.#joint.change(`${appId}/${userId}`, about, decide, async (join, { isFirst }) => {
+      // A write tells of a user that has changed: what was read lately is as good to begin with.
+      const made = await this.#attempt(appId, userId, join, isFirst ? TRUSTED_FOR_MS : 0);
+      return made.done;
     });
   }
 
@@ -143,10 +159,11 @@ export class Users {
     appId: string,
     userId: string,
     decide: (user: User, userId: string) => ReturnType<DecideUser<Result>> | null,
+    // What stands there now: of a decision to leave it alone no write would tell that it rested on something older.
+    maxAgeMs = 0,
   ): Promise<Attempt<Result>> {
     const name = `${appId}/${userId}`;
-    // What stands there now: of a decision to leave it alone no write would tell that it rested on something older.
-    const read = await this.#cache.read(name, 0);
+    const read = await this.#cache.read(name, maxAgeMs);
     const user = read?.value ?? (userId === APP_ITSELF ? appItself() : null);
     if (user === null) throw new RequestError("RECORD_ROLLED_BACK", "a user who was here is gone");
     const decision = await decide(user, userId);
@@ -164,8 +181,4 @@ export class Users {
       this.#cache.drop(name);
     }
   }
-}
-
-function keepsChanging(): RequestError {
-  return new RequestError("RECORD_CONFLICT", "the user keeps changing: try again");
 }

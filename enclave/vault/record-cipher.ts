@@ -2,7 +2,14 @@
  * Seals records for a parent that keeps them and must neither read nor swap nor change them (design section 4):
  * AES-256-GCM under a key of each record's own, with the record's whole identity as additional data.
  */
-import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync, type KeyObject, randomBytes } from "node:crypto";
+import {
+  createCipheriv,
+  createDecipheriv,
+  createSecretKey,
+  hkdfSync,
+  type KeyObject,
+  randomFillSync,
+} from "node:crypto";
 import { RequestError } from "../../protocol/index.ts";
 
 /** format ‖ generation (u32) ‖ nonce ‖ ciphertext ‖ tag */
@@ -11,6 +18,8 @@ const GENERATION_AT = 1;
 const NONCE_AT = 5;
 /** NIST SP 800-38D, 8.2.2: random, 96 bits. */
 const NONCE_BYTES = 12;
+/** Drawn together: one nonce costs as much to draw as hundreds. They are no secret. */
+const NONCES_AT_ONCE = 256;
 const CIPHERTEXT_AT = NONCE_AT + NONCE_BYTES;
 export const TAG_BYTES = 16;
 const OVERHEAD_BYTES = CIPHERTEXT_AT + TAG_BYTES;
@@ -28,6 +37,8 @@ export class RecordCipher {
   /** By generation; more than one while the vault is rotated. */
   readonly #secrets = new Map<number, KeyObject>();
   #generation: number;
+  readonly #nonces = Buffer.alloc(NONCE_BYTES * NONCES_AT_ONCE);
+  #nextNonceAt = this.#nonces.length;
 
   /** @param secret - The vault secret; copied into a KeyObject, and the caller may wipe it. */
   constructor(secret: Uint8Array, context: { readonly deployment: string; readonly generation: number }) {
@@ -67,8 +78,8 @@ export class RecordCipher {
     const sealed = Buffer.alloc(OVERHEAD_BYTES + plaintext.length);
     sealed.writeUInt8(FORMAT, 0);
     sealed.writeUInt32BE(generation, GENERATION_AT);
-    const nonce = randomBytes(NONCE_BYTES);
-    nonce.copy(sealed, NONCE_AT);
+    const nonce = sealed.subarray(NONCE_AT, CIPHERTEXT_AT);
+    this.#drawNonce(nonce);
     const cipher = createCipheriv("aes-256-gcm", this.#keyOf(record.name, generation), nonce, {
       authTagLength: TAG_BYTES,
     });
@@ -101,6 +112,17 @@ export class RecordCipher {
       throw tampered(cause);
     }
     return plaintext;
+  }
+
+  /** Each is given once: nothing waits between where it is taken and where it is passed over. */
+  #drawNonce(into: Uint8Array): void {
+    if (this.#nextNonceAt === this.#nonces.length) {
+      randomFillSync(this.#nonces);
+      this.#nextNonceAt = 0;
+    }
+    const end = this.#nextNonceAt + NONCE_BYTES;
+    into.set(this.#nonces.subarray(this.#nextNonceAt, end));
+    this.#nextNonceAt = end;
   }
 
   /** A key for each name: no number of records under one vault comes near GCM's limit of random nonces. */

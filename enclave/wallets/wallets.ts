@@ -16,8 +16,9 @@ import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type ReadRecord, type Records } from "../vault/records.ts";
 import { type Created, createMany } from "./create-many.ts";
+import { createOne } from "./create-one.ts";
 import { exactAccount, isSame, makeAccount } from "./make-accounts.ts";
-import { isAsAsked, makeSecret, makeWallet } from "./make-wallet.ts";
+import { makeSecret, makeWallet } from "./make-wallet.ts";
 import { OpenWallet } from "./open-wallet.ts";
 import { WalletCache } from "./wallet-cache.ts";
 import {
@@ -127,17 +128,9 @@ export class Wallets {
     const walletId = this.#idOf(asker, requestId);
     const made = makeWallet(await makeSecret(asked, this.#randomness), asked.accounts, this.#nowMs());
     try {
-      return await this.#change(asker, walletId, (record) => {
-        if (record === null) {
-          const event = { kind: "wallet-created", details: { walletId, kind: asked.kind } } as const;
-          return this.#write(asker, walletId, null, made, event, publicPart(walletId, made));
-        }
-        const { secret } = record.value;
-        if (secret.kind !== "split" && isAsAsked({ ...record.value, secret }, asked))
-          return { kind: "leave", result: publicPart(walletId, record.value) };
-        throw new RequestError("RECORD_CONFLICT", "this request id made another wallet: use a new one");
-      });
+      return await createOne(asker, { walletId, asked, made }, this.#options);
     } finally {
+      this.#cache.drop(nameOf(asker, walletId));
       wipe(made);
     }
   }

@@ -10,6 +10,7 @@ import type { StoredRecord } from "../../protocol/index.ts";
 import { StartError } from "../errors.ts";
 import { migrate } from "./postgres-schema.ts";
 import type { ListQuery, RecordChange, RecordStore, WriteOutcome } from "./record-store.ts";
+import { type Write, WriteQueue } from "./write-queue.ts";
 
 export interface PostgresOptions {
   /** A name, or the folder of a unix socket. */
@@ -53,7 +54,7 @@ export async function openPostgresRecordStore(options: PostgresOptions, log: Log
   pool.on("error", (error) => log.warn({ err: error }, "a connection to PostgreSQL was lost"));
   try {
     await migrateBy(await poolConfig(options));
-    return new PostgresRecordStore(pool);
+    return new PostgresRecordStore(pool, options.maxConnections);
   } catch (cause) {
     await pool.end();
     if (cause instanceof StartError) throw cause;
@@ -125,10 +126,16 @@ class PostgresRecordStore implements RecordStore {
   readonly #pool: pg.Pool;
   /** Calls under way: the pool by itself forgets those that wait for a connection when it is ended. */
   readonly #underWay = new Set<Promise<unknown>>();
+  readonly #writes: WriteQueue;
   #closing: Promise<void> | undefined;
 
-  constructor(pool: pg.Pool) {
+  constructor(pool: pg.Pool, maxConnections: number) {
     this.#pool = pool;
+    this.#writes = new WriteQueue({
+      maxUnderWay: maxConnections,
+      commit: (writes) => this.#commit(writes),
+      leftNothing: isSaidByServer,
+    });
   }
 
   async get(name: string): Promise<StoredRecord | null> {
@@ -146,22 +153,33 @@ class PostgresRecordStore implements RecordStore {
   }
 
   async write(changes: readonly RecordChange[]): Promise<WriteOutcome> {
-    const query = {
-      name: "write",
-      text: "SELECT cloister.write($1, $2, $3, $4, $5) AS conflict",
-      values: [
-        changes.map(({ name }) => name),
-        changes.map(({ expectedVersion }) => expectedVersion),
-        changes.map(({ version }) => version),
-        changes.map(({ value }) => (value === null ? null : Buffer.from(value.buffer, value.byteOffset, value.length))),
-        changes.map(({ expiresAtMs }) => expiresAtMs ?? null),
-      ],
-    };
+    if (this.#closing !== undefined) throw closed();
+    return await this.#whileOpen(this.#writes.write(changes));
+  }
+
+  async #commit(writes: readonly Write[]): Promise<readonly WriteOutcome[]> {
+    const changes = writes.flat();
+    const [only, ...others] = writes;
+    const values = [
+      changes.map(({ name }) => name),
+      changes.map(({ expectedVersion }) => expectedVersion),
+      changes.map(({ version }) => version),
+      changes.map(({ value }) => (value === null ? null : Buffer.from(value.buffer, value.byteOffset, value.length))),
+      changes.map(({ expiresAtMs }) => expiresAtMs ?? null),
+    ];
+    const query =
+      only !== undefined && others.length === 0
+        ? { name: "write", text: "SELECT ARRAY[cloister.write($1, $2, $3, $4, $5)] AS conflicts", values }
+        : {
+            name: "write-each",
+            text: "SELECT cloister.write_each($1, $2, $3, $4, $5, $6) AS conflicts",
+            values: [writes.map((write) => write.length), ...values],
+          };
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const { rows } = await this.#run<{ readonly conflict: string | null }>(query);
-        const name = rows[0]?.conflict ?? null;
-        return name === null ? { kind: "written" } : { kind: "conflict", name };
+        const { rows } = await this.#pool.query<{ readonly conflicts: readonly (string | null)[] }>(query);
+        const conflicts = rows[0]?.conflicts ?? [];
+        return conflicts.map((name) => (name === null ? { kind: "written" } : { kind: "conflict", name }));
       } catch (error) {
         // Nothing else may be tried again: of a write whose answer was lost nobody knows whether it was made.
         if (!ROLLED_BACK.has((error as { code?: string }).code ?? "") || attempt === MAX_ATTEMPTS) throw error;
@@ -193,8 +211,12 @@ class PostgresRecordStore implements RecordStore {
   }
 
   async #run<Result extends pg.QueryResultRow>(query: pg.QueryConfig): Promise<pg.QueryResult<Result>> {
-    if (this.#closing !== undefined) throw new Error("the records store is closed");
-    const running = this.#pool.query<Result>(query);
+    if (this.#closing !== undefined) throw closed();
+    return await this.#whileOpen(this.#pool.query<Result>(query));
+  }
+
+  /** Closing waits for it. */
+  async #whileOpen<Result>(running: Promise<Result>): Promise<Result> {
     this.#underWay.add(running);
     try {
       return await running;
@@ -202,6 +224,15 @@ class PostgresRecordStore implements RecordStore {
       this.#underWay.delete(running);
     }
   }
+}
+
+function closed(): Error {
+  return new Error("the records store is closed");
+}
+
+/** An error by which a server that goes on says that it has undone all of it. */
+function isSaidByServer(error: unknown): boolean {
+  return /^[0-9A-Z]{5}$/.test((error as { code?: string }).code ?? "") && !isConnectionLost(error);
 }
 
 /** Class 08, a server that is shut down (57P01 to 57P03), or no word from the server at all. */

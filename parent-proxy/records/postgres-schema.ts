@@ -108,6 +108,29 @@ const MIGRATIONS: readonly string[] = [
     SELECT cloister.write(names, expected, versions, "values", array_fill(NULL::bigint, ARRAY[cardinality(names)]))
   $$;
   `,
+  // Several writes in one transaction, each whole or undone by itself: the names that conflict, or nulls, in order. All rows
+  // are locked first and in one order, or two such transactions would wait for each other.
+  `
+  CREATE FUNCTION cloister.write_each(sizes integer[], names text[], expected bigint[], versions bigint[], "values" bytea[],
+                                      expires bigint[])
+  RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+  DECLARE
+    each text;
+    conflicts text[] := ARRAY[]::text[];
+    a integer := 1;
+    z integer;
+  BEGIN
+    FOR each IN SELECT DISTINCT unnest(names) COLLATE "C" ORDER BY 1 LOOP
+      PERFORM 1 FROM cloister.records WHERE name = each FOR UPDATE;
+    END LOOP;
+    FOR i IN 1 .. cardinality(sizes) LOOP
+      z := a + sizes[i] - 1;
+      conflicts := array_append(conflicts, cloister.write(names[a:z], expected[a:z], versions[a:z], "values"[a:z], expires[a:z]));
+      a := z + 1;
+    END LOOP;
+    RETURN conflicts;
+  END $$;
+  `,
 ];
 
 /** Any number that nobody else takes: two parents that start at once migrate one after the other. */

@@ -93,6 +93,15 @@ test("a deployment that is not the expected one gets no request", async () => {
   expect(await bench(...other, ...SHORT)).toMatchObject({ code: 1, err: expect.stringContaining("PCR_MISMATCH") });
 });
 
+test("several users of a simulator ask in turn", async () => {
+  const json = join(folder, "users.json");
+  const { code } = await bench("create-wallet", ...SHORT, "--users", "3", "--json", json);
+  expect(code).toBe(0);
+  const report = parseReport(await readFile(json, "utf8"));
+  expect(report.target).toBe("3 users of a simulator on this machine");
+  expect(report.loads[0]?.done).toBeGreaterThan(0);
+});
+
 describe("wrong usage", () => {
   test.each([
     [["nothing"], "expected one of sign-transaction"],
@@ -106,6 +115,8 @@ describe("wrong usage", () => {
     [["--duration", "0"], "--duration"],
     [["--wallets", "1.5"], "--wallets"],
     [["--chain", "0x1"], "--chain"],
+    [["sign-message", "--users", "2"], "--users"],
+    [["create-wallet", "--users", "0"], "--users"],
     [["--app", "app_1"], "--url"],
     [["--url", "http://127.0.0.1:1"], "--deployment"],
     [["--compare", "/nowhere.json"], "cannot be read"],

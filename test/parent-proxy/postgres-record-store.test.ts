@@ -108,6 +108,43 @@ describe.skipIf(isPostgresAbsent)("on PostgreSQL", () => {
     expect(await store.write([change])).toEqual({ kind: "written" });
   });
 
+  test("a write that the server refuses takes none of those along that were sent with it", async () => {
+    const server = await startPostgres();
+    const store = await openStore(optionsFor(server));
+    await query(server, "ALTER TABLE cloister.records ADD CHECK (name <> 'bad')");
+    const names = Array.from({ length: 60 }, (_, at) => (at === 37 ? "bad" : `good/${at}`));
+    const outcomes = await Promise.allSettled(names.map((name) => store.write([create(`with/${name}`), create(name)])));
+    expect(outcomes.flatMap((each, at) => (each.status === "rejected" ? [[at, each.reason.code]] : []))).toEqual([
+      [37, "23514"],
+    ]);
+    expect(await store.get("with/bad")).toBeNull();
+    expect(await store.get("with/good/59")).toMatchObject({ version: 1 });
+  });
+
+  test("of writes sent together to a server that is killed, each that was answered is there, and each is whole", async () => {
+    const server = await startPostgres();
+    const store = await openStore(optionsFor(server));
+    const answered: string[] = [];
+    const write = async (name: string) => {
+      await store.write([create(`left/${name}`), create(`right/${name}`)]);
+      answered.push(name);
+    };
+    const writing = Array.from({ length: 40 }, async (_, writer) => {
+      for (let at = 0; at < 10_000; at += 1) await write(`${writer}/${at}`);
+    });
+    const failing = Promise.allSettled(writing);
+    while (answered.length < 200) await new Promise((resolve) => setTimeout(resolve, 5));
+    await server.kill();
+    expect((await failing).every(({ status }) => status === "rejected")).toBe(true);
+    await server.start();
+    const { rows } = await query(server, "SELECT name FROM cloister.records");
+    const kept = new Set(rows.map(({ name }) => name));
+    expect(answered.filter((name) => !kept.has(`left/${name}`))).toEqual([]);
+    const sides = (side: string) => [...kept].filter((name) => name.startsWith(side)).map((name) => name.split("/", 3));
+    expect(sides("left").length).toBe(sides("right").length);
+    for (const [, ...rest] of sides("left")) expect(kept.has(["right", ...rest].join("/"))).toBe(true);
+  });
+
   test("two parents that start at once on an empty database make one schema", async () => {
     const options = optionsFor(await startPostgres());
     const [one, another] = await Promise.all([openStore(options), openStore(options)]);

@@ -112,6 +112,39 @@ export function describeRecordStore(name: string, open: () => Promise<RecordStor
       expect((await Promise.all(neighbours)).every(({ kind }) => kind === "written")).toBe(true);
     });
 
+    test("writes of the same names that are under way together follow one another, each whole or refused", async () => {
+      const store = await open();
+      const step = (at: number): RecordChange[] => [
+        { name: "chain", expectedVersion: at, version: at + 1, value: value(at) },
+        create(`link/${at}`),
+      ];
+      // Each is right after the one before it: no order makes a later one right where an earlier one was refused.
+      const outcomes = await Promise.all(Array.from({ length: 40 }, (_, at) => store.write(step(at))));
+      const made = outcomes.flatMap(({ kind }, at) => (kind === "written" ? [at] : []));
+      expect(made).toEqual(made.map((_, at) => at));
+      expect(await store.get("chain")).toMatchObject({ version: made.length });
+      expect(await store.get(`link/${made.length}`)).toBeNull();
+      expect(await store.get(`link/${made.length - 1}`)).not.toBeNull();
+      const again = await Promise.all([store.write(step(made.length)), store.write([create("link/0"), create("new")])]);
+      expect(again).toEqual([{ kind: "written" }, { kind: "conflict", name: "link/0" }]);
+      expect(await store.get("new")).toBeNull();
+    });
+
+    test("a hundred writes at once, of which every third conflicts, each with its own outcome", async () => {
+      const store = await open();
+      await store.write([create("taken")]);
+      const isBad = (at: number) => at % 3 === 0;
+      const outcomes = await Promise.all(
+        Array.from({ length: 100 }, (_, at) =>
+          store.write([create(`n/${at}`), create(isBad(at) ? "taken" : `m/${at}`)]),
+        ),
+      );
+      expect(outcomes).toEqual(
+        outcomes.map((_, at) => (isBad(at) ? { kind: "conflict", name: "taken" } : { kind: "written" })),
+      );
+      for (const at of [0, 1, 50, 99]) expect((await store.get(`n/${at}`)) === null).toBe(isBad(at));
+    });
+
     test("takes as many changes as the wire lets through", async () => {
       const store = await open();
       const changes = Array.from({ length: MAX_RECORD_CHANGES }, (_, at) => create(`n/${at}`));
@@ -183,9 +216,9 @@ export function describeRecordStore(name: string, open: () => Promise<RecordStor
 
     test("finishes writes under way when it is closed, and takes none afterwards", async () => {
       const store = await open();
-      const late = store.write([create("a")]);
+      const late = Array.from({ length: 30 }, (_, at) => store.write([create(`a/${at}`)]));
       await store.close();
-      expect(await late).toEqual({ kind: "written" });
+      expect((await Promise.all(late)).every(({ kind }) => kind === "written")).toBe(true);
       await expect(store.write([create("b")])).rejects.toThrow("closed");
       await store.close();
     });
