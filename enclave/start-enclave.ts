@@ -341,7 +341,8 @@ class RunningEnclave implements Enclave {
     if (this.#phase.name === "failed") return { phase: "failed", failure: this.#phase.failure, secp256k1Binding };
     if (this.#phase.name === "attested")
       return { phase: "attested", failure: this.#phase.waitingFor, secp256k1Binding };
-    return { phase: name, failure: null, secp256k1Binding };
+    const load = this.#phase.name === "ready" ? { load: this.#phase.handler.load } : {};
+    return { phase: name, failure: null, secp256k1Binding, ...load };
   }
 
   #keepClock(): void {

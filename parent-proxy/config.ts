@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { describeIssues, parseStrictJson, z } from "../protocol/index.ts";
 import { parseAddressAndPort } from "./egress/destination.ts";
 import { StartError } from "./errors.ts";
+import { parseProxies } from "./http/trusted-proxies.ts";
 
 const MAX_CONFIG_BYTES = 256 * 1024;
 
@@ -38,6 +39,17 @@ const config = z.strictObject({
     host: text,
     /** 0: a free one, which the ready line names. */
     port: z.int().check(z.minimum(0), z.maximum(65_535)),
+    /** Addresses, or `address/bits`, whose `X-Forwarded-For` is believed. */
+    trustedProxies: z._default(
+      z
+        .array(
+          z
+            .string()
+            .check(z.refine((entry) => parseProxies([entry]) !== undefined, "expected an address, or address/bits")),
+        )
+        .check(z.maxLength(64)),
+      [],
+    ),
   }),
   records: z.discriminatedUnion("kind", [
     /** One file, made when it is not there. */
@@ -79,6 +91,8 @@ const config = z.strictObject({
     z.strictObject({
       maxConnections: z.optional(positive),
       receiveTimeoutMs: z.optional(positive),
+      sendTimeoutMs: z.optional(positive),
+      maxUnsentBytes: z.optional(positive),
       maxInFlight: z.optional(positive),
       requestTimeoutMs: z.optional(positive),
       statusTimeoutMs: z.optional(positive),
