@@ -1,5 +1,6 @@
 /** One noisy app beside a quiet one, strangers in its name, and administrators: who is let in, by counting. */
 import { generateKeyPairSync, verify } from "node:crypto";
+import { duplexPair } from "node:stream";
 import { expect, onTestFinished, test } from "vitest";
 import {
   Admission,
@@ -13,11 +14,17 @@ import { createLog } from "../../../enclave/log.ts";
 import {
   answerSigningInput,
   decodeAnswer,
+  type EnclaveAnswer,
+  type EnclaveCall,
+  enclaveCall,
+  encodeCbor,
+  encodeFrame,
   encodeStamp,
   encodeWebauthnStamp,
   sealRequest,
   stampsDigestInput,
 } from "../../../protocol/index.ts";
+import { serveCalls } from "../../../vsock/index.ts";
 
 const DEPLOYMENT = "prod";
 const app = (digit: string) => `app_${digit.repeat(32)}`;
@@ -250,6 +257,37 @@ test("BUSY is signed for the very request, and says nothing of it", async () => 
   const line = world.lines.find(({ event }) => event === "admission");
   expect(line).toMatchObject({ level: "warn", full: 1 });
   expect(JSON.stringify(world.lines)).not.toContain(QUIET);
+});
+
+test("a parent that sends without end and never reads makes the enclave hold a bounded number of bytes", async () => {
+  const world = held();
+  const [parent, enclave] = duplexPair();
+  onTestFinished(() => void parent.destroy());
+  serveCalls<EnclaveCall, EnclaveAnswer>(enclave, {
+    call: enclaveCall,
+    handle: async (call) => {
+      if (call.kind !== "operation") throw new Error("not asked for");
+      const answer = world.admission.handle(call);
+      await world.turn();
+      await world.serve(world.running.length);
+      return await answer;
+    },
+  });
+  const { body, stamps } = inApp(QUIET, 1, { bytes: 1_000 });
+  const call = encodeFrame(encodeCbor({ id: 1, kind: "operation", stamps, body }));
+  for (let sent = 0; sent < 20_000; sent += 1) parent.write(call);
+  let before = -1;
+  for (let quiet = 0; quiet < 20; quiet += 1) {
+    await world.turn();
+    if (world.started.length !== before) quiet = 0;
+    before = world.started.length;
+  }
+  // It reads on only while answers are taken: what waits to leave is what was under way when they were not any more.
+  expect(enclave.writableNeedDrain).toBe(true);
+  expect(enclave.writableLength).toBeLessThan(1024 * 1024);
+  expect(enclave.readableLength).toBeLessThan(1024 * 1024);
+  expect(world.started.length).toBeLessThan(2_048);
+  expect(world.admission.load).toEqual({ waiting: 0, running: 0 });
 });
 
 test("what has waited longer than callers do is BUSY and not begun, when its turn comes", async () => {
