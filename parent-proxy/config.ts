@@ -16,6 +16,8 @@ const addressAndPort = z
   .string()
   .check(z.refine((value) => parseAddressAndPort(value) !== undefined, "expected ip:port or [ip]:port"));
 
+const isProxy = (entry: string) => parseProxies([entry]) !== undefined;
+
 /** 0 to 2 are the hypervisor's, the machine's and the host's, 3 is the parent's, and the highest number is nobody's. */
 const enclaveCid = z.int().check(z.minimum(4), z.maximum(0xffff_fffe));
 
@@ -40,15 +42,8 @@ const config = z.strictObject({
     /** 0: a free one, which the ready line names. */
     port: z.int().check(z.minimum(0), z.maximum(65_535)),
     /** Addresses, or `address/bits`, whose `X-Forwarded-For` is believed. */
-    trustedProxies: z._default(
-      z
-        .array(
-          z
-            .string()
-            .check(z.refine((entry) => parseProxies([entry]) !== undefined, "expected an address, or address/bits")),
-        )
-        .check(z.maxLength(64)),
-      [],
+    trustedProxies: z.optional(
+      z.array(z.string().check(z.refine(isProxy, "expected an address, or address/bits"))).check(z.maxLength(64)),
     ),
   }),
   records: z.discriminatedUnion("kind", [

@@ -28,7 +28,11 @@ export interface ParentProxyOptions {
   /** Taken over: closing the proxy closes it. */
   readonly vsock: Vsock;
   /** Port 0: a free one. */
-  readonly http: { readonly host: string; readonly port: number; readonly trustedProxies?: readonly string[] };
+  readonly http: {
+    readonly host: string;
+    readonly port: number;
+    readonly trustedProxies?: readonly string[] | undefined;
+  };
   readonly records: RecordsOptions;
   readonly egress: EgressOptions;
   /** Asked whenever the enclave asks. */
