@@ -29,6 +29,7 @@ import {
   verifyDocument,
 } from "./attest.ts";
 import { ClientError } from "./errors.ts";
+import { parseRetryAfter } from "./retries.ts";
 
 export type { AttestedEnclaveOptions, ExpectedEnclave } from "./attest.ts";
 
@@ -38,6 +39,8 @@ export interface PostedAnswer {
   readonly isSigned: boolean;
   /** Whose signature it has; null without one. */
   readonly boot: string | null;
+  /** As the parent's header has it, which nobody signs. */
+  readonly retryAfterMs: number | undefined;
 }
 
 /** Those that were started anew long ago go first. */
@@ -129,7 +132,7 @@ export class AttestedEnclave {
     const { status, body: answer, signature } = await opened(sealed.openAnswer, bytes);
     const input = await signedInput(body, stamps, status, answer);
     if (!(await isSigned(to, input, Uint8Array.from(signature)))) throw notTheEnclaves();
-    return { body: answer, isSigned: true, boot: to.boot };
+    return { body: answer, isSigned: true, boot: to.boot, retryAfterMs: undefined };
   }
 
   /** Asks for a new document, and so for the time: a computer that slept has lost count of it. */
@@ -143,12 +146,13 @@ export class AttestedEnclave {
   async #read(response: Response, body: Uint8Array<ArrayBuffer>, stamps: readonly string[]): Promise<PostedAnswer> {
     const answer = new Uint8Array(await reach(this.#options.url, () => response.arrayBuffer()));
     const header = response.headers.get(ANSWER_SIGNATURE_HEADER);
-    if (header === null) return { body: answer, isSigned: false, boot: null };
+    const retryAfterMs = parseRetryAfter(response.headers.get("retry-after"));
+    if (header === null) return { body: answer, isSigned: false, boot: null, retryAfterMs };
     const signature = decodeSignature(header);
     const input = await signedInput(body, stamps, response.status, answer);
     const signer = await this.#signerOf(bootNamedBy(response), input, signature);
     this.#current = signer;
-    return { body: answer, isSigned: true, boot: signer.boot };
+    return { body: answer, isSigned: true, boot: signer.boot, retryAfterMs };
   }
 
   /**

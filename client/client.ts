@@ -232,7 +232,8 @@ export class Client {
         // A code may be used up by then, and a passkey would ask its user again: both are for the caller to decide.
         const isOneOff = asked.secondFactor !== undefined || [...asked.keys, asked.beside].some(isPasskey);
         if (isOneOff || attempt >= this.#retries.attempts || !isWorthRetrying(error)) throw error;
-        await this.#retries.sleep(retryDelayMs(attempt));
+        const { retryAfterMs } = error instanceof RefusedError ? error : {};
+        await this.#retries.sleep(retryDelayMs(attempt, retryAfterMs));
       }
     }
   }
@@ -322,7 +323,7 @@ export class Client {
 function resultOf<Name extends OperationName>(
   operation: Name,
   requestId: string,
-  { body, isSigned }: PostedAnswer,
+  { body, isSigned, retryAfterMs }: PostedAnswer,
 ): Result<Name> {
   const answer = decode(body);
   if ("error" in answer) {
@@ -330,7 +331,7 @@ function resultOf<Name extends OperationName>(
     if (!isSigned && !code.startsWith("PARENT_")) {
       throw new ClientError("ANSWER_NOT_SIGNED", "an answer in the enclave's name without its signature");
     }
-    throw new RefusedError(code, message, { isFromEnclave: isSigned, details });
+    throw new RefusedError(code, message, { isFromEnclave: isSigned, details, retryAfterMs });
   }
   if (!isSigned) throw new ClientError("ANSWER_NOT_SIGNED", "a result without the enclave's signature");
   const result = OPERATIONS[operation].result.safeParse(answer.result);

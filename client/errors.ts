@@ -49,15 +49,22 @@ export class RefusedError extends Error {
   readonly isFromEnclave: boolean;
   /** Of some codes, for programs (docs/protocol.md): the decision with `POLICY_DENIED`, what waits with `APPROVAL_REQUIRED`. */
   readonly details: JsonValue | undefined;
+  /** How long the parent asks to wait (`Retry-After`). It may ask for anything: a hint, and to be bounded. */
+  readonly retryAfterMs: number | undefined;
 
   constructor(
     code: ErrorCode,
     message: string,
-    options: { readonly isFromEnclave: boolean; readonly details?: JsonValue | undefined },
+    options: {
+      readonly isFromEnclave: boolean;
+      readonly details?: JsonValue | undefined;
+      readonly retryAfterMs?: number | undefined;
+    },
   ) {
     super(message);
     this.code = code;
     this.isFromEnclave = options.isFromEnclave;
     this.details = options.details;
+    this.retryAfterMs = options.retryAfterMs;
   }
 }

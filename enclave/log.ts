@@ -12,6 +12,12 @@ export interface LogFields {
   readonly attempt?: number | undefined;
   readonly count?: number | undefined;
   readonly generation?: number | undefined;
+  readonly waiting?: number | undefined;
+  readonly running?: number | undefined;
+  readonly waited?: number | undefined;
+  readonly longestWaitMs?: number | undefined;
+  readonly full?: number | undefined;
+  readonly late?: number | undefined;
 }
 
 const ALLOWED: readonly (keyof LogFields)[] = [
@@ -23,6 +29,12 @@ const ALLOWED: readonly (keyof LogFields)[] = [
   "attempt",
   "count",
   "generation",
+  "waiting",
+  "running",
+  "waited",
+  "longestWaitMs",
+  "full",
+  "late",
 ];
 const MAX_VALUE_LENGTH = 64;
 

@@ -21,6 +21,7 @@ import {
   RequestError,
 } from "../protocol/index.ts";
 import { serveCalls, type Vsock } from "../vsock/index.ts";
+import { Admission } from "./admission/admission.ts";
 import { type ReceivedRequest, type SignedAnswer, signAnswer } from "./answer.ts";
 import { StampVerifier } from "./auth/verify-stamp.ts";
 import { Egress } from "./egress/egress.ts";
@@ -73,6 +74,8 @@ const MAX_RETRY_MS = 10_000;
 const CLOCK_CHECK_MS = 60_000;
 const FORGET_EXPIRED_MS = 10_000;
 const MAX_ATTESTING = 64;
+/** Of the parent. It needs one, and another while that one breaks. */
+const MAX_CONNECTIONS = 16;
 /** Of one key set: a few keys are a few kilobytes. */
 const JWKS_LIMITS = { maxBytes: 256 * 1024, timeoutMs: 10_000 } as const;
 
@@ -147,6 +150,10 @@ class RunningEnclave implements Enclave {
     const boot = keyIdOf(this.#rawKeys());
     try {
       await this.#options.vsock.listen(REQUEST_PORT, (stream) => {
+        if (this.#connections.size >= MAX_CONNECTIONS) {
+          stream.destroy();
+          return;
+        }
         const connection = serveCalls<EnclaveCall, EnclaveAnswer>(stream, {
           call: enclaveCall,
           handle: async (call) => ({ ...(await this.#handle(call)), boot: await boot }),
@@ -173,7 +180,7 @@ class RunningEnclave implements Enclave {
   }
 
   /** The parent or KMS may be away for a while; what no waiting can better ends the start. */
-  async #openWithRetries(boot: Boot): Promise<RequestHandler> {
+  async #openWithRetries(boot: Boot): Promise<Admission> {
     const { signal } = this.#stopping;
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -191,7 +198,7 @@ class RunningEnclave implements Enclave {
     }
   }
 
-  async #open({ recipientKeys, randomness, bootedAtMs }: Boot): Promise<RequestHandler> {
+  async #open({ recipientKeys, randomness, bootedAtMs }: Boot): Promise<Admission> {
     const { vsock, tlsRoots } = this.#options;
     const manifest = this.#manifest;
     const nowMs = () => this.#clock.nowMs();
@@ -232,13 +239,28 @@ class RunningEnclave implements Enclave {
         services,
         log: this.#log,
       });
-      this.#closeParts.push(closeAll, forgetExpired(services), () => services.wallets.close());
+      const admission = this.#admissionTo(handler);
+      this.#closeParts.push(
+        closeAll,
+        forgetExpired(services),
+        () => services.wallets.close(),
+        () => admission.close(),
+      );
       this.#vaultId = vault.ids.vaultId();
-      return handler;
+      return admission;
     } catch (error) {
       closeAll();
       throw error;
     }
+  }
+
+  #admissionTo(handler: RequestHandler): Admission {
+    const { deployment, administrators } = this.#manifest;
+    return new Admission({
+      ...{ handler, deployment, administrators: administrators.publicKeys, log: this.#log },
+      answerKey: this.#answerKeys.privateKey,
+      monotonicMs: this.#options.monotonicMs,
+    });
   }
 
   #enter(phase: Phase): void {
@@ -319,7 +341,8 @@ class RunningEnclave implements Enclave {
     if (this.#phase.name === "failed") return { phase: "failed", failure: this.#phase.failure, secp256k1Binding };
     if (this.#phase.name === "attested")
       return { phase: "attested", failure: this.#phase.waitingFor, secp256k1Binding };
-    return { phase: name, failure: null, secp256k1Binding };
+    const load = this.#phase.name === "ready" ? { load: this.#phase.handler.load } : {};
+    return { phase: name, failure: null, secp256k1Binding, ...load };
   }
 
   #keepClock(): void {

@@ -3,6 +3,7 @@ import { readFile } from "node:fs/promises";
 import { describeIssues, parseStrictJson, z } from "../protocol/index.ts";
 import { parseAddressAndPort } from "./egress/destination.ts";
 import { StartError } from "./errors.ts";
+import { parseProxies } from "./http/trusted-proxies.ts";
 
 const MAX_CONFIG_BYTES = 256 * 1024;
 
@@ -14,6 +15,8 @@ const destination = z
 const addressAndPort = z
   .string()
   .check(z.refine((value) => parseAddressAndPort(value) !== undefined, "expected ip:port or [ip]:port"));
+
+const isProxy = (entry: string) => parseProxies([entry]) !== undefined;
 
 /** 0 to 2 are the hypervisor's, the machine's and the host's, 3 is the parent's, and the highest number is nobody's. */
 const enclaveCid = z.int().check(z.minimum(4), z.maximum(0xffff_fffe));
@@ -38,6 +41,10 @@ const config = z.strictObject({
     host: text,
     /** 0: a free one, which the ready line names. */
     port: z.int().check(z.minimum(0), z.maximum(65_535)),
+    /** Addresses, or `address/bits`, whose `X-Forwarded-For` is believed. */
+    trustedProxies: z.optional(
+      z.array(z.string().check(z.refine(isProxy, "expected an address, or address/bits"))).check(z.maxLength(64)),
+    ),
   }),
   records: z.discriminatedUnion("kind", [
     /** One file, made when it is not there. */
@@ -79,6 +86,8 @@ const config = z.strictObject({
     z.strictObject({
       maxConnections: z.optional(positive),
       receiveTimeoutMs: z.optional(positive),
+      sendTimeoutMs: z.optional(positive),
+      maxUnsentBytes: z.optional(positive),
       maxInFlight: z.optional(positive),
       requestTimeoutMs: z.optional(positive),
       statusTimeoutMs: z.optional(positive),

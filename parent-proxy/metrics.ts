@@ -7,6 +7,10 @@ export interface Metrics {
   readonly requests: Counter<"operation" | "status">;
   readonly requestSeconds: Histogram<"operation">;
   readonly requestsInFlight: Gauge;
+  readonly refusals: Counter<"reason">;
+  readonly connectionsCut: Counter<"reason">;
+  readonly unsentBytes: Gauge;
+  readonly enclaveLoad: Gauge<"state">;
   readonly egressStreams: Gauge<"destination">;
   readonly egressAnswers: Counter<"destination" | "answer">;
   readonly egressBytes: Counter<"destination" | "direction">;
@@ -39,6 +43,29 @@ export function createMetrics(): Metrics {
     requestsInFlight: new Gauge({
       name: "cloister_requests_in_flight",
       help: "Requests that wait for the enclave",
+      registers,
+    }),
+    refusals: new Counter({
+      name: "cloister_refusals_total",
+      help: "Requests refused by the parent for want of room: over the share of their address, or all places taken",
+      labelNames: ["reason"],
+      registers,
+    }),
+    connectionsCut: new Counter({
+      name: "cloister_http_connections_cut_total",
+      help: "HTTP connections closed: slow readers, too many unsent bytes, requests pipelined, connections of one address",
+      labelNames: ["reason"],
+      registers,
+    }),
+    unsentBytes: new Gauge({
+      name: "cloister_unsent_answer_bytes",
+      help: "Bytes of answers that their clients have not taken yet",
+      registers,
+    }),
+    enclaveLoad: new Gauge({
+      name: "cloister_enclave_load",
+      help: "Requests in the enclave that wait for their turn, and that are under way, when readiness was last asked",
+      labelNames: ["state"],
       registers,
     }),
     egressStreams: new Gauge({

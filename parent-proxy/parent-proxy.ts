@@ -28,7 +28,11 @@ export interface ParentProxyOptions {
   /** Taken over: closing the proxy closes it. */
   readonly vsock: Vsock;
   /** Port 0: a free one. */
-  readonly http: { readonly host: string; readonly port: number };
+  readonly http: {
+    readonly host: string;
+    readonly port: number;
+    readonly trustedProxies?: readonly string[] | undefined;
+  };
   readonly records: RecordsOptions;
   readonly egress: EgressOptions;
   /** Asked whenever the enclave asks. */
@@ -58,7 +62,10 @@ export async function startParentProxy(options: ParentProxyOptions): Promise<Par
   const metrics = createMetrics();
   const enclave = new EnclaveConnection(vsock, limits);
   let closing: Promise<void> | undefined;
-  const http = createHttpServer({ enclave, limits, metrics, log, isDraining: () => closing !== undefined });
+  const http = createHttpServer({
+    ...{ enclave, limits, metrics, log, trustedProxies: options.http.trustedProxies ?? [] },
+    isDraining: () => closing !== undefined,
+  });
   let store: RecordStore | undefined;
   let stopRemoving = async () => {};
   // The enclave's streams go before what they use.
@@ -105,7 +112,7 @@ export async function startParentProxy(options: ParentProxyOptions): Promise<Par
 
 async function listen(http: FastifyInstance, address: ParentProxyOptions["http"]): Promise<number> {
   try {
-    await http.listen(address);
+    await http.listen({ host: address.host, port: address.port });
   } catch (cause) {
     throw new StartError("HTTP_UNAVAILABLE", `cannot listen on ${address.host}:${address.port}`, { cause });
   }

@@ -53,6 +53,8 @@ export const enclaveStatus = z.strictObject({
   failure: z.nullable(z.strictObject({ code: z.string(), message: z.string() })),
   /** Which binding of libsecp256k1 runs, and its version. An enclave of an older version does not say. */
   secp256k1Binding: z.optional(z.string().check(z.maxLength(64))),
+  /** Requests that wait for their turn, and that are under way. Before it is ready it has none. */
+  load: z.optional(z.strictObject({ waiting: z.int(), running: z.int() })),
 });
 export type EnclaveStatus = z.output<typeof enclaveStatus>;
 

@@ -24,6 +24,7 @@ function codesOf(file: string, union: string): string[] {
 /** What the enclave answers when it does not know why: no input is known to bring it about. */
 const UNREACHABLE = new Set(["INTERNAL"]);
 
+const parentCodes = Object.keys(ERROR_CODES).filter((code) => code.startsWith("PARENT_"));
 const enclaveCodes = Object.keys(ERROR_CODES).filter((code) => !code.startsWith("PARENT_") && !UNREACHABLE.has(code));
 
 test.each([
@@ -41,6 +42,8 @@ test.each([
   ...codesOf("client-node/errors.ts", "KeyFileErrorCode").map((code) => ["KeyFileErrorCode", code] as const),
   ...codesOf("protocol/errors.ts", "ProtocolErrorCode").map((code) => ["ProtocolErrorCode", code] as const),
   ...enclaveCodes.map((code) => ["EnclaveErrorCode", code] as const),
+  ...parentCodes.map((code) => ["ParentErrorCode", code] as const),
+  ...codesOf("vsock/errors.ts", "VsockErrorCode").map((code) => ["VsockErrorCode", code] as const),
 ])("%s %s has a test", (_union, code) => {
   expect(tests.some((source) => source.includes(`"${code}"`))).toBe(true);
 });

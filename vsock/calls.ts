@@ -6,6 +6,9 @@ import { FrameStream } from "./frame-stream.ts";
 
 export type WithoutId<Message> = Message extends { readonly id: number } ? Omit<Message, "id"> : never;
 
+/** Calls that gave up waiting leave their bytes behind where nobody reads them: over this there are no more. */
+export const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
+
 interface PendingCall<Answer> {
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: VsockError) => void;
@@ -54,6 +57,9 @@ export class CallClient<Call extends { readonly id: number }, Answer extends { r
     try {
       // Raced, because an opening stream may outlast the deadline, and a rejection that nobody awaits ends the process.
       const frames = this.#openFrames ?? (await Promise.race([this.#connected(), promise.then(neverBeforeSent)]));
+      if (frames.unsentBytes > MAX_UNSENT_BYTES) {
+        throw new VsockError("TOO_MANY_CALLS", `${frames.unsentBytes} bytes wait for the other side to read already`);
+      }
       frames.send(encodeCbor({ id, ...call }));
     } catch (error) {
       this.#pending.delete(id);

@@ -66,6 +66,11 @@ export class FrameStream {
     return this.#stream.writableNeedDrain;
   }
 
+  /** Sent, and not taken by the other side yet. */
+  get unsentBytes(): number {
+    return this.#stream.writableLength;
+  }
+
   onDrain(resume: () => void): void {
     this.#stream.once("drain", resume);
   }

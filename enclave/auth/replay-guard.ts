@@ -12,7 +12,7 @@ const MAX_REMEMBERED = 400_000;
 /** Of these no single asker may take more than a quarter: one busy session does not shut the others out. */
 const ASKER_SHARE = 4;
 /** Requests that wait for their time. Each holds a place among those that the enclave works on. */
-const MAX_WAITING = 128;
+const MAX_WAITING = 32;
 const MAX_WAITING_PER_ASKER = 8;
 
 export interface Freshness {

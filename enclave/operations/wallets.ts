@@ -37,7 +37,9 @@ export const exportWallet: AppHandler<"export_wallet"> = async ({ actor, envelop
   const plain = wallet.exportSecret(authorised, account);
   try {
     const secret =
-      password === undefined || account === null ? plain : await keystores.make(plain, account.address, password);
+      password === undefined || account === null
+        ? plain
+        : await keystores.make(actor.appId, plain, account.address, password);
     const context = { audience: envelope.audience, userId: asker.userId, walletId, requestId: envelope.requestId };
     const exported = { form, address: account?.address ?? null, secret };
     const { enc, ciphertext } = await sealTo(recipient, context, exported);

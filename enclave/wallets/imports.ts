@@ -25,6 +25,7 @@ import type { Asker, Owner, Wallets } from "./wallets.ts";
 const LIFETIME_MS = 10 * 60_000;
 /** The oldest goes first. */
 const MAX_PER_OWNER = 8;
+/** Of all apps. None has more of them than are free: half, if it is alone. */
 const MAX_TARGETS = 10_000;
 
 export type AttestImport = (target: AttestedImport, nonce: Uint8Array, publicKey: Uint8Array) => Promise<Uint8Array>;
@@ -45,6 +46,7 @@ export class Imports {
   readonly #randomness: Randomness;
   readonly #attest: AttestImport;
   readonly #nowMs: () => number;
+  readonly #maxTargets: number;
   /** By id, the oldest first. */
   readonly #targets = new Map<string, Target>();
   readonly #turns = new Turns();
@@ -54,11 +56,13 @@ export class Imports {
     readonly randomness: Randomness;
     readonly attest: AttestImport;
     readonly nowMs: () => number;
+    readonly maxTargets?: number;
   }) {
     this.#wallets = options.wallets;
     this.#randomness = options.randomness;
     this.#attest = options.attest;
     this.#nowMs = options.nowMs;
+    this.#maxTargets = options.maxTargets ?? MAX_TARGETS;
   }
 
   /**
@@ -75,9 +79,13 @@ export class Imports {
     for (const account of asked.accounts ?? []) exactAccount(account, secretKindOf(asked));
     this.forgetExpired();
     const { appId, userId } = owner;
-    const own = [...this.#targets].filter(([, { owner: other }]) => other.appId === appId && other.userId === userId);
-    for (const [importId] of own.slice(0, Math.max(0, own.length + 1 - MAX_PER_OWNER))) this.#targets.delete(importId);
-    if (this.#targets.size >= MAX_TARGETS) throw new RequestError("BUSY", "too many imports are under way");
+    const ofApp = [...this.#targets].filter(([, { owner: other }]) => other.appId === appId);
+    const own = ofApp.filter(([, { owner: other }]) => other.userId === userId);
+    const outlived = own.slice(0, Math.max(0, own.length + 1 - MAX_PER_OWNER));
+    for (const [importId] of outlived) this.#targets.delete(importId);
+    if (ofApp.length - outlived.length >= this.#maxTargets - this.#targets.size) {
+      throw new RequestError("BUSY", "too many imports are under way");
+    }
     const importId = `imp_${Buffer.from(this.#randomness.bytes(16)).toString("hex")}`;
     const deadlineMs = this.#nowMs() + LIFETIME_MS;
     const { pair, publicKey } = makePair();

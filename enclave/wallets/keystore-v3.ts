@@ -1,6 +1,6 @@
 /** Web3 Secret Storage, version 3: a key under a password, as Ethereum's own software reads it. */
 import { createCipheriv, type ScryptOptions, scrypt } from "node:crypto";
-import { RequestError } from "../../protocol/index.ts";
+import { FairTurns } from "../admission/fair-turns.ts";
 import type { Randomness } from "../nsm/randomness.ts";
 import { keccak256 } from "../signing/keccak.ts";
 
@@ -8,13 +8,19 @@ import { keccak256 } from "../signing/keccak.ts";
 const SCRYPT = { N: 2 ** 17, r: 8, p: 1 } as const;
 const MAX_MEMORY_BYTES = 160 * 1024 * 1024;
 const KEY_BYTES = 32;
-/** One at a time, so that nobody's exports fill the memory. */
-const MAX_WAITING = 16;
+/** One at a time, so that nobody's exports fill the memory, and of the apps that wait each in its turn. */
+const WAITING = { maxWaiting: 17, maxWaitingBytes: 1, maxRunning: 1, maxRunningPerLane: 1, weight: 1 } as const;
+/** Short of what the parent waits for. */
+const MAX_WAIT_MS = 20_000;
 
 export class Keystores {
   readonly #randomness: Randomness;
-  #last: Promise<unknown> = Promise.resolve();
-  #waiting = 0;
+  readonly #turns = new FairTurns<"keystores">({
+    maxRunning: 1,
+    maxWaitMs: MAX_WAIT_MS,
+    groups: { keystores: WAITING },
+    monotonicMs: () => performance.now(),
+  });
 
   constructor(options: { readonly randomness: Randomness }) {
     this.#randomness = options.randomness;
@@ -23,23 +29,18 @@ export class Keystores {
   /**
    * Writes a keystore.
    *
+   * @param appId - Whose turn it takes. No app has more waiting than there is room left for others.
    * @param address - With `0x`.
    * @param password - Taken in its NFKC form, in UTF-8, as ethers does.
    * @returns Its JSON, in UTF-8.
    * @throws {@link RequestError} `BUSY`
    */
-  async make(privateKey: Uint8Array, address: string, password: string): Promise<Uint8Array> {
-    if (this.#waiting >= MAX_WAITING) throw new RequestError("BUSY", "too many keystores are being written");
-    this.#waiting += 1;
-    const before = this.#last;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#last = promise;
+  async make(appId: string, privateKey: Uint8Array, address: string, password: string): Promise<Uint8Array> {
+    const leave = await this.#turns.take({ group: "keystores", lane: appId, cost: 1, bytes: 0 });
     try {
-      await before;
       return await this.#make(privateKey, address, password);
     } finally {
-      this.#waiting -= 1;
-      resolve();
+      leave();
     }
   }
 

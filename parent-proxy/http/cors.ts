@@ -12,7 +12,7 @@ const PREFLIGHT_MAX_AGE_S = 7200;
 export function allowAnyOrigin(server: FastifyInstance): void {
   server.addHook("onRequest", async (_request, reply) => {
     reply.header("access-control-allow-origin", "*");
-    reply.header("access-control-expose-headers", `${ANSWER_SIGNATURE_HEADER}, ${BOOT_HEADER}`);
+    reply.header("access-control-expose-headers", `${ANSWER_SIGNATURE_HEADER}, ${BOOT_HEADER}, retry-after`);
   });
   server.options("/v1/:operation", async (_request, reply) =>
     reply

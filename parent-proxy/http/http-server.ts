@@ -18,8 +18,13 @@ import { ParentError } from "../errors.ts";
 import type { ParentLimits } from "../limits.ts";
 import { type Metrics, operationLabel } from "../metrics.ts";
 import { allowAnyOrigin } from "./cors.ts";
+import { FairShares, holderOf } from "./fair-shares.ts";
 import { refuseMalformedHttp } from "./malformed-http.ts";
+import { RETRY_AFTER, retryAfterOf } from "./retry-after.ts";
+import { limitPipelining, shareConnections } from "./share-connections.ts";
 import { stampsOf } from "./stamps.ts";
+import { parseProxies } from "./trusted-proxies.ts";
+import { UnsentAnswers } from "./unsent-answers.ts";
 
 /** Sixteen stamps of 2 KiB, and what browsers and proxies add. */
 const MAX_HEADER_BYTES = 64 * 1024;
@@ -32,6 +37,8 @@ export interface HttpServerOptions {
   readonly metrics: Metrics;
   readonly log: Logger;
   readonly isDraining: () => boolean;
+  /** Whose `X-Forwarded-For` is believed. */
+  readonly trustedProxies: readonly string[];
 }
 
 export interface HttpServer {
@@ -43,7 +50,14 @@ export interface HttpServer {
 export function createHttpServer(options: HttpServerOptions): HttpServer {
   const { enclave, limits, metrics, log, isDraining } = options;
   let underWay = 0;
+  const shares = new FairShares(limits.maxInFlight);
+  /** Of each request under way: gives its place back, once for the client and once for the enclave. */
+  const places = new WeakMap<FastifyRequest, Place>();
+  const isTrustedProxy = parseProxies(options.trustedProxies) ?? (() => false);
+  const onCut = (reason: string) => metrics.connectionsCut.inc({ reason });
+  const unsent = new UnsentAnswers({ ...limits, onCut });
   const server = fastify({
+    trustProxy: (address) => isTrustedProxy(address),
     bodyLimit: MAX_BODY_BYTES,
     requestTimeout: limits.receiveTimeoutMs,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
@@ -63,6 +77,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     },
   });
   server.server.maxConnections = limits.maxConnections;
+  shareConnections(server.server, { maxConnections: limits.maxConnections, isTrustedProxy, onCut });
+  limitPipelining(server.server, onCut);
 
   // Bytes stay bytes whatever the client calls them, and a type that no parser understands is no reason to refuse them.
   server.removeAllContentTypeParsers();
@@ -76,10 +92,26 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
       reply.header("connection", "close");
       throw new ParentError("PARENT_DRAINING", "the parent is being stopped");
     }
+    const holder = holderOf(request.ip);
+    const outcome = shares.take(holder);
+    if (outcome !== "taken") {
+      metrics.refusals.inc({ reason: outcome });
+      throw outcome === "full"
+        ? new ParentError("PARENT_BUSY", `${limits.maxInFlight} requests are under way already`)
+        : new ParentError("PARENT_OVER_SHARE", "your address has as many requests under way as there are places left");
+    }
+    const place = placeOf(() => shares.release(holder));
+    places.set(request, place);
     underWay += 1;
     reply.raw.once("close", () => {
       underWay -= 1;
+      place.leave();
     });
+  });
+  server.addHook("onSend", async (_request, reply, payload) => {
+    const bytes = typeof payload === "string" || payload instanceof Uint8Array ? payload.length : 0;
+    unsent.watch(reply.raw, bytes);
+    return payload;
   });
 
   server.setErrorHandler((error: FastifyError | ParentError, _request, reply) => {
@@ -91,13 +123,22 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     sendError(reply, new ParentError("PARENT_NOT_FOUND", "expected POST /v1/<operation> or GET /v1/attestation"));
   });
 
-  async function relay(operation: string, reply: FastifyReply, call: Parameters<EnclaveConnection["relay"]>[0]) {
+  async function relay(
+    operation: string,
+    request: FastifyRequest,
+    reply: FastifyReply,
+    call: Parameters<EnclaveConnection["relay"]>[0],
+  ) {
     const label = operationLabel(operation);
     const stopTimer = metrics.requestSeconds.startTimer({ operation: label });
     metrics.requestsInFlight.inc();
+    // A client that goes away leaves its request with the enclave, and keeps its place until that has answered.
+    const place = places.get(request);
+    place?.enter();
     try {
       return await enclave.relay(call);
     } finally {
+      place?.leave();
       metrics.requestsInFlight.dec();
       stopTimer();
       reply.header("cache-control", "no-store");
@@ -110,20 +151,20 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     if (!/^[a-z][a-z0-9_]{0,63}$/.test(operation)) throw new ParentError("PARENT_NOT_FOUND", "no such operation");
     const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
     const stamps = stampsOf(request.headers);
-    const answer = await relay(operation, reply, { kind: "operation", stamps, body });
+    const answer = await relay(operation, request, reply, { kind: "operation", stamps, body });
     return sendAnswer(reply, answer, "application/json");
   });
 
   // Whatever it holds: operation and stamps are inside, and out of the parent's sight.
   server.post("/v1/sealed", { bodyLimit: MAX_SEALED_BYTES }, async (request, reply) => {
     const body = request.body instanceof Uint8Array ? request.body : new Uint8Array(0);
-    const answer = await relay("sealed", reply, { kind: "sealed", body });
+    const answer = await relay("sealed", request, reply, { kind: "sealed", body });
     return sendAnswer(reply, answer, answer.signature === null ? "application/octet-stream" : "application/json");
   });
 
   server.get<{ Querystring: { nonce?: unknown } }>("/v1/attestation", async (request, reply) => {
     const nonce = nonceOf(request.query.nonce);
-    const answer = await relay("attestation", reply, { kind: "attestation", nonce });
+    const answer = await relay("attestation", request, reply, { kind: "attestation", nonce });
     return sendAnswer(reply, answer, answer.status === 200 ? "application/cose" : "application/json");
   });
 
@@ -138,12 +179,15 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   server.get("/healthz", async () => ({ status: "alive" }));
   server.get("/readyz", async (_request, reply) => {
     const readiness: Readiness = isDraining() ? { enclave: "draining", reason: null } : await enclave.readiness();
+    metrics.enclaveLoad.set({ state: "waiting" }, readiness.load?.waiting ?? 0);
+    metrics.enclaveLoad.set({ state: "running" }, readiness.load?.running ?? 0);
     if (enclave.boot !== null) reply.header(BOOT_HEADER, encodeHex(enclave.boot));
     return reply.status(readiness.enclave === "ready" ? 200 : 503).send(readiness);
   });
-  server.get("/metrics", async (_request, reply) =>
-    reply.type(metrics.registry.contentType).send(await metrics.registry.metrics()),
-  );
+  server.get("/metrics", async (_request, reply) => {
+    metrics.unsentBytes.set(unsent.bytes);
+    return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+  });
   return { app: server, underWay: () => underWay };
 }
 
@@ -152,14 +196,38 @@ function isRelayed(request: FastifyRequest): boolean {
   return request.method !== "OPTIONS" && request.routeOptions.url?.startsWith("/v1/") === true;
 }
 
+interface Place {
+  readonly enter: () => void;
+  readonly leave: () => void;
+}
+
+/** @param release - Called when as many have left as have entered. The first has already. */
+function placeOf(release: () => void): Place {
+  let inside = 1;
+  return {
+    enter: () => {
+      inside += 1;
+    },
+    leave: () => {
+      inside -= 1;
+      if (inside === 0) release();
+    },
+  };
+}
+
 function sendAnswer(reply: FastifyReply, answer: EnclaveAnswer, type: string): FastifyReply {
   if (answer.boot !== undefined) reply.header(BOOT_HEADER, encodeHex(answer.boot));
   if (answer.signature !== null) reply.header(ANSWER_SIGNATURE_HEADER, encodeBase64url(answer.signature));
+  const retryAfter = retryAfterOf(answer.status, answer.body);
+  if (retryAfter !== undefined) reply.header(RETRY_AFTER, retryAfter);
   return reply.status(answer.status).header("content-type", type).send(Buffer.from(answer.body));
 }
 
 function sendError(reply: FastifyReply, error: ParentError): void {
-  reply.status(error.status).header("content-type", "application/json").send(JSON.stringify(error));
+  const body = JSON.stringify(error);
+  const retryAfter = retryAfterOf(error.status, Buffer.from(body));
+  if (retryAfter !== undefined) reply.header(RETRY_AFTER, retryAfter);
+  reply.status(error.status).header("content-type", "application/json").send(body);
 }
 
 function asParentError(error: FastifyError): ParentError {

@@ -7,8 +7,12 @@ import { FakeEnclave } from "./fake-enclave.ts";
 
 const APP = `app_${"0".repeat(32)}`;
 
-async function callOf(code: ErrorCode, failures: number, attempts?: number) {
+async function callOf(code: ErrorCode, failures: number, attempts?: number, retryAfter?: string) {
   const enclave = new FakeEnclave();
+  enclave.relay = (response) => {
+    if (retryAfter !== undefined) response.headers.set("retry-after", retryAfter);
+    return response;
+  };
   const slept: number[] = [];
   let left = failures;
   enclave.answer = ({ envelope: { requestId } }) => {
@@ -30,7 +34,7 @@ async function callOf(code: ErrorCode, failures: number, attempts?: number) {
   return { outcome, slept, ids: enclave.requests.map(({ envelope }) => envelope.requestId) };
 }
 
-test.each(["BUSY", "NOT_READY", "RECORDS_UNAVAILABLE", "PARENT_BUSY", "PARENT_TIMEOUT"] as const)(
+test.each(["BUSY", "NOT_READY", "RECORDS_UNAVAILABLE", "PARENT_BUSY", "PARENT_OVER_SHARE", "PARENT_TIMEOUT"] as const)(
   "%s is tried again under the same id, three times in all",
   async (code) => {
     const twice = await callOf(code, 2);
@@ -42,6 +46,28 @@ test.each(["BUSY", "NOT_READY", "RECORDS_UNAVAILABLE", "PARENT_BUSY", "PARENT_TI
     expect((await callOf(code, 1, 1)).outcome).toBe(code);
   },
 );
+
+test("Retry-After is waited for, with what is added by chance, and the same request asked again", async () => {
+  for (const code of ["BUSY", "PARENT_OVER_SHARE"] as const) {
+    const { outcome, slept, ids } = await callOf(code, 2, 3, "2");
+    expect([outcome, new Set(ids).size, ids.length]).toEqual(["done", 1, 3]);
+    expect(slept.every((ms) => ms > 2_000 && ms <= 2_400)).toBe(true);
+    expect(slept[0]).not.toBe(slept[1]);
+  }
+});
+
+test("a Retry-After of a year, or of no meaning, does not hold a client up", async () => {
+  const { outcome, slept } = await callOf("PARENT_BUSY", 2, 3, String(365 * 86_400));
+  expect(outcome).toBe("done");
+  expect(slept.every((ms) => ms <= 10_400)).toBe(true);
+  for (const header of ["9".repeat(400), "-5", "1e9", "Infinity", "Fri, 31 Dec 9999 23:59:59 GMT", "soon", " "]) {
+    expect((await callOf("BUSY", 1, 2, header)).slept.every((ms) => ms <= 200)).toBe(true);
+  }
+});
+
+test("what is not worth another try is not tried again for a Retry-After", async () => {
+  expect((await callOf("SECOND_FACTOR_LOCKED", 1, 3, "1")).ids).toHaveLength(1);
+});
 
 test.each([
   "POLICY_DENIED",

@@ -139,7 +139,8 @@ describe("restarts", () => {
 
   test("killed at any moment, the enclave comes back to every wallet that it had acknowledged", async () => {
     await using simulator = await startSimulator();
-    let client = await simulator.connect();
+    // No second tries: what was cut off is what is looked at.
+    let client = await simulator.connect({ attempts: 1 });
     const appId = await createApp(simulator, client);
     const acknowledged: Wallet[] = [];
 
@@ -159,7 +160,7 @@ describe("restarts", () => {
       await simulator.killEnclave();
       await Promise.all(work);
       await simulator.startEnclave();
-      client = await simulator.connect();
+      client = await simulator.connect({ attempts: 1 });
     }
 
     const { session } = await logIn(simulator, client, appId, "alice");

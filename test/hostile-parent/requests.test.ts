@@ -194,13 +194,16 @@ describe("time and repetition", () => {
 
   test("a crowd of strangers' requests dated ahead keeps nobody from being served", async () => {
     const stranger = await generateStampKey();
-    const crowd = Array.from({ length: 600 }, async () => {
+    // As many as one address may have under way: who has more is the parent's to refuse.
+    const crowd = Array.from({ length: 400 }, async () => {
       const body = signBody({ issuedAtMs: simulator.nowMs() + MAX_FUTURE_MS - 200 });
       return (await send(simulator, body, stranger)).code;
     });
     const answers = await Promise.all([...crowd, send(simulator, signBody(), alice.key).then(({ code }) => code)]);
     expect(answers.at(-1)).toBeNull();
-    expect(new Set(answers.slice(0, -1))).toEqual(new Set(["SESSION_UNKNOWN"]));
+    // Their own lane is full at some time, and nobody else's is.
+    expect(answers).toContain("SESSION_UNKNOWN");
+    expect(answers.slice(0, -1).filter((code) => code !== "SESSION_UNKNOWN" && code !== "BUSY")).toEqual([]);
   });
 
   test("a request dated a little ahead is not acted on before its time", async () => {

@@ -25,6 +25,8 @@ async function read(text: string) {
 
 test("reads a whole configuration, and one without what may be left out", async () => {
   expect(await read(JSON.stringify(VALID))).toEqual(VALID);
+  const http = { ...VALID.http, trustedProxies: ["10.0.0.0/8", "2001:db8::1"] };
+  expect((await read(JSON.stringify({ ...VALID, http }))).http).toEqual(http);
   const { limits: _limits, logLevel: _logLevel, ...short } = VALID;
   const least = { ...short, egress: { allow: [] }, credentials: { kind: "aws" } };
   expect(await read(JSON.stringify(least))).toEqual(least);
@@ -67,6 +69,11 @@ test.each<[string, unknown, string]>([
   ["a limit of nothing", { ...VALID, limits: { drainTimeoutMs: 0 } }, "limits.drainTimeoutMs: at least 1"],
   ["another vsock", { ...VALID, vsock: { kind: "tcp", path: "x" } }, "vsock.kind"],
   ["a port over 65535", { ...VALID, http: { host: "::", port: 65_536 } }, "http.port: at most 65535"],
+  [
+    "a proxy by its name",
+    { ...VALID, http: { ...VALID.http, trustedProxies: ["balancer.internal"] } },
+    "http.trustedProxies.0: expected an address, or address/bits",
+  ],
   ["a destination in upper case", { ...VALID, egress: { allow: ["KMS.example:443"] } }, "expected host:port"],
   ["a destination without port", { ...VALID, egress: { allow: ["kms.example"] } }, "expected host:port"],
   ["a wildcard", { ...VALID, egress: { allow: ["*.example:443"] } }, "expected host:port"],

@@ -291,6 +291,54 @@ test.each([
   expect(warnings).toEqual([]);
 });
 
+test("a caller that goes on taking no answers is cut, and what waited for it is let go", async () => {
+  const closed = Promise.withResolvers<Error | undefined>();
+  const [near, far] = duplexPair();
+  onTestFinished(() => void near.destroy());
+  let handled = 0;
+  const handle: Handle = async () => {
+    handled += 1;
+    return { say: "x".repeat(100_000) };
+  };
+  serveCalls<Call, Answer>(far, { call: callSchema, handle, onClose: closed.resolve, stalledMs: 50 });
+  // One that reads late is not cut.
+  near.write(frame({ id: 1, ask: "" }));
+  await until(() => far.writableNeedDrain);
+  const answers = readAnswers(near);
+  await until(() => answers.length === 1);
+  near.pause();
+  for (let id = 2; id < 1_000; id += 1) near.write(frame({ id, ask: "" }));
+  expect(await closed.promise).toMatchObject({ code: "CONNECTION_LOST" });
+  expect(far.destroyed).toBe(true);
+  // What it could make wait was what it had asked before the first answer stood in its way.
+  expect(handled).toBeLessThan(100);
+});
+
+test("calls that nobody reads are not piled up, however many give up waiting", async () => {
+  const [near, far] = duplexPair();
+  onTestFinished(() => void far.destroy());
+  const client = clientOver(async () => near);
+  const ask = "x".repeat(1024 * 1024 - 100);
+  const codes = new Map<string, number>();
+  for (let at = 0; at < 60; at += 1) {
+    const { code } = await client.call({ ask }, { timeoutMs: 1 }).then(
+      () => ({ code: "answered" }),
+      (error: VsockError) => error,
+    );
+    codes.set(code, (codes.get(code) ?? 0) + 1);
+  }
+  expect(codes.get("TOO_MANY_CALLS")).toBeGreaterThan(20);
+  expect(near.writableLength).toBeLessThan(34 * 1024 * 1024);
+  expect(client.inFlight).toBe(0);
+  // It is no end: the other side reads on, and so do we ask on.
+  const calls = readCalls(far);
+  await until(() => calls.length > 30);
+  const answer = client.call({ ask: "a" }, TIMEOUT);
+  await until(() => calls.some(({ ask: asked }) => asked === "a"));
+  far.write(frame({ id: calls.at(-1)?.id, say: "b" }));
+  expect(await answer).toMatchObject({ say: "b" });
+});
+
 test("a drained server answers what is under way, takes nothing more, and ends the stream", async () => {
   const release = Promise.withResolvers<void>();
   const handled: string[] = [];
