@@ -14,14 +14,13 @@ import {
   thisMachine,
 } from "../bench/index.ts";
 import { ClientError, RefusedError } from "../client/index.ts";
-import type { ErrorCode } from "../protocol/index.ts";
 import { SimulatorError } from "../simulator/index.ts";
 import { type BenchOptions, HELP, readOptions } from "./bench-options.ts";
 import { openTarget, type Target } from "./bench-target.ts";
 import { type CommandIo, printable, processIo, UsageError } from "./command-io.ts";
 
-/** Made under one stamp. */
-const WALLETS_AT_ONCE = 100;
+/** Made at a time: as many as a deployment takes without being measured yet. */
+const WALLETS_AT_ONCE = 32;
 const BAR = 30;
 
 /** @returns The exit status. */
@@ -84,21 +83,12 @@ async function makeWallets(
   while (scenario.needsWallets && made.length < wallets) {
     signal.throwIfAborted();
     const count = Math.min(WALLETS_AT_ONCE, wallets - made.length);
-    const more = Array.from({ length: count }, () => ({ kind: "single-key" }) as const);
-    const { results } = await ask("create_wallets", { wallets: more });
-    for (const each of results) {
-      if ("error" in each) throw refused(each.error);
-      made.push(each.wallet.walletId);
-    }
+    const more = Array.from({ length: count }, () => ask("create_wallet", { kind: "single-key" }));
+    for (const each of await Promise.all(more)) made.push(each.walletId);
     const share = made.length / wallets;
     showProgress("making wallets", { share, isWarmUp: true, perSecond: 0, failed: 0 }, io);
   }
   return made;
-}
-
-/** Of an element, as the request's own would be. */
-function refused({ code, message }: { readonly code: string; readonly message: string }): RefusedError {
-  return new RefusedError(code as ErrorCode, message, { isFromEnclave: true });
 }
 
 async function write(report: Report, before: Report | null, options: BenchOptions, io: CommandIo): Promise<void> {
