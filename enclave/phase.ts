@@ -1,11 +1,11 @@
-import type { RequestHandler } from "./request-handler.ts";
+import type { SigningWorkers } from "./workers/signing-workers.ts";
 
 /** Where the enclave stands. `failed` is terminal: only a new boot leaves it. */
 export type Phase =
   | { readonly name: "booting" }
   /** Attestation can be given; the vault is not open yet. `waitingFor` is the last failure that is worth another try. */
   | { readonly name: "attested"; readonly waitingFor: Failure | null }
-  | { readonly name: "ready"; readonly handler: RequestHandler }
+  | { readonly name: "ready"; readonly handler: SigningWorkers }
   | { readonly name: "failed"; readonly failure: Failure };
 
 export interface Failure {

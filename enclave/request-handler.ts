@@ -46,7 +46,7 @@ export interface RequestHandlerOptions {
   /** This boot's key id, as requests name it. */
   readonly boot: string;
   readonly stamps: StampVerifier;
-  readonly sealedRequests: SealedRequests;
+  readonly sealedRequests: Pick<SealedRequests, "open">;
   readonly services: Services;
   readonly log: Log;
 }
@@ -83,14 +83,15 @@ export class RequestHandler {
     }
   }
 
-  /** As {@link handle}, for what came sealed. What cannot be opened is refused in the open: nobody could read it else. */
+  /** As {@link handle}, for what came sealed; `handle` has what was inside. What cannot be opened is refused in the open: nobody could read it else. */
   async handleSealed(
     sealed: Uint8Array,
+    handle: (request: ReceivedRequest) => Promise<SignedAnswer> = (request) => this.handle(request),
   ): Promise<SignedAnswer | { readonly status: 200; readonly body: Uint8Array; readonly signature: null }> {
     const { answerKey, log, sealedRequests } = this.#options;
     try {
       const { request, seal } = await sealedRequests.open(sealed);
-      return { status: 200, body: await seal(await this.handle(request)), signature: null };
+      return { status: 200, body: await seal(await handle(request)), signature: null };
     } catch (error) {
       const { code, message } = asRefusal(error);
       const { status } = ERROR_CODES[code];

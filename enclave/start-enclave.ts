@@ -44,6 +44,7 @@ import { randomizeContext, secp256k1Binding } from "./signing/secp256k1.ts";
 import { TrustedClock } from "./trusted-clock.ts";
 import { openVault } from "./vault/open-vault.ts";
 import { RecordStore } from "./vault/record-store.ts";
+import { mainPart, SigningWorkers } from "./workers/signing-workers.ts";
 
 export interface EnclaveOptions {
   /** `cloister.yaml` as the image holds it. */
@@ -54,6 +55,8 @@ export interface EnclaveOptions {
   readonly tlsRoots: { readonly kms: readonly string[]; readonly web: readonly string[] };
   /** Milliseconds from any fixed moment; never runs backwards. */
   readonly monotonicMs: () => number;
+  /** How many threads sign beside the main one, and the module that they begin with; none if left out. */
+  readonly signingWorkers?: { readonly count: number; readonly entry: URL };
   /** Hears of every phase but the first, and again of `attested` when the start waits for something. */
   readonly onPhase?: (phase: Phase) => void;
 }
@@ -65,6 +68,7 @@ export interface Enclave {
   close(): Promise<void>;
 }
 
+const NO_WORKERS = { count: 0, entry: new URL(import.meta.url) };
 /** A new vault takes GenerateDataKey and then Decrypt. */
 const KMS_CALLS_AT_START = 2;
 const FIRST_RETRY_MS = 100;
@@ -116,7 +120,7 @@ class RunningEnclave implements Enclave {
   /** Null until the vault is open. */
   #vaultId: Uint8Array | null = null;
   #attesting = 0;
-  #closeParts: (() => void)[] = [];
+  #closeParts: (() => void | Promise<void>)[] = [];
 
   constructor(options: EnclaveOptions, manifest: Manifest) {
     this.#options = options;
@@ -136,7 +140,7 @@ class RunningEnclave implements Enclave {
   async close(): Promise<void> {
     this.#stopping.abort();
     await Promise.all([...this.#connections].map((connection) => connection.drain()));
-    for (const close of this.#closeParts) close();
+    for (const close of this.#closeParts) await close();
     this.#logStream.close();
     await this.#options.vsock.close();
   }
@@ -173,7 +177,7 @@ class RunningEnclave implements Enclave {
   }
 
   /** The parent or KMS may be away for a while; what no waiting can better ends the start. */
-  async #openWithRetries(boot: Boot): Promise<RequestHandler> {
+  async #openWithRetries(boot: Boot): Promise<SigningWorkers> {
     const { signal } = this.#stopping;
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -191,8 +195,8 @@ class RunningEnclave implements Enclave {
     }
   }
 
-  async #open({ recipientKeys, randomness, bootedAtMs }: Boot): Promise<RequestHandler> {
-    const { vsock, tlsRoots } = this.#options;
+  async #open({ recipientKeys, randomness, bootedAtMs }: Boot): Promise<SigningWorkers> {
+    const { vsock, tlsRoots, signingWorkers = NO_WORKERS } = this.#options;
     const manifest = this.#manifest;
     const nowMs = () => this.#clock.nowMs();
     const host = kmsHost(manifest);
@@ -222,19 +226,25 @@ class RunningEnclave implements Enclave {
         ...{ manifest, vault, kms, randomness, egress, bootedAtMs, nowMs, log: this.#log },
         fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS),
         attestImport: (...target) => this.#attestImport(...target),
-        signal: this.#stopping.signal,
+        ...{ signal: this.#stopping.signal, part: mainPart(signingWorkers.count) },
       });
+      const boot = encodeHex(await keyIdOf(this.#rawKeys()));
+      const answerKey = this.#answerKeys.privateKey;
       const handler = new RequestHandler({
-        answerKey: this.#answerKeys.privateKey,
-        boot: encodeHex(await keyIdOf(this.#rawKeys())),
+        ...{ answerKey, boot },
         stamps: new StampVerifier(),
         sealedRequests: await SealedRequests.create(this.#rawKeys(), this.#sealingKeys, randomness),
         services,
         log: this.#log,
       });
+      const workers = new SigningWorkers({
+        ...{ ...signingWorkers, handler, manifest, answerKey, boot, vault, watch: services.rotation },
+        ...{ randomness, bootedAtMs, nowMs, log: this.#log, writeLine: (line: string) => this.#logStream.write(line) },
+      });
+      this.#closeParts.push(() => workers.close());
       this.#closeParts.push(closeAll, forgetExpired(services), () => services.wallets.close());
       this.#vaultId = vault.ids.vaultId();
-      return handler;
+      return workers;
     } catch (error) {
       closeAll();
       throw error;
@@ -319,7 +329,8 @@ class RunningEnclave implements Enclave {
     if (this.#phase.name === "failed") return { phase: "failed", failure: this.#phase.failure, secp256k1Binding };
     if (this.#phase.name === "attested")
       return { phase: "attested", failure: this.#phase.waitingFor, secp256k1Binding };
-    return { phase: name, failure: null, secp256k1Binding };
+    const workers = this.#phase.name === "ready" ? { signingWorkers: this.#phase.handler.serving } : {};
+    return { phase: name, failure: null, secp256k1Binding, ...workers };
   }
 
   #keepClock(): void {

@@ -53,6 +53,8 @@ export const enclaveStatus = z.strictObject({
   failure: z.nullable(z.strictObject({ code: z.string(), message: z.string() })),
   /** Which binding of libsecp256k1 runs, and its version. An enclave of an older version does not say. */
   secp256k1Binding: z.optional(z.string().check(z.maxLength(64))),
+  /** How many signing workers serve now, beside the main thread; an enclave without any does not say. */
+  signingWorkers: z.optional(z.int().check(z.nonnegative())),
 });
 export type EnclaveStatus = z.output<typeof enclaveStatus>;
 
