@@ -241,6 +241,7 @@ class RunningEnclave implements Enclave {
         ...{ ...signingWorkers, handler, manifest, answerKey, boot, vault, watch: services.rotation },
         ...{ randomness, bootedAtMs, nowMs, log: this.#log, writeLine: (line: string) => this.#logStream.write(line) },
       });
+      this.#clock.onMoved(() => workers.setClocks());
       this.#closeParts.push(() => workers.close());
       this.#closeParts.push(closeAll, forgetExpired(services), () => services.wallets.close());
       this.#vaultId = vault.ids.vaultId();

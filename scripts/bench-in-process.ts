@@ -89,7 +89,7 @@ for (let round = 0; round <= ROUNDS; round += 1) {
     note(name, round, handled * each);
   }
 }
-enclave.close();
+await enclave.close();
 
 const peerPerSecond = best.get("peer") ?? Number.NaN;
 console.log(

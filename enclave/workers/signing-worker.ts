@@ -13,8 +13,7 @@ import { SharedClock } from "./shared-clock.ts";
 const MAX_UNDER_WAY = 128;
 /** Beyond that. */
 const MAX_WAITING = 256;
-const HEARTBEAT_MS = 1_000;
-/** In a row: ten seconds, of which the main thread's own silence does not count. */
+/** Heartbeats in a row: ten seconds, of which the main thread's own silence does not count. */
 const MAX_MISSED = 10;
 /** To load and begin: slow where everything is emulated. */
 const MAX_MISSED_AT_START = 120;
@@ -38,6 +37,7 @@ export interface SigningWorkerOptions {
   readonly writeLine: (line: string) => void;
   readonly onFailure: (code: string, attempt: number) => void;
   readonly maxOldGenerationMb: number;
+  readonly heartbeatMs: number;
 }
 
 interface Pending {
@@ -90,6 +90,10 @@ export class SigningWorker {
     this.#thread?.worker.postMessage(message);
   }
 
+  setClock(): void {
+    this.#thread?.clock.set(this.#options.nowMs());
+  }
+
   /** It wipes what it keeps; one that does not end by itself is ended. */
   async close(): Promise<void> {
     this.#stopping.abort();
@@ -120,7 +124,7 @@ export class SigningWorker {
     worker.on("message", (message: FromWorker) => this.#hear(thread, message));
     worker.once("error", (error: NodeJS.ErrnoException) => this.#fail(thread, error.code ?? "WORKER_THREW"));
     worker.once("exit", () => this.#fail(thread, "WORKER_ENDED"));
-    const beat = setInterval(() => this.#beat(thread, beat), HEARTBEAT_MS);
+    const beat = setInterval(() => this.#beat(thread, beat), this.#options.heartbeatMs);
     beat.unref();
   }
 

@@ -19,6 +19,7 @@ import { SigningWorker } from "./signing-worker.ts";
 
 /** What the main thread keeps and remembers of what one thread would, while workers do most of the work. */
 const MAIN_PART = 1 / 8;
+const HEARTBEAT_MS = 1_000;
 /** V8's heap of one, without what lies outside it. */
 const MAX_OLD_GENERATION_MB = 256;
 const MESSAGES = {
@@ -46,6 +47,8 @@ export interface SigningWorkersOptions {
   readonly nowMs: () => number;
   readonly log: Log;
   readonly writeLine: (line: string) => void;
+  /** Every second unless a test has less time. */
+  readonly heartbeatMs?: number;
 }
 
 export class SigningWorkers {
@@ -55,7 +58,7 @@ export class SigningWorkers {
 
   constructor(options: SigningWorkersOptions) {
     const { count, handler, vault, manifest, answerKey, boot, randomness, log } = options;
-    const { entry, watch, bootedAtMs, nowMs, writeLine } = options;
+    const { entry, watch, bootedAtMs, nowMs, writeLine, heartbeatMs = HEARTBEAT_MS } = options;
     this.#handler = handler;
     const marks = new Marks();
     const { sealed } = vault.records;
@@ -68,7 +71,7 @@ export class SigningWorkers {
       { length: count },
       () =>
         new SigningWorker({
-          ...{ entry, setup, from: { sealed, watch }, bootedAtMs, nowMs, writeLine },
+          ...{ entry, setup, from: { sealed, watch }, bootedAtMs, nowMs, writeLine, heartbeatMs },
           refuse: (request, code) => refusal(answerKey, request, code),
           onFailure: (code, attempt) => log.error("signing-worker-failed", { code, attempt }),
           maxOldGenerationMb: MAX_OLD_GENERATION_MB,
@@ -93,6 +96,11 @@ export class SigningWorkers {
   /** As {@link handle}, for what came sealed: opened on the main thread, and served where it would be in the open. */
   handleSealed(sealed: Uint8Array): ReturnType<RequestHandler["handleSealed"]> {
     return this.#handler.handleSealed(sealed, (request) => this.handle(request));
+  }
+
+  /** They follow the main thread's clock, and do so at once if it was moved. */
+  setClocks(): void {
+    for (const worker of this.#workers) worker.setClock();
   }
 
   async close(): Promise<void> {
