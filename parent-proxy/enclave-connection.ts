@@ -21,6 +21,8 @@ export interface Readiness {
   readonly reason: EnclaveStatus["failure"];
   /** Which binding of libsecp256k1 the enclave runs, where it says so. */
   readonly secp256k1?: string;
+  /** How many of them serve now; left out where the main thread does all. */
+  readonly signingWorkers?: number;
 }
 
 export class EnclaveConnection {
@@ -79,8 +81,11 @@ export class EnclaveConnection {
     try {
       const answer = await this.#calls.call({ kind: "status" }, { timeoutMs: this.#limits.statusTimeoutMs });
       this.#boot = answer.boot ?? null;
-      const { phase, failure, secp256k1Binding } = enclaveStatus.parse(parseStrictJson(answer.body));
-      return { enclave: phase, reason: failure, ...(secp256k1Binding && { secp256k1: secp256k1Binding }) };
+      const { phase, failure, secp256k1Binding, signingWorkers } = enclaveStatus.parse(parseStrictJson(answer.body));
+      return {
+        ...{ enclave: phase, reason: failure, ...(secp256k1Binding && { secp256k1: secp256k1Binding }) },
+        ...(signingWorkers !== undefined && signingWorkers > 0 && { signingWorkers }),
+      };
     } catch (error) {
       this.#boot = null;
       if (!(error instanceof VsockError)) {

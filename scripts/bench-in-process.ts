@@ -91,6 +91,28 @@ for (let round = 0; round <= ROUNDS; round += 1) {
 }
 await enclave.close();
 
+/** Workers beside the main thread. What stamps and records the requests is this process too, and the stamps are made beforehand. */
+const WORKER_COUNTS = [0, 1, 2] as const;
+const MANY_IN_FLIGHT = 64;
+for (let round = 0; round <= ROUNDS; round += 1) {
+  for (const workers of WORKER_COUNTS) {
+    const beside = await EnclaveInProcess.start({ workers });
+    await beside.logIn(first);
+    const { walletId: id } = z
+      .object({ walletId: z.string() })
+      .parse(await beside.result(await beside.stamp(first, "create_wallet", { kind: "hd" })));
+    while (beside.parts.workers.serving < workers) await new Promise((resolve) => setTimeout(resolve, 10));
+    const requests: ReceivedRequest[] = [];
+    for (let each = 0; each < 2 * REQUESTS; each += 1)
+      requests.push(await beside.stamp(first, "sign_transaction", { ...params, walletId: id }));
+    const handle = (each: number) => beside.handle(requests[each] ?? raise());
+    // Each thread compiles what it runs by itself.
+    await perSecond(REQUESTS, MANY_IN_FLIGHT, handle);
+    note(`${workers} workers`, round, await perSecond(REQUESTS, MANY_IN_FLIGHT, (each) => handle(REQUESTS + each)));
+    await beside.close();
+  }
+}
+
 const peerPerSecond = best.get("peer") ?? Number.NaN;
 console.log(
   `${cpus()[0]?.model ?? "unknown CPU"}, ${availableParallelism()} cores, load ${loadavg()[0]?.toFixed(1)}, ` +
@@ -107,6 +129,13 @@ for (const { name, target } of SCHEMES) {
 console.log("\nP-256 stamp                                   a second");
 for (const { name } of BATCHES)
   console.log(`${name.padEnd(44)}${(best.get(name) ?? Number.NaN).toFixed(0).padStart(10)}`);
+const alone = best.get("0 workers") ?? Number.NaN;
+console.log("\nP-256-stamped transactions, 64 at once        a second   ratio");
+for (const workers of WORKER_COUNTS) {
+  const rate = best.get(`${workers} workers`) ?? Number.NaN;
+  const name = workers === 0 ? "the main thread alone" : `and ${workers} signing worker${workers === 1 ? "" : "s"}`;
+  console.log(`${name.padEnd(44)}${rate.toFixed(0).padStart(10)}${(rate / alone).toFixed(2).padStart(8)}`);
+}
 console.log("\npeer: node:crypto verifies P-256 (key at hand), viem signs (parsed already)");
 
 /** The first round warms up. */

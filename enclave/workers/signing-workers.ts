@@ -4,6 +4,7 @@
  * docs/decisions/0522-signing-workers-share-one-memory-of-records.md
  */
 import type { KeyObject } from "node:crypto";
+import { totalmem } from "node:os";
 import { ERROR_CODES } from "../../protocol/index.ts";
 import { type ReceivedRequest, type SignedAnswer, signAnswer } from "../answer.ts";
 import type { Log } from "../log.ts";
@@ -20,8 +21,10 @@ import { SigningWorker } from "./signing-worker.ts";
 /** What the main thread keeps and remembers of what one thread would, while workers do most of the work. */
 const MAIN_PART = 1 / 8;
 const HEARTBEAT_MS = 1_000;
-/** V8's heap of one, without what lies outside it. */
+/** V8's heap of one, without what lies outside it; less where all threads' would be more than half of the memory. */
 const MAX_OLD_GENERATION_MB = 256;
+const MIN_OLD_GENERATION_MB = 64;
+const BYTES_PER_MB = 1024 * 1024;
 const MESSAGES = {
   WORKER_FAILED: "what served this request ended before it answered: it may or may not have been done",
   BUSY: "too many requests wait for what serves this one",
@@ -74,7 +77,7 @@ export class SigningWorkers {
           ...{ entry, setup, from: { sealed, watch }, bootedAtMs, nowMs, writeLine, heartbeatMs },
           refuse: (request, code) => refusal(answerKey, request, code),
           onFailure: (code, attempt) => log.error("signing-worker-failed", { code, attempt }),
-          maxOldGenerationMb: MAX_OLD_GENERATION_MB,
+          maxOldGenerationMb: maxOldGenerationMb(count),
         }),
     );
     this.#unfollow = vault.cipher.follow((change) => {
@@ -107,6 +110,11 @@ export class SigningWorkers {
     this.#unfollow();
     await Promise.all(this.#workers.map((worker) => worker.close()));
   }
+}
+
+function maxOldGenerationMb(workers: number): number {
+  const part = Math.floor(totalmem() / BYTES_PER_MB / 2 / (workers + 1));
+  return Math.max(MIN_OLD_GENERATION_MB, Math.min(MAX_OLD_GENERATION_MB, part));
 }
 
 function generationsOf({ cipher }: SigningWorkersOptions["vault"]): readonly GenerationChange[] {
