@@ -24,6 +24,9 @@ const SCHEMES: readonly { readonly name: string; readonly scheme: StampScheme; r
   { name: "Ed25519", scheme: "SIGNATURE_SCHEME_TK_API_ED25519", target: null },
 ];
 
+const WORKER_COUNTS = [0, 1, 2] as const;
+const MANY_IN_FLIGHT = 64;
+
 const unsigned = usdcTransfer();
 const enclave = await EnclaveInProcess.start();
 const keys = SCHEMES.map(({ scheme }) => generateKeyOf(scheme));
@@ -91,27 +94,7 @@ for (let round = 0; round <= ROUNDS; round += 1) {
 }
 await enclave.close();
 
-/** Workers beside the main thread. What stamps and records the requests is this process too, and the stamps are made beforehand. */
-const WORKER_COUNTS = [0, 1, 2] as const;
-const MANY_IN_FLIGHT = 64;
-for (let round = 0; round <= ROUNDS; round += 1) {
-  for (const workers of WORKER_COUNTS) {
-    const beside = await EnclaveInProcess.start({ workers });
-    await beside.logIn(first);
-    const { walletId: id } = z
-      .object({ walletId: z.string() })
-      .parse(await beside.result(await beside.stamp(first, "create_wallet", { kind: "hd" })));
-    while (beside.parts.workers.serving < workers) await new Promise((resolve) => setTimeout(resolve, 10));
-    const requests: ReceivedRequest[] = [];
-    for (let each = 0; each < 2 * REQUESTS; each += 1)
-      requests.push(await beside.stamp(first, "sign_transaction", { ...params, walletId: id }));
-    const handle = (each: number) => beside.handle(requests[each] ?? raise());
-    // Each thread compiles what it runs by itself.
-    await perSecond(REQUESTS, MANY_IN_FLIGHT, handle);
-    note(`${workers} workers`, round, await perSecond(REQUESTS, MANY_IN_FLIGHT, (each) => handle(REQUESTS + each)));
-    await beside.close();
-  }
-}
+await measureWorkers();
 
 const peerPerSecond = best.get("peer") ?? Number.NaN;
 console.log(
@@ -137,6 +120,29 @@ for (const workers of WORKER_COUNTS) {
   console.log(`${name.padEnd(44)}${rate.toFixed(0).padStart(10)}${(rate / alone).toFixed(2).padStart(8)}`);
 }
 console.log("\npeer: node:crypto verifies P-256 (key at hand), viem signs (parsed already)");
+
+/** Threads beside the main one, in turns. What asks is the main thread too; the stamps are made beforehand. */
+async function measureWorkers(): Promise<void> {
+  if (first === undefined) throw new Error("no scheme");
+  const running = [];
+  for (const count of WORKER_COUNTS) {
+    const beside = await EnclaveInProcess.start({ workers: count });
+    await beside.logIn(first);
+    const wallet = await beside.result(await beside.stamp(first, "create_wallet", { kind: "hd" }));
+    running.push({ count, beside, ...z.object({ walletId: z.string() }).parse(wallet) });
+    while (beside.parts.workers.serving < count) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  for (let round = 0; round <= ROUNDS; round += 1) {
+    for (const { count, beside, walletId: id } of running) {
+      const requests: ReceivedRequest[] = [];
+      for (let each = 0; each < REQUESTS; each += 1)
+        requests.push(await beside.stamp(first, "sign_transaction", { ...params, walletId: id }));
+      const handle = (each: number) => beside.handle(requests[each] ?? raise());
+      note(`${count} workers`, round, await perSecond(REQUESTS, MANY_IN_FLIGHT, handle));
+    }
+  }
+  for (const { beside } of running) await beside.close();
+}
 
 /** The first round warms up. */
 function note(name: string, round: number, value: number): void {
