@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { SimulatorError, startCluster, startSimulator } from "../simulator/index.ts";
 import { introduce, parsePort, stopSignal } from "./introduce.ts";
 
-const HELP = `Usage: cloister simulate [--port N] [--state FOLDER] [--enclaves N --database WHERE] [--verbose]
+const HELP = `Usage: cloister simulate [--port N] [--state FOLDER] [--enclaves N --database WHERE] [--workers N] [--verbose]
 
 Runs an enclave and its parent as processes on this machine, with a KMS, an NSM and a login issuer that refuse what the
 real ones refuse. Its keys and its attestation root are its own: nothing that it signs or attests is worth anything
@@ -14,6 +14,7 @@ elsewhere.
   --enclaves N     so many enclaves, each with a parent of its own, behind one balancer (default 1)
   --database WHERE where several keep their records: postgres://user@127.0.0.1/database, or "local" for a PostgreSQL
                    server of its own, from this machine's binaries, whose records end with it
+  --workers N      threads that sign beside the main one of each enclave (default 0; an image has one for each processor)
   --verbose        show what the enclave, the parent and KMS log
   --help           show this
 
@@ -52,10 +53,11 @@ interface Options {
   readonly enclaves: number;
   /** Null for one enclave alone, on SQLite. */
   readonly database: string | null;
+  readonly workers: number;
 }
 
-function start({ port, state, verbose, enclaves, database }: Options) {
-  const common = { httpPort: port, stateFolder: state };
+function start({ port, state, verbose, enclaves, database, workers }: Options) {
+  const common = { httpPort: port, stateFolder: state, signingWorkers: workers };
   const log = verbose ? { log: (line: string) => console.error(line) } : {};
   return database === null
     ? startSimulator({ ...common, ...log })
@@ -71,6 +73,7 @@ function readOptions(args: readonly string[]): Options | number {
         state: { type: "string", default: ".cloister" },
         enclaves: { type: "string", default: "1" },
         database: { type: "string" },
+        workers: { type: "string", default: "0" },
         verbose: { type: "boolean", default: false },
         help: { type: "boolean", default: false },
       },
@@ -81,9 +84,10 @@ function readOptions(args: readonly string[]): Options | number {
     }
     const { state, verbose, database = null } = values;
     if (!/^[1-9][0-9]?$/.test(values.enclaves)) throw new Error("--enclaves: expected 1 to 99");
+    if (!/^(?:0|[1-9]|[1-5][0-9]|6[0-4])$/.test(values.workers)) throw new Error("--workers: expected 0 to 64");
     const enclaves = Number(values.enclaves);
     if (enclaves > 1 && database === null) throw new Error("--enclaves: several need a --database that they share");
-    return { port: parsePort(values.port), state, verbose, enclaves, database };
+    return { port: parsePort(values.port), state, verbose, enclaves, database, workers: Number(values.workers) };
   } catch (error) {
     console.error(`cloister simulate: ${(error as Error).message}; "cloister simulate --help" tells more`);
     return 2;

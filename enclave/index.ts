@@ -16,3 +16,4 @@ export {
   tryPolicies,
 } from "./policy/offline.ts";
 export { type Enclave, type EnclaveOptions, startEnclave } from "./start-enclave.ts";
+export { WORKER_ENTRY } from "./workers/entry.ts";

@@ -9,6 +9,9 @@ const hostAndPort = z.string().check(
   z.refine((text) => Number(text.split(":")[1]) <= 65_535, "a port over 65535"),
 );
 
+/** The largest enclaves have fewer processors than this, with one for the main thread. */
+const MAX_SIGNING_WORKERS = 64;
+
 const schema = z
   .strictObject({
     version: z.literal(1),
@@ -28,6 +31,8 @@ const schema = z
     }),
     /** Hosts from which identity providers' keys may be fetched, besides KMS. */
     egress: z.array(hostAndPort).check(z.maxLength(64)),
+    /** Threads that sign beside the main one; left out, as many as there are processors, and none on a single one. */
+    signingWorkers: z.exactOptional(z.int().check(z.minimum(0), z.maximum(MAX_SIGNING_WORKERS))),
   })
   .check(
     z.refine(

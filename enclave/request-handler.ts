@@ -46,7 +46,7 @@ export interface RequestHandlerOptions {
   /** This boot's key id, as requests name it. */
   readonly boot: string;
   readonly stamps: StampVerifier;
-  readonly sealedRequests: SealedRequests;
+  readonly sealedRequests: Pick<SealedRequests, "open">;
   readonly services: Services;
   readonly log: Log;
 }

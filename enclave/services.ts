@@ -1,12 +1,12 @@
 /** Makes all that operations work with, out of an open vault: for the enclave, and for what measures it without one. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { ADMINISTRATORS_WINDOW_MS } from "../protocol/index.ts";
+import { ADMINISTRATORS_WINDOW_MS, REQUEST_WINDOW_MS } from "../protocol/index.ts";
 import { Apps } from "./apps/apps.ts";
 import { Identities } from "./auth/identities.ts";
 import { JwksCache } from "./auth/jwks-cache.ts";
 import { OnceForAll } from "./auth/once-for-all.ts";
 import { Passkeys } from "./auth/passkeys.ts";
-import { ReplayGuard } from "./auth/replay-guard.ts";
+import { MAX_REMEMBERED, MAX_WAITING, ReplayGuard } from "./auth/replay-guard.ts";
 import { SecondFactors } from "./auth/second-factors.ts";
 import { Sessions } from "./auth/sessions.ts";
 import { Custody } from "./custody/custody.ts";
@@ -35,8 +35,7 @@ const MAX_ADMINISTRATORS_REQUESTS = 40_000;
 
 export interface ServicesOptions {
   readonly manifest: Manifest;
-  readonly vault: Vault;
-  readonly kms: AttestedKms;
+  readonly vault: Pick<Vault, "records" | "ids">;
   readonly randomness: Randomness;
   readonly egress: Egress;
   /** Of an identity provider's key set. */
@@ -46,25 +45,45 @@ export interface ServicesOptions {
   readonly bootedAtMs: number;
   /** The trusted clock. */
   readonly nowMs: () => number;
+  /** Of what may be remembered and kept: 1 unless other threads do so too. */
+  readonly part?: number;
+}
+
+export interface MainServicesOptions extends ServicesOptions {
+  readonly vault: Vault;
+  readonly kms: AttestedKms;
   readonly log: Log;
   /** Of the enclave's end: what works in the background stops. */
   readonly signal: AbortSignal;
 }
 
-export function makeServices(options: ServicesOptions): Services {
-  const { manifest, vault, kms, randomness, egress, bootedAtMs, nowMs, log, signal } = options;
+export function makeServices(options: MainServicesOptions): Services {
+  const { vault, kms, manifest, randomness, nowMs, log, signal } = options;
+  const rotation = new VaultRotation({
+    ...{ vault, kms, manifest, randomness, nowMs, log, signal },
+    sleep: (ms) => sleep(ms, undefined, { ref: false }),
+  });
+  return makeServicesAround(rotation, options);
+}
+
+/** For any thread. The vault is rotated by one. */
+export function makeServicesAround(rotation: Services["rotation"], options: ServicesOptions): Services {
+  const { manifest, vault, randomness, egress, bootedAtMs, nowMs, part = 1 } = options;
   const { records, ids } = vault;
-  const documents = new PolicyDocuments(records);
-  const apps = new Apps({ records, ids, documents, nowMs });
-  const users = new Users({ records, ids, randomness, nowMs });
+  const documents = new PolicyDocuments(records, part);
+  const apps = new Apps({ records, ids, documents, nowMs, part });
+  const users = new Users({ records, ids, randomness, nowMs, part });
   const events = new Events({ records, key: eventKeyOf(ids), deployment: manifest.deployment, nowMs });
-  const wallets = new Wallets({ records, ids, users, events, randomness, nowMs });
+  const wallets = new Wallets({ records, ids, users, events, randomness, nowMs, part });
   const approvals = new Approvals({ records, ids, users, events, nowMs });
   const limits = new Limits({ records, ids, nowMs, sleep });
   return {
     manifest,
     egress,
-    replays: new ReplayGuard({ nowMs, sleep }, bootedAtMs),
+    replays: new ReplayGuard(
+      ...([{ nowMs, sleep }, bootedAtMs, Math.ceil(MAX_REMEMBERED * part), REQUEST_WINDOW_MS] as const),
+      Math.ceil(MAX_WAITING * part),
+    ),
     administratorsReplays: new ReplayGuard(
       ...([{ nowMs, sleep }, bootedAtMs, MAX_ADMINISTRATORS_REQUESTS, ADMINISTRATORS_WINDOW_MS] as const),
     ),
@@ -84,10 +103,7 @@ export function makeServices(options: ServicesOptions): Services {
     userPolicies: new UserPolicies({ users, events, documents, nowMs }),
     approvals,
     jwks: new JwksCache({ fetchJson: options.fetchJson, nowMs }),
-    rotation: new VaultRotation({
-      ...{ vault, kms, manifest, randomness, nowMs, log, signal },
-      sleep: (ms) => sleep(ms, undefined, { ref: false }),
-    }),
+    rotation,
     nowMs,
   };
 }

@@ -45,6 +45,7 @@ import { randomizeContext, secp256k1Binding } from "./signing/secp256k1.ts";
 import { TrustedClock } from "./trusted-clock.ts";
 import { openVault } from "./vault/open-vault.ts";
 import { RecordStore } from "./vault/record-store.ts";
+import { mainPart, SigningWorkers } from "./workers/signing-workers.ts";
 
 export interface EnclaveOptions {
   /** `cloister.yaml` as the image holds it. */
@@ -55,6 +56,8 @@ export interface EnclaveOptions {
   readonly tlsRoots: { readonly kms: readonly string[]; readonly web: readonly string[] };
   /** Milliseconds from any fixed moment; never runs backwards. */
   readonly monotonicMs: () => number;
+  /** How many threads sign beside the main one, and the module that they begin with; none if left out. */
+  readonly signingWorkers?: { readonly count: number; readonly entry: URL };
   /** Hears of every phase but the first, and again of `attested` when the start waits for something. */
   readonly onPhase?: (phase: Phase) => void;
 }
@@ -66,6 +69,7 @@ export interface Enclave {
   close(): Promise<void>;
 }
 
+const NO_WORKERS = { count: 0, entry: new URL(import.meta.url) };
 /** A new vault takes GenerateDataKey and then Decrypt. */
 const KMS_CALLS_AT_START = 2;
 const FIRST_RETRY_MS = 100;
@@ -96,6 +100,9 @@ interface Boot {
   readonly bootedAtMs: number;
 }
 
+/** What serves requests once the vault is open. */
+type Open = Omit<Extract<Phase, { readonly name: "ready" }>, "name">;
+
 type Said = AttestedUserData extends infer Data
   ? Data extends unknown
     ? Omit<Data, "v" | "manifest" | "vault">
@@ -119,7 +126,7 @@ class RunningEnclave implements Enclave {
   /** Null until the vault is open. */
   #vaultId: Uint8Array | null = null;
   #attesting = 0;
-  #closeParts: (() => void)[] = [];
+  #closeParts: (() => void | Promise<void>)[] = [];
 
   constructor(options: EnclaveOptions, manifest: Manifest) {
     this.#options = options;
@@ -139,7 +146,7 @@ class RunningEnclave implements Enclave {
   async close(): Promise<void> {
     this.#stopping.abort();
     await Promise.all([...this.#connections].map((connection) => connection.drain()));
-    for (const close of this.#closeParts) close();
+    for (const close of this.#closeParts) await close();
     this.#logStream.close();
     await this.#options.vsock.close();
   }
@@ -167,9 +174,9 @@ class RunningEnclave implements Enclave {
       const randomness = await Randomness.seed(this.#nsm);
       randomizeContext(randomness.bytes(32));
       this.#enter({ name: "attested", waitingFor: null });
-      const handler = await this.#openWithRetries({ recipientKeys, randomness, bootedAtMs });
+      const open = await this.#openWithRetries({ recipientKeys, randomness, bootedAtMs });
       this.#keepClock();
-      this.#enter({ name: "ready", handler });
+      this.#enter({ name: "ready", ...open });
     } catch (error) {
       if (this.#stopping.signal.aborted) throw error;
       const { code, message } =
@@ -180,7 +187,7 @@ class RunningEnclave implements Enclave {
   }
 
   /** The parent or KMS may be away for a while; what no waiting can better ends the start. */
-  async #openWithRetries(boot: Boot): Promise<Admission> {
+  async #openWithRetries(boot: Boot): Promise<Open> {
     const { signal } = this.#stopping;
     for (let attempt = 1; ; attempt += 1) {
       try {
@@ -198,8 +205,8 @@ class RunningEnclave implements Enclave {
     }
   }
 
-  async #open({ recipientKeys, randomness, bootedAtMs }: Boot): Promise<Admission> {
-    const { vsock, tlsRoots } = this.#options;
+  async #open({ recipientKeys, randomness, bootedAtMs }: Boot): Promise<Open> {
+    const { vsock, tlsRoots, signingWorkers = NO_WORKERS } = this.#options;
     const manifest = this.#manifest;
     const nowMs = () => this.#clock.nowMs();
     const host = kmsHost(manifest);
@@ -229,32 +236,35 @@ class RunningEnclave implements Enclave {
         ...{ manifest, vault, kms, randomness, egress, bootedAtMs, nowMs, log: this.#log },
         fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS),
         attestImport: (...target) => this.#attestImport(...target),
-        signal: this.#stopping.signal,
+        ...{ signal: this.#stopping.signal, part: mainPart(signingWorkers.count) },
       });
+      const boot = encodeHex(await keyIdOf(this.#rawKeys()));
+      const answerKey = this.#answerKeys.privateKey;
       const handler = new RequestHandler({
-        answerKey: this.#answerKeys.privateKey,
-        boot: encodeHex(await keyIdOf(this.#rawKeys())),
+        ...{ answerKey, boot },
         stamps: new StampVerifier(),
         sealedRequests: await SealedRequests.create(this.#rawKeys(), this.#sealingKeys, randomness),
         services,
         log: this.#log,
       });
-      const admission = this.#admissionTo(handler);
-      this.#closeParts.push(
-        closeAll,
-        forgetExpired(services),
-        () => services.wallets.close(),
-        () => admission.close(),
-      );
+      const workers = new SigningWorkers({
+        ...{ ...signingWorkers, handler, manifest, answerKey, boot, vault, watch: services.rotation },
+        ...{ randomness, bootedAtMs, nowMs, log: this.#log, writeLine: (line: string) => this.#logStream.write(line) },
+      });
+      this.#clock.onMoved(() => workers.setClocks());
+      const admission = this.#admissionTo(workers);
+      this.#closeParts.push(() => admission.close());
+      this.#closeParts.push(() => workers.close());
+      this.#closeParts.push(closeAll, forgetExpired(services), () => services.wallets.close());
       this.#vaultId = vault.ids.vaultId();
-      return admission;
+      return { admission, workers };
     } catch (error) {
       closeAll();
       throw error;
     }
   }
 
-  #admissionTo(handler: RequestHandler): Admission {
+  #admissionTo(handler: SigningWorkers): Admission {
     const { deployment, administrators } = this.#manifest;
     return new Admission({
       ...{ handler, deployment, administrators: administrators.publicKeys, log: this.#log },
@@ -273,10 +283,10 @@ class RunningEnclave implements Enclave {
   async #handle(call: EnclaveCall): Promise<Omit<EnclaveAnswer, "id">> {
     switch (call.kind) {
       case "operation":
-        return this.#phase.name === "ready" ? await this.#phase.handler.handle(call) : this.#answerNotReady(call);
+        return this.#phase.name === "ready" ? await this.#phase.admission.handle(call) : this.#answerNotReady(call);
       case "sealed":
         return this.#phase.name === "ready"
-          ? await this.#phase.handler.handleSealed(call.body)
+          ? await this.#phase.admission.handleSealed(call.body)
           : this.#answerNotReady({ body: call.body, stamps: [] });
       case "attestation":
         return await this.#answerAttestation(call.nonce);
@@ -341,8 +351,9 @@ class RunningEnclave implements Enclave {
     if (this.#phase.name === "failed") return { phase: "failed", failure: this.#phase.failure, secp256k1Binding };
     if (this.#phase.name === "attested")
       return { phase: "attested", failure: this.#phase.waitingFor, secp256k1Binding };
-    const load = this.#phase.name === "ready" ? { load: this.#phase.handler.load } : {};
-    return { phase: name, failure: null, secp256k1Binding, ...load };
+    if (this.#phase.name !== "ready") return { phase: name, failure: null, secp256k1Binding };
+    const { admission, workers } = this.#phase;
+    return { phase: name, failure: null, secp256k1Binding, load: admission.load, signingWorkers: workers.serving };
   }
 
   #keepClock(): void {

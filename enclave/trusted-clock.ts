@@ -7,10 +7,16 @@ export class TrustedClock {
   /** Add to the monotonic clock for milliseconds since 1970. */
   #offsetMs: number | undefined;
   #last = 0;
+  #onMoved: (() => void) | undefined;
 
   /** @param monotonicMs - Milliseconds from any fixed moment; never runs backwards. */
   constructor(monotonicMs: () => number) {
     this.#monotonicMs = monotonicMs;
+  }
+
+  /** From now on `hear` is called whenever the clock was moved, before anybody reads it. */
+  onMoved(hear: () => void): void {
+    this.#onMoved = hear;
   }
 
   /**
@@ -25,7 +31,9 @@ export class TrustedClock {
     const answeredAt = this.#monotonicMs();
     const earliest = answer.timestampMs - answeredAt;
     const latest = answer.timestampMs - askedAt;
-    this.#offsetMs = Math.min(Math.max(this.#offsetMs ?? earliest, earliest), latest);
+    const before = this.#offsetMs;
+    this.#offsetMs = Math.min(Math.max(before ?? earliest, earliest), latest);
+    if (this.#offsetMs !== before) this.#onMoved?.();
     return answer;
   }
 

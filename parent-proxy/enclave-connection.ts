@@ -23,6 +23,8 @@ export interface Readiness {
   readonly secp256k1?: string;
   /** Requests in the enclave. */
   readonly load?: { readonly waiting: number; readonly running: number };
+  /** How many of them serve now; left out where the main thread does all. */
+  readonly signingWorkers?: number;
 }
 
 export class EnclaveConnection {
@@ -81,11 +83,11 @@ export class EnclaveConnection {
     try {
       const answer = await this.#calls.call({ kind: "status" }, { timeoutMs: this.#limits.statusTimeoutMs });
       this.#boot = answer.boot ?? null;
-      const { phase, failure, secp256k1Binding, load } = enclaveStatus.parse(parseStrictJson(answer.body));
+      const status = enclaveStatus.parse(parseStrictJson(answer.body));
+      const { phase, failure, secp256k1Binding, load, signingWorkers } = status;
       return {
-        enclave: phase,
-        reason: failure,
-        ...(secp256k1Binding && { secp256k1: secp256k1Binding }),
+        ...{ enclave: phase, reason: failure, ...(secp256k1Binding && { secp256k1: secp256k1Binding }) },
+        ...(signingWorkers !== undefined && signingWorkers > 0 && { signingWorkers }),
         ...(load && { load }),
       };
     } catch (error) {

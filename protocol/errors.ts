@@ -157,6 +157,7 @@ export const ERROR_CODES = {
   // The enclave itself.
   NOT_READY: { status: 503, retry: true },
   BUSY: { status: 429, retry: true },
+  WORKER_FAILED: { status: 503, retry: true },
   INTERNAL: { status: 500, retry: false },
 
   // Said by the parent, unsigned: they prove nothing about the enclave.

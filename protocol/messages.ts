@@ -55,6 +55,8 @@ export const enclaveStatus = z.strictObject({
   secp256k1Binding: z.optional(z.string().check(z.maxLength(64))),
   /** Requests that wait for their turn, and that are under way. Before it is ready it has none. */
   load: z.optional(z.strictObject({ waiting: z.int(), running: z.int() })),
+  /** How many signing workers serve now, beside the main thread; an enclave without any does not say. */
+  signingWorkers: z.optional(z.int().check(z.nonnegative())),
 });
 export type EnclaveStatus = z.output<typeof enclaveStatus>;
 

@@ -24,6 +24,9 @@ const SCHEMES: readonly { readonly name: string; readonly scheme: StampScheme; r
   { name: "Ed25519", scheme: "SIGNATURE_SCHEME_TK_API_ED25519", target: null },
 ];
 
+const WORKER_COUNTS = [0, 1, 2] as const;
+const MANY_IN_FLIGHT = 64;
+
 const unsigned = usdcTransfer();
 const enclave = await EnclaveInProcess.start();
 const keys = SCHEMES.map(({ scheme }) => generateKeyOf(scheme));
@@ -89,7 +92,9 @@ for (let round = 0; round <= ROUNDS; round += 1) {
     note(name, round, handled * each);
   }
 }
-enclave.close();
+await enclave.close();
+
+await measureWorkers();
 
 const peerPerSecond = best.get("peer") ?? Number.NaN;
 console.log(
@@ -107,7 +112,37 @@ for (const { name, target } of SCHEMES) {
 console.log("\nP-256 stamp                                   a second");
 for (const { name } of BATCHES)
   console.log(`${name.padEnd(44)}${(best.get(name) ?? Number.NaN).toFixed(0).padStart(10)}`);
+const alone = best.get("0 workers") ?? Number.NaN;
+console.log("\nP-256-stamped transactions, 64 at once        a second   ratio");
+for (const workers of WORKER_COUNTS) {
+  const rate = best.get(`${workers} workers`) ?? Number.NaN;
+  const name = workers === 0 ? "the main thread alone" : `and ${workers} signing worker${workers === 1 ? "" : "s"}`;
+  console.log(`${name.padEnd(44)}${rate.toFixed(0).padStart(10)}${(rate / alone).toFixed(2).padStart(8)}`);
+}
 console.log("\npeer: node:crypto verifies P-256 (key at hand), viem signs (parsed already)");
+
+/** Threads beside the main one, in turns. What asks is the main thread too; the stamps are made beforehand. */
+async function measureWorkers(): Promise<void> {
+  if (first === undefined) throw new Error("no scheme");
+  const running = [];
+  for (const count of WORKER_COUNTS) {
+    const beside = await EnclaveInProcess.start({ workers: count });
+    await beside.logIn(first);
+    const wallet = await beside.result(await beside.stamp(first, "create_wallet", { kind: "hd" }));
+    running.push({ count, beside, ...z.object({ walletId: z.string() }).parse(wallet) });
+    while (beside.parts.workers.serving < count) await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  for (let round = 0; round <= ROUNDS; round += 1) {
+    for (const { count, beside, walletId: id } of running) {
+      const requests: ReceivedRequest[] = [];
+      for (let each = 0; each < REQUESTS; each += 1)
+        requests.push(await beside.stamp(first, "sign_transaction", { ...params, walletId: id }));
+      const handle = (each: number) => beside.handle(requests[each] ?? raise());
+      note(`${count} workers`, round, await perSecond(REQUESTS, MANY_IN_FLIGHT, handle));
+    }
+  }
+  for (const { beside } of running) await beside.close();
+}
 
 /** The first round warms up. */
 function note(name: string, round: number, value: number): void {

@@ -10,7 +10,19 @@ import { createSimulatedNsm, serveNsm } from "./nsm/index.ts";
 const ENCLAVE_NODE_FLAGS = ["--disable-proto=delete", "--disallow-code-generation-from-strings", "--disable-sigusr1"];
 
 export const enclaveProcess: EnclaveSource = {
-  async prepare({ manifest, tlsRootPem, nsmPki, moduleId, instanceId, roleArn, runFolder, nowMs, log, cleanup }) {
+  async prepare({
+    manifest,
+    tlsRootPem,
+    nsmPki,
+    moduleId,
+    instanceId,
+    roleArn,
+    runFolder,
+    nowMs,
+    log,
+    cleanup,
+    ...site
+  }) {
     const pcrs = await measureImage({ manifest, roleArn, instanceId });
     const nsmSocket = join(runFolder, "nsm");
     const nsmServer = await serveNsm(createSimulatedNsm({ pki: nsmPki, pcrs, moduleId, nowMs }), nsmSocket);
@@ -19,7 +31,16 @@ export const enclaveProcess: EnclaveSource = {
     const tlsRootFile = join(runFolder, "tls-root.pem");
     await writeFile(manifestFile, manifest);
     await writeFile(tlsRootFile, tlsRootPem);
-    const files = ["--manifest", manifestFile, "--nsm", nsmSocket, "--tls-root", tlsRootFile];
+    const files = [
+      "--manifest",
+      manifestFile,
+      "--nsm",
+      nsmSocket,
+      "--tls-root",
+      tlsRootFile,
+      "--workers",
+      `${site.signingWorkers}`,
+    ];
     return {
       pcrs,
       hasOwnManifest: false,

@@ -4,7 +4,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { StartError, startEnclave } from "../enclave/index.ts";
+import { StartError, startEnclave, WORKER_ENTRY } from "../enclave/index.ts";
 import { guestVsock } from "../vsock/index.ts";
 import { connectNsm } from "./nsm/index.ts";
 
@@ -14,6 +14,7 @@ const { values } = parseArgs({
     nsm: { type: "string", default: "" },
     vsock: { type: "string", default: "" },
     "tls-root": { type: "string", default: "" },
+    workers: { type: "string", default: "0" },
   },
 });
 
@@ -24,6 +25,7 @@ const enclave = startEnclave({
   vsock: guestVsock(values.vsock),
   tlsRoots: { kms: [tlsRoot], web: [tlsRoot] },
   monotonicMs: () => performance.now(),
+  signingWorkers: { count: Number(values.workers), entry: WORKER_ENTRY },
 });
 
 const stop = () => {

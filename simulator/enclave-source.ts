@@ -16,6 +16,8 @@ export interface EnclaveSite {
   readonly moduleId: string;
   readonly instanceId: string;
   readonly roleArn: string;
+  /** Threads that sign beside the enclave's main one; an image has its own number. */
+  readonly signingWorkers: number;
   /** For files and sockets; it goes with the simulator. */
   readonly runFolder: string;
   readonly nowMs: () => number;

@@ -28,6 +28,8 @@ export interface ClusterOptions {
   readonly stateFolder?: string;
   readonly log?: (line: string) => void;
   readonly kmsFaults?: KmsFaults;
+  /** Threads that sign beside each enclave's main one; none unless given. */
+  readonly signingWorkers?: number;
   readonly signal?: AbortSignal;
 }
 
@@ -90,6 +92,7 @@ async function start(options: ClusterOptions, cleanup: AsyncDisposableStack): Pr
     imdsTrouble: { kind: "none" },
     kmsFaults: options.kmsFaults ?? {},
     keyPolicy: keyPolicyFor,
+    signingWorkers: options.signingWorkers ?? 0,
     enclave: enclaveProcess,
   });
   const members = Array.from(

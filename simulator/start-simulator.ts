@@ -39,6 +39,8 @@ export interface SimulatorOptions {
   readonly alsoConnectTo?: Readonly<Record<string, string>>;
   /** Administrators beside the simulator's own, and how many must stamp: of a state folder that has no manifest yet. */
   readonly administrators?: { readonly threshold: number; readonly alsoPublicKeys: readonly string[] };
+  /** Threads that sign beside the enclave's main one; none unless given. */
+  readonly signingWorkers?: number;
   /** What KMS demands, in place of the policy that admits this very image. */
   readonly keyPolicy?: (pcr0: Uint8Array, roleArn: string) => KeyPolicyInput;
 }
@@ -147,6 +149,7 @@ class RunningSimulator implements Simulator {
       imdsTrouble: imdsTrouble ?? { kind: "none" },
       kmsFaults: kmsFaults ?? {},
       keyPolicy: keyPolicy ?? keyPolicyFor,
+      signingWorkers: this.#options.signingWorkers ?? 0,
       enclave: this.#source,
       cleanup: this.#cleanup,
     });

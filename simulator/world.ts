@@ -45,6 +45,8 @@ export interface WorldOptions {
   /** What KMS demands of an image that measures to this PCR0. */
   readonly keyPolicy: (pcr0: Uint8Array, roleArn: string) => KeyPolicyInput;
   readonly enclave: EnclaveSource;
+  /** Threads that sign beside each enclave's main one. */
+  readonly signingWorkers: number;
   /** Takes what has to be closed. */
   readonly cleanup: AsyncDisposableStack;
 }
@@ -102,7 +104,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   const enclave = await options.enclave.prepare({
     ...{ runFolder, nowMs, nsmPki, cleanup, log: options.log },
     ...{ manifest: manifestBytes, tlsRootPem: tls.rootPem },
-    ...{ moduleId: MODULE_ID, instanceId: INSTANCE_ID, roleArn: ROLE_ARN },
+    ...{ moduleId: MODULE_ID, instanceId: INSTANCE_ID, roleArn: ROLE_ARN, signingWorkers: options.signingWorkers },
   });
   const pcr0 = enclave.pcrs.get(0) ?? new Uint8Array(48);
   const manifest = parseManifest(manifestBytes);

@@ -8,7 +8,7 @@ import { ERROR_CODES } from "../../protocol/index.ts";
 import { type ReceivedRequest, type SignedAnswer, signAnswer } from "../answer.ts";
 import type { Log } from "../log.ts";
 import { asRefusal } from "../refusal.ts";
-import type { GroupLimits } from "./fair-queue.ts";
+import type { GroupLimits, Place } from "./fair-queue.ts";
 import { FairTurns, type NoTurn } from "./fair-turns.ts";
 import { type AdmissionGroup, type Claim, claimOf, type Known, placeOf, placeOfSealed } from "./place-of.ts";
 import { credentialOfKey, ProvenCredentials } from "./proven-credentials.ts";
@@ -17,12 +17,16 @@ type Handled = { readonly status: number; readonly body: Uint8Array; readonly si
 
 /** What answers requests once they are let in. */
 export interface Handler {
+  /** How many threads serve; the first of them opens what is sealed. */
+  readonly threads: number;
+  /** Which of them serves this one. */
+  threadOf(request: ReceivedRequest): number;
   handle(request: ReceivedRequest): Promise<SignedAnswer>;
   handleSealed(sealed: Uint8Array, handle: (request: ReceivedRequest) => Promise<SignedAnswer>): Promise<Handled>;
 }
 
 export interface AdmissionLimits {
-  /** Requests under way at once. Enough that none of the cores waits for records. */
+  /** Requests under way at once in one thread. Enough that it never waits for records with nothing to do. */
   readonly maxRunning: number;
   readonly maxWaitMs: number;
   readonly groups: Readonly<Record<AdmissionGroup, GroupLimits>>;
@@ -41,6 +45,8 @@ export interface AdmissionOptions {
 }
 
 const MAX_RUNNING = 64;
+/** The main thread. */
+const OPENS_SEALED = 0;
 /** A third of the parent's patience: what is answered later may find nobody who waits for it. */
 const MAX_WAIT_MS = 10_000;
 const MEBIBYTE = 1024 * 1024;
@@ -50,12 +56,14 @@ const LOG_EVERY_MS = 10_000;
 /**
  * @param maxRunning - See {@link AdmissionLimits}. No app takes more than three quarters, so that one whose requests all
  *   wait for something leaves room; two of them do meet in the queue, where what they cost counts. Strangers take half.
+ * @param threads - They share what may wait: it is memory.
  */
-export function admissionLimits(maxRunning: number = MAX_RUNNING): AdmissionLimits {
+export function admissionLimits(maxRunning: number = MAX_RUNNING, threads = 1): AdmissionLimits {
   const half = Math.ceil(maxRunning / 2);
   const maxRunningPerLane = Math.ceil((maxRunning * 3) / 4);
   const group = (weight: number, maxWaiting: number, mebibytes: number): GroupLimits => ({
-    ...{ weight, maxWaiting, maxWaitingBytes: mebibytes * MEBIBYTE, maxRunning: half, maxRunningPerLane },
+    ...{ weight, maxWaiting: Math.ceil(maxWaiting / threads), maxRunning: half, maxRunningPerLane },
+    maxWaitingBytes: Math.ceil((mebibytes * MEBIBYTE) / threads),
   });
   return {
     maxRunning,
@@ -71,7 +79,8 @@ export function admissionLimits(maxRunning: number = MAX_RUNNING): AdmissionLimi
 
 export class Admission {
   readonly #options: AdmissionOptions;
-  readonly #turns: FairTurns<AdmissionGroup>;
+  /** Of each thread its own: one that stands still fills no more than what waits for itself. */
+  readonly #turns: readonly FairTurns<AdmissionGroup>[];
   readonly #known: Known;
   readonly #since = { waited: 0, longestWaitMs: 0, full: 0, late: 0 };
   #saidAtMs = Number.NEGATIVE_INFINITY;
@@ -81,24 +90,28 @@ export class Admission {
     const { deployment, administrators } = options;
     const credentials = administrators.map(credentialOfKey).filter((credential) => credential !== undefined);
     this.#known = { deployment, administrators: new Set(credentials), proven: new ProvenCredentials() };
-    this.#turns = new FairTurns({
-      ...(options.limits ?? admissionLimits()),
-      monotonicMs: options.monotonicMs,
-      onWaited: (waitedMs) => {
-        this.#since.waited += 1;
-        this.#since.longestWaitMs = Math.max(this.#since.longestWaitMs, waitedMs);
-      },
-      onNoTurn: (why) => this.#say(why),
-    });
+    const { threads } = options.handler;
+    const turns = () =>
+      new FairTurns({
+        ...(options.limits ?? admissionLimits(MAX_RUNNING, threads)),
+        monotonicMs: options.monotonicMs,
+        onWaited: (waitedMs) => {
+          this.#since.waited += 1;
+          this.#since.longestWaitMs = Math.max(this.#since.longestWaitMs, waitedMs);
+        },
+        onNoTurn: (why) => this.#say(why),
+      });
+    this.#turns = Array.from({ length: threads }, turns);
   }
 
   /** What waits, and what is under way. */
   get load(): { readonly waiting: number; readonly running: number } {
-    return { waiting: this.#turns.waiting, running: this.#turns.running };
+    const sum = (of: "waiting" | "running") => this.#turns.reduce((all, turns) => all + turns[of], 0);
+    return { waiting: sum("waiting"), running: sum("running") };
   }
 
   close(): void {
-    this.#turns.close();
+    for (const turns of this.#turns) turns.close();
   }
 
   /** Never rejects: who is not let in has an answer, and signed like one. */
@@ -107,7 +120,7 @@ export class Admission {
     const claim = claimOf(request, deployment);
     let leave: () => void;
     try {
-      leave = await this.#turns.take(placeOf(request, claim, this.#known, monotonicMs()));
+      leave = await this.#take(handler.threadOf(request), placeOf(request, claim, this.#known, monotonicMs()));
     } catch (error) {
       return this.#refusal(error, request);
     }
@@ -125,7 +138,7 @@ export class Admission {
     const { handler } = this.#options;
     let leave: () => void;
     try {
-      leave = await this.#turns.take(placeOfSealed(sealed, this.#known));
+      leave = await this.#take(OPENS_SEALED, placeOfSealed(sealed, this.#known));
     } catch (error) {
       return this.#refusal(error, { body: sealed, stamps: [] });
     }
@@ -137,6 +150,12 @@ export class Admission {
     } finally {
       leave();
     }
+  }
+
+  #take(thread: number, place: Place<AdmissionGroup>): Promise<() => void> {
+    const turns = this.#turns[thread];
+    if (turns === undefined) throw new Error(`no thread ${thread}`);
+    return turns.take(place);
   }
 
   /** An answer that is no refusal: strict JSON found the very app that was claimed, and its stamps were verified. */

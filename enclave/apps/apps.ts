@@ -23,11 +23,13 @@ export class Apps {
     readonly ids: Ids;
     readonly documents: PolicyDocuments;
     readonly nowMs: () => number;
+    /** Of what one thread may keep: 1 where there is but one. */
+    readonly part?: number;
   }) {
     this.#records = options.records;
     this.#ids = options.ids;
     this.#documents = options.documents;
-    this.#cache = new FreshCache({ ...options, kind: appRecords, maxBytes: MAX_CACHED_BYTES });
+    this.#cache = new FreshCache({ ...options, kind: appRecords, maxBytes: MAX_CACHED_BYTES * (options.part ?? 1) });
   }
 
   /**

@@ -8,12 +8,12 @@
 import { MAX_FUTURE_MS, REQUEST_WINDOW_MS, RequestError } from "../../protocol/index.ts";
 
 /** Some 400 bytes each (measured). Over this, requests are refused rather than forgotten. */
-const MAX_REMEMBERED = 400_000;
+export const MAX_REMEMBERED = 400_000;
 /** Of these no single asker may take more than a quarter: one busy session does not shut the others out. */
 const ASKER_SHARE = 4;
 /** Requests that wait for their time. Each holds a place among those that the enclave works on. */
-const MAX_WAITING = 32;
-const MAX_WAITING_PER_ASKER = 8;
+export const MAX_WAITING = 32;
+const ASKER_SHARE_OF_WAITING = 4;
 
 export interface Freshness {
   readonly nowMs: () => number;
@@ -25,6 +25,7 @@ export class ReplayGuard {
   readonly #bootedAtMs: number;
   readonly #maxRemembered: number;
   readonly #windowMs: number;
+  readonly #maxWaiting: number;
   /** When each request was issued, by who asked and its id; in order of arrival. */
   readonly #seen = new Map<string, { readonly asker: string; readonly issuedAtMs: number }>();
   readonly #countByAsker = new Map<string, number>();
@@ -40,11 +41,13 @@ export class ReplayGuard {
     bootedAtMs: number,
     maxRemembered: number = MAX_REMEMBERED,
     windowMs: number = REQUEST_WINDOW_MS,
+    maxWaiting: number = MAX_WAITING,
   ) {
     this.#time = time;
     this.#bootedAtMs = bootedAtMs;
     this.#maxRemembered = maxRemembered;
     this.#windowMs = windowMs;
+    this.#maxWaiting = maxWaiting;
   }
 
   /**
@@ -102,7 +105,7 @@ export class ReplayGuard {
 
   async #waitFor(asker: string, issuedAtMs: number): Promise<void> {
     const waiting = this.#waitingByAsker.get(asker) ?? 0;
-    if (this.#waiting >= MAX_WAITING || waiting >= MAX_WAITING_PER_ASKER) {
+    if (this.#waiting >= this.#maxWaiting || waiting >= Math.ceil(this.#maxWaiting / ASKER_SHARE_OF_WAITING)) {
       throw new RequestError("BUSY", "too many requests wait for their time: date them by the enclave's clock");
     }
     this.#waiting += 1;

@@ -10,6 +10,7 @@ import type { Nsm } from "./nsm.ts";
 /** Below this the NSM's answer adds too little; hardware gives 256. */
 const MIN_NSM_BYTES = 32;
 const BLOCK_BYTES = 64;
+const SEED_BYTES = 64;
 
 export class Randomness {
   readonly #nsmKey: KeyObject;
@@ -17,6 +18,11 @@ export class Randomness {
 
   private constructor(nsmKey: KeyObject) {
     this.#nsmKey = nsmKey;
+  }
+
+  /** In another thread, of what {@link fork} gave. */
+  static ofFork(seed: KeyObject): Randomness {
+    return new Randomness(seed);
   }
 
   /**
@@ -33,8 +39,24 @@ export class Randomness {
       if (new Set(bytes).size < 8) throw new StartError("NSM_RANDOMNESS_BAD", "bytes that hardly vary");
     }
     if (Buffer.compare(first, second) === 0) throw new StartError("NSM_RANDOMNESS_BAD", "the same bytes twice");
-    const seed = hkdfSync("sha512", Buffer.concat([first, second]), randomBytes(64), "cloister/randomness/v1", 64);
+    const seed = hkdfSync(
+      "sha512",
+      Buffer.concat([first, second]),
+      randomBytes(64),
+      "cloister/randomness/v1",
+      SEED_BYTES,
+    );
     return new Randomness(createSecretKey(Buffer.from(seed)));
+  }
+
+  /** A seed for one other thread, as hard to guess as this one's and never the same twice. */
+  fork(): KeyObject {
+    const seed = this.bytes(SEED_BYTES);
+    try {
+      return createSecretKey(seed);
+    } finally {
+      seed.fill(0);
+    }
   }
 
   /** HMAC under the NSM's seed over fresh kernel randomness: at least as hard to guess as the better of the two. */

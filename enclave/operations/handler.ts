@@ -54,7 +54,7 @@ export interface Services {
   readonly approvals: Approvals;
   readonly jwks: JwksCache;
   readonly egress: Egress;
-  readonly rotation: VaultRotation;
+  readonly rotation: Pick<VaultRotation, "begin" | "currentStatus" | "follow" | "beforeSealing">;
   readonly nowMs: () => number;
 }
 

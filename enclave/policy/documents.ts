@@ -42,10 +42,12 @@ interface Cached {
 
 export class PolicyDocuments {
   readonly #records: Records;
-  readonly #cache = new SizedCache<Cached>(MAX_CACHED_BYTES);
+  readonly #cache: SizedCache<Cached>;
 
-  constructor(records: Records) {
+  /** @param part - Of what one thread may keep: 1 where there is but one. */
+  constructor(records: Records, part = 1) {
     this.#records = records;
+    this.#cache = new SizedCache(MAX_CACHED_BYTES * part);
   }
 
   /**

@@ -52,12 +52,14 @@ export class Users {
     readonly ids: Ids;
     readonly randomness: Randomness;
     readonly nowMs: () => number;
+    /** Of what one thread may keep: 1 where there is but one. */
+    readonly part?: number;
   }) {
     this.#records = options.records;
     this.#ids = options.ids;
     this.#randomness = options.randomness;
     this.#nowMs = options.nowMs;
-    this.#cache = new FreshCache({ ...options, kind: userRecords, maxBytes: MAX_CACHED_BYTES });
+    this.#cache = new FreshCache({ ...options, kind: userRecords, maxBytes: MAX_CACHED_BYTES * (options.part ?? 1) });
   }
 
   /**

@@ -22,6 +22,8 @@ interface Kept<Value> {
 
 interface Reading<Value> {
   readonly atMs: number;
+  /** Of what was known by then: a write that has been answered since is not for those to miss who ask after it. */
+  readonly mark: number;
   readonly answer: Promise<ReadRecord<Value> | null>;
 }
 
@@ -56,7 +58,8 @@ export class FreshCache<Value> {
     const isLatest = kept !== undefined && this.#records.isLatest(kept.read);
     if (isLatest && maxAgeMs > 0 && kept.atMs > oldestMs) return kept.read;
     const underWay = this.#reading.get(name);
-    if (underWay !== undefined && maxAgeMs > 0 && underWay.atMs > oldestMs) return underWay.answer;
+    const isJoined = underWay !== undefined && maxAgeMs > 0 && underWay.atMs > oldestMs;
+    if (isJoined && underWay.mark === this.#markOf(name)) return underWay.answer;
     return this.#readAnew(name, isLatest ? kept.read : null);
   }
 
@@ -66,9 +69,14 @@ export class FreshCache<Value> {
     this.#reading.delete(name);
   }
 
+  #markOf(name: string): number {
+    return this.#records.sealed.mark(this.#kind.prefix + name);
+  }
+
   async #readAnew(name: string, known: ReadRecord<Value> | null): Promise<ReadRecord<Value> | null> {
     const atMs = this.#nowMs();
-    const reading: Reading<Value> = { atMs, answer: this.#records.read(this.#kind, name, known) };
+    const mark = this.#markOf(name);
+    const reading: Reading<Value> = { atMs, mark, answer: this.#records.read(this.#kind, name, known) };
     this.#reading.set(name, reading);
     try {
       const read = await reading.answer;

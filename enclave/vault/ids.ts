@@ -13,8 +13,13 @@ const ID_BYTES = 16;
 export class Ids {
   readonly #key: KeyObject;
 
-  constructor(key: Uint8Array) {
-    this.#key = createSecretKey(key);
+  constructor(key: Uint8Array | KeyObject) {
+    this.#key = key instanceof Uint8Array ? createSecretKey(key) : key;
+  }
+
+  /** For another thread: the same one in memory. */
+  get key(): KeyObject {
+    return this.#key;
   }
 
   /** 16 bytes that belong to this vault and no other. */

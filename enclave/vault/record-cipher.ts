@@ -32,16 +32,22 @@ export interface RecordIdentity {
   readonly version: number;
 }
 
+/** What becomes of a cipher's generations, in order. Secrets are named, not shown: all threads hold the one in memory. */
+export type GenerationChange =
+  | { readonly kind: "add"; readonly generation: number; readonly secret: KeyObject }
+  | { readonly kind: "use" | "remove"; readonly generation: number };
+
 export class RecordCipher {
   readonly #deployment: string;
   /** By generation; more than one while the vault is rotated. */
   readonly #secrets = new Map<number, KeyObject>();
+  readonly #listeners = new Set<(change: GenerationChange) => void>();
   #generation: number;
   readonly #nonces = Buffer.alloc(NONCE_BYTES * NONCES_AT_ONCE);
   #nextNonceAt = this.#nonces.length;
 
-  /** @param secret - The vault secret; copied into a KeyObject, and the caller may wipe it. */
-  constructor(secret: Uint8Array, context: { readonly deployment: string; readonly generation: number }) {
+  /** @param secret - The vault secret; bytes are copied into a KeyObject, and the caller may wipe them. */
+  constructor(secret: Uint8Array | KeyObject, context: { readonly deployment: string; readonly generation: number }) {
     this.#deployment = context.deployment;
     this.#generation = context.generation;
     this.add(context.generation, secret);
@@ -58,20 +64,46 @@ export class RecordCipher {
   }
 
   /** Lets records of another generation be opened. The caller may wipe the secret. */
-  add(generation: number, secret: Uint8Array): void {
-    this.#secrets.set(generation, createSecretKey(secret));
+  add(generation: number, secret: Uint8Array | KeyObject): void {
+    const key = secret instanceof Uint8Array ? createSecretKey(secret) : secret;
+    this.#secrets.set(generation, key);
+    this.#tell({ kind: "add", generation, secret: key });
   }
 
   /** From now on records are sealed under this generation. It must be where a later boot will find it. */
   use(generation: number): void {
     if (!this.#secrets.has(generation)) throw new Error(`no secret of generation ${generation}`);
     this.#generation = generation;
+    this.#tell({ kind: "use", generation });
   }
 
   /** From now on no record of this generation is opened. */
   remove(generation: number): void {
     if (generation === this.#generation) throw new Error(`generation ${generation} is in use`);
     this.#secrets.delete(generation);
+    this.#tell({ kind: "remove", generation });
+  }
+
+  /**
+   * Tells what it holds now, and from then on every change before it has any effect.
+   *
+   * @returns What ends that.
+   */
+  follow(hear: (change: GenerationChange) => void): () => void {
+    for (const [generation, secret] of this.#secrets) hear({ kind: "add", generation, secret });
+    hear({ kind: "use", generation: this.#generation });
+    this.#listeners.add(hear);
+    return () => this.#listeners.delete(hear);
+  }
+
+  /** Makes a change that another cipher of the same vault has told of. */
+  apply(change: GenerationChange): void {
+    if (change.kind === "add") this.add(change.generation, change.secret);
+    else this[change.kind](change.generation);
+  }
+
+  #tell(change: GenerationChange): void {
+    for (const hear of this.#listeners) hear(change);
   }
 
   seal(record: RecordIdentity, plaintext: Uint8Array, generation: number = this.#generation): Uint8Array {

@@ -1,8 +1,6 @@
 /**
- * Records as the rest of the enclave sees them: typed, sealed, and never older than what this enclave has seen. While
- * it lives it remembers of every record the version and the tag that it last read or wrote, so that the parent can
- * neither bring back an older one, nor a sibling of the same version, nor pretend that there is none. Across a restart
- * nothing inside Nitro remembers (docs/threat-model.md, "Rollback").
+ * Records as the rest of the enclave sees them: typed, sealed, and never older than what this enclave has seen
+ * (`fresh-records.ts`). Across a restart nothing inside Nitro remembers (docs/threat-model.md, "Rollback").
  *
  * Other enclaves write the same records, and all that this one may conclude from what it remembers must stay true of
  * what they do: versions only grow, a deletion is a sealed record as well, and what may go by itself says when
@@ -18,8 +16,9 @@ import {
   type StoredRecord,
   type z,
 } from "../../protocol/index.ts";
-import { generationOf, type RecordCipher, tagOf } from "./record-cipher.ts";
-import type { RecordStore, StoredChange } from "./record-store.ts";
+import { FreshRecords, type Given, NO_MARK, type SealedChange, type SealedStore, seenOf } from "./fresh-records.ts";
+import { generationOf, type RecordCipher } from "./record-cipher.ts";
+import type { StoredChange } from "./record-store.ts";
 
 /** A kind of record: where its names begin and what it holds. */
 export interface RecordKind<Value> {
@@ -59,16 +58,6 @@ export function change<Value>(
   return { kind, name, read, value } as Change;
 }
 
-interface Seen {
-  readonly version: number;
-  /** Hex. */
-  readonly tag: string;
-  /** True where a sealed deletion stands in the record's place. */
-  readonly isDeleted: boolean;
-  /** From then on its absence says nothing; null for what is kept. */
-  readonly expiresAtMs: number | null;
-}
-
 /** Which generations of the vault there are is for several enclaves to agree on: `vault-rotation.ts`. */
 export interface GenerationWatch {
   /** Learns of a generation that a record names, if there is such a one. Rejects where that cannot be told now. */
@@ -77,39 +66,21 @@ export interface GenerationWatch {
   beforeSealing(): Promise<void>;
 }
 
-/**
- * Some 270 bytes each (measured), so that no user's diligence can use up the enclave's memory. What is forgotten, the
- * one not touched for longest, is protected as after a restart.
- */
-const MAX_REMEMBERED = 1_000_000;
-/** An answer can be overtaken by what another enclave wrote, and then it is asked for again: so often. */
-const MAX_READS = 4;
 /** Of the vault's own records. */
 const VAULT_PREFIX = "keys/";
 /** CBOR's null, which no kind's schema takes. */
 const DELETED = 0xf6;
 
 export class Records {
-  readonly #store: RecordStore;
+  /** What it remembers, and what signing workers ask. */
+  readonly sealed: FreshRecords;
   readonly #cipher: RecordCipher;
-  readonly #maxRemembered: number;
-  readonly #nowMs: () => number;
-  readonly #seen = new Map<string, Seen>();
-  /** Names of records that are known to exist, by their folder: what a list must not leave out. */
-  readonly #folders = new Map<string, Set<string>>();
   #watch: GenerationWatch | undefined;
 
   /** @param nowMs - The trusted clock; where it stands still, no record expires. */
-  constructor(
-    store: RecordStore,
-    cipher: RecordCipher,
-    maxRemembered: number = MAX_REMEMBERED,
-    nowMs: () => number = () => 0,
-  ) {
-    this.#store = store;
+  constructor(store: SealedStore, cipher: RecordCipher, maxRemembered?: number, nowMs?: () => number) {
+    this.sealed = new FreshRecords(store, maxRemembered, nowMs);
     this.#cipher = cipher;
-    this.#maxRemembered = maxRemembered;
-    this.#nowMs = nowMs;
   }
 
   /** From now on, generations are watched. */
@@ -126,18 +97,10 @@ export class Records {
     name: string,
     known: ReadRecord<Value> | null = null,
   ): Promise<ReadRecord<Value> | null> {
-    const full = kind.prefix + name;
-    for (let attempt = 1; ; attempt += 1) {
-      const before = this.#seen.get(full);
-      const stored = await this.#store.get(full);
-      if (stored === null ? !this.#mustBeThere(full) : !this.#isBehind(stored)) {
-        if (stored === null) return null;
-        if (known !== null && this.#isKnown(known, stored)) return known;
-        return await this.#open(kind, stored);
-      }
-      // What contradicts it was learnt while it was on its way: it may have been true when it was given.
-      if (this.#seen.get(full) === before || attempt === MAX_READS) throw rolledBack();
-    }
+    const given = await this.sealed.get(kind.prefix + name);
+    if (given === null) return null;
+    if (known !== null && this.sealed.isKnown(known, given)) return known;
+    return await this.#open(kind, given);
   }
 
   /**
@@ -155,31 +118,14 @@ export class Records {
     const found: ReadRecord<Value>[] = [];
     // Deletions take room on the store's pages, and none on ours.
     for (let from = after === null ? null : kind.prefix + after; ; ) {
-      const page = await this.#listPage(kind.prefix + under, from);
-      for (const record of page) {
-        const read = await this.#open(kind, record);
+      const page = await this.sealed.list(kind.prefix + under, from);
+      for (const stored of page) {
+        const read = await this.#open(kind, { stored, mark: NO_MARK });
         if (read !== null) found.push(read);
         if (found.length === MAX_RECORDS_PER_PAGE) return found;
       }
       if (page.length < MAX_RECORDS_PER_PAGE) return found;
       from = page.at(-1)?.name ?? null;
-    }
-  }
-
-  async #listPage(folder: string, from: string | null): Promise<readonly StoredRecord[]> {
-    for (let attempt = 1; ; attempt += 1) {
-      // Taken before the call: its answer may be from before a write that is made meanwhile.
-      const known = [...(this.#folders.get(folder) ?? [])].filter((name) => from === null || name > from);
-      const before = new Map(known.map((name) => [name, this.#seen.get(name)]));
-      const stored = await this.#store.list(folder, from);
-      const listed = new Set(stored.map(({ name }) => name));
-      const end = stored.length < MAX_RECORDS_PER_PAGE ? undefined : stored.at(-1)?.name;
-      const isOnPage = (name: string) => end === undefined || name <= end;
-      if (known.some((name) => isOnPage(name) && !listed.has(name) && this.#mustBeThere(name))) throw rolledBack();
-      const behind = stored.filter((record) => this.#isBehind(record));
-      if (behind.length === 0) return stored;
-      const isOvertaken = behind.every(({ name }) => this.#seen.get(name) !== before.get(name));
-      if (!isOvertaken || attempt === MAX_READS) throw rolledBack();
     }
   }
 
@@ -197,15 +143,8 @@ export class Records {
   ): Promise<boolean> {
     await this.#watch?.beforeSealing();
     const sealed = changes.map((each) => this.#seal(each, also.generation));
-    // The store would say so too, unless it means ill: it is not asked what this enclave knows better.
-    if (changes.some((each) => !this.#isBasedOnLatest(each))) return false;
-    const stored = sealed.map(({ change: each }) => each);
-    if (!(await this.#store.write([...stored, ...(also.unsealed ?? [])]))) return false;
-    // Something else stands there by now: written on top of this, or in its place by a store that lied to one of two
-    // writers. The next read shows which.
-    if (stored.some((each) => this.#isOvertaken(each))) return false;
-    for (const { change: each, isDeleted } of sealed) this.#remember(each.name, seenOf(each, isDeleted));
-    return true;
+    const deleted = new Set(sealed.filter((_, at) => changes[at]?.value === undefined).map(({ name }) => name));
+    return await this.sealed.write(sealed, deleted, also.unsealed);
   }
 
   /**
@@ -241,7 +180,7 @@ export class Records {
    * @throws {@link RequestError} `RECORDS_UNAVAILABLE`
    */
   pageOfAll(after: string | null): Promise<readonly StoredRecord[]> {
-    return this.#store.list("", after);
+    return this.sealed.pageOfAll(after);
   }
 
   /**
@@ -253,58 +192,24 @@ export class Records {
    */
   async reseal(stored: StoredRecord): Promise<boolean> {
     const { name, version } = stored;
-    if (this.#isBehind(stored)) throw rolledBack();
+    this.sealed.check(stored);
     const plaintext = this.#cipher.open({ name, version }, stored.value);
     const next = version + 1;
     const value = this.#cipher.seal({ name, version: next }, plaintext);
     plaintext.fill(0);
     const written = { name, expectedVersion: version, version: next, value, ...expiry(stored.expiresAtMs ?? null) };
-    if (!(await this.#store.write([written])) || this.#isOvertaken(written)) return false;
-    const seen = this.#seen.get(name);
-    // When it may go is what its plaintext says, not what the store says of it.
-    if (seen !== undefined) this.#remember(name, { ...seenOf(written, seen.isDeleted), expiresAtMs: seen.expiresAtMs });
-    return true;
+    return await this.sealed.replace(written);
   }
 
-  /**
-   * True while nothing newer is known to stand in this record's place: what is kept of it may still be used. To ask is to
-   * use it, so that what is in use is not forgotten.
-   */
-  isLatest({ name, version }: ReadRecord<unknown>): boolean {
-    const seen = this.#seen.get(name);
-    if (seen === undefined || seen.isDeleted) return false;
-    this.#seen.delete(name);
-    this.#seen.set(name, seen);
-    return seen.version === version;
-  }
-
-  #isKnown({ name, version }: ReadRecord<unknown>, stored: StoredRecord): boolean {
-    const seen = this.#seen.get(name);
-    return (
-      seen?.isDeleted === false &&
-      name === stored.name &&
-      version === stored.version &&
-      seen.version === version &&
-      seen.tag === hexTag(stored.value)
-    );
-  }
-
-  #isOvertaken({ name, version, value }: { name: string; version: number; value: Uint8Array }): boolean {
-    const seen = this.#seen.get(name);
-    if (seen === undefined || seen.version < version) return false;
-    return seen.version > version || seen.tag !== hexTag(value);
-  }
-
-  #isBasedOnLatest({ kind, name, read }: Change): boolean {
-    const seen = this.#seen.get(kind.prefix + name);
-    if (read === null) return seen === undefined || seen.isDeleted || this.#hasExpired(seen);
-    return seen === undefined || (!seen.isDeleted && seen.version === read.version);
+  /** As {@link FreshRecords.isLatest}. */
+  isLatest(read: ReadRecord<unknown>): boolean {
+    return this.sealed.isLatest(read);
   }
 
   /** Values are checked on their way in: one that could not be read again would lock its owner out. */
-  #seal({ kind, name, read, value }: Change, generation?: number): { change: SealedChange; isDeleted: boolean } {
+  #seal({ kind, name, read, value }: Change, generation?: number): SealedChange {
     const full = kind.prefix + name;
-    const seen = this.#seen.get(full);
+    const seen = this.sealed.seen(full);
     const isDeleted = value === undefined;
     // A deletion stands where the record was: what is made anew takes its place.
     const expectedVersion = read?.version ?? (seen?.isDeleted === true ? seen.version : 0);
@@ -318,11 +223,11 @@ export class Records {
       throw new Error(`a ${kind.prefix} record of ${sealed.length} bytes, limit ${MAX_RECORD_BYTES}`);
     }
     const expiresAtMs = value === undefined ? null : (kind.expiresAtMs?.(value) ?? null);
-    return { change: { name: full, expectedVersion, version, value: sealed, ...expiry(expiresAtMs) }, isDeleted };
+    return { name: full, expectedVersion, version, value: sealed, ...expiry(expiresAtMs) };
   }
 
   /** Null for a deletion. */
-  async #open<Value>(kind: RecordKind<Value>, stored: StoredRecord): Promise<ReadRecord<Value> | null> {
+  async #open<Value>(kind: RecordKind<Value>, { stored, mark }: Given): Promise<ReadRecord<Value> | null> {
     const { name, version, value: sealed } = stored;
     const generation = generationOf(sealed);
     // The vault's own are what a generation is learnt from: who reads them has fetched its secret, or cannot.
@@ -334,77 +239,15 @@ export class Records {
       const value = isDeleted ? undefined : (decodeCbor(kind.schema, plaintext) as Value);
       if (value !== undefined) kind.settle?.(value);
       const expiresAtMs = value === undefined ? null : (kind.expiresAtMs?.(value) ?? null);
-      this.#remember(name, { version, tag: hexTag(sealed), isDeleted, expiresAtMs });
+      this.sealed.remember(name, seenOf({ version, value: sealed, expiresAtMs }, isDeleted), mark);
       return value === undefined ? null : { name, version, value, sizeBytes: sealed.length };
     } finally {
       plaintext.fill(0);
     }
   }
-
-  /** Older than what is remembered, or another of the same version. */
-  #isBehind({ name, version, value }: StoredRecord): boolean {
-    const seen = this.#seen.get(name);
-    if (seen === undefined || this.#hasExpired(seen)) return false;
-    return version < seen.version || (version === seen.version && seen.tag !== hexTag(value));
-  }
-
-  /** A deletion as well: it is a record. */
-  #mustBeThere(name: string): boolean {
-    const seen = this.#seen.get(name);
-    return seen !== undefined && !this.#hasExpired(seen);
-  }
-
-  #hasExpired({ expiresAtMs }: Seen): boolean {
-    return expiresAtMs !== null && this.#nowMs() >= expiresAtMs;
-  }
-
-  #remember(name: string, now: Seen): void {
-    const seen = this.#seen.get(name);
-    // Answers can overtake one another: an older one must not lower what is known.
-    if (seen !== undefined && seen.version > now.version && !this.#hasExpired(seen)) return;
-    // At the end: the first in order is the one not touched for longest.
-    this.#seen.delete(name);
-    // The same one is not another for being seen again: a read that waits tells by that whether something was learnt.
-    this.#seen.set(name, seen?.version === now.version && seen.tag === now.tag ? seen : now);
-    const folder = folderOf(name);
-    const names = this.#folders.get(folder) ?? new Set();
-    names.add(name);
-    this.#folders.set(folder, names);
-    if (this.#seen.size > this.#maxRemembered) this.#forgetOldest();
-  }
-
-  #forgetOldest(): void {
-    const [oldest] = this.#seen.keys();
-    if (oldest === undefined) return;
-    this.#seen.delete(oldest);
-    const names = this.#folders.get(folderOf(oldest));
-    names?.delete(oldest);
-    if (names?.size === 0) this.#folders.delete(folderOf(oldest));
-  }
 }
-
-type SealedChange = StoredChange & { readonly value: Uint8Array };
 
 /** What is kept says nothing of an end. */
 function expiry(expiresAtMs: number | null): { readonly expiresAtMs?: number } {
   return expiresAtMs === null ? {} : { expiresAtMs };
-}
-
-function seenOf({ version, value, expiresAtMs }: SealedChange, isDeleted: boolean): Seen {
-  return { version, tag: hexTag(value), isDeleted, expiresAtMs: expiresAtMs ?? null };
-}
-
-function folderOf(name: string): string {
-  return name.slice(0, name.lastIndexOf("/") + 1);
-}
-
-function hexTag(sealed: Uint8Array): string {
-  return Buffer.from(tagOf(sealed)).toString("hex");
-}
-
-function rolledBack(): RequestError {
-  return new RequestError(
-    "RECORD_ROLLED_BACK",
-    "the parent gives an older state of a record than the enclave has seen",
-  );
 }

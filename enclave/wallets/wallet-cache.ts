@@ -26,16 +26,23 @@ export class WalletCache {
   readonly #records: Records;
   readonly #nowMs: () => number;
   readonly #maxKept: number;
+  readonly #maxKeptBytes: number;
   /** Both in order of use: the first is the one not opened for longest. */
   readonly #kept = new Map<string, Kept>();
   readonly #openedAtMs = new Map<string, number>();
   #keptBytes = 0;
   #isClosed = false;
 
-  constructor(options: { readonly records: Records; readonly nowMs: () => number; readonly maxKept?: number }) {
+  constructor(options: {
+    readonly records: Records;
+    readonly nowMs: () => number;
+    readonly maxKept?: number;
+    readonly part?: number;
+  }) {
     this.#records = options.records;
     this.#nowMs = options.nowMs;
-    this.#maxKept = options.maxKept ?? MAX_KEPT;
+    this.#maxKept = options.maxKept ?? Math.ceil(MAX_KEPT * (options.part ?? 1));
+    this.#maxKeptBytes = MAX_KEPT_BYTES * (options.part ?? 1);
   }
 
   /**
@@ -91,10 +98,12 @@ export class WalletCache {
     for (const name of [...this.#kept.keys()]) if (name.startsWith(folder)) this.drop(name);
   }
 
-  /** Wipes what was not opened for {@link KEPT_IDLE_MS}. */
+  /** Wipes what was not opened for {@link KEPT_IDLE_MS}, and what does not stand there any more: another thread may have deleted it. */
   forgetIdle(): void {
     const nowMs = this.#nowMs();
-    for (const [name, kept] of this.#kept) if (isIdle(kept, nowMs)) this.drop(name);
+    for (const [name, kept] of [...this.#kept]) {
+      if (isIdle(kept, nowMs) || !this.#records.isLatest(kept.read)) this.drop(name);
+    }
   }
 
   /** Wipes all, and keeps nothing from now on. */
@@ -123,7 +132,7 @@ export class WalletCache {
     this.#kept.set(name, kept);
     this.#keptBytes += kept.read.sizeBytes;
     for (const oldest of this.#kept.keys()) {
-      if (this.#kept.size <= this.#maxKept && this.#keptBytes <= MAX_KEPT_BYTES) return;
+      if (this.#kept.size <= this.#maxKept && this.#keptBytes <= this.#maxKeptBytes) return;
       this.drop(oldest);
     }
   }

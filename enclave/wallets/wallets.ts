@@ -64,6 +64,8 @@ export interface WalletsOptions {
   readonly events: Events;
   readonly randomness: Randomness;
   readonly nowMs: () => number;
+  /** Of what one thread may keep: 1 where there is but one. */
+  readonly part?: number;
 }
 
 /** What a request makes of them. */

@@ -12,12 +12,15 @@ import { createLog } from "../../enclave/log.ts";
 import type { Manifest } from "../../enclave/manifest.ts";
 import { Nsm } from "../../enclave/nsm/nsm.ts";
 import { Randomness } from "../../enclave/nsm/randomness.ts";
+import type { Services } from "../../enclave/operations/handler.ts";
 import { RequestHandler } from "../../enclave/request-handler.ts";
 import { SealedRequests } from "../../enclave/sealed/sealed-requests.ts";
 import { makeServices } from "../../enclave/services.ts";
 import { TrustedClock } from "../../enclave/trusted-clock.ts";
-import { openVault } from "../../enclave/vault/open-vault.ts";
+import { openVault, type Vault } from "../../enclave/vault/open-vault.ts";
 import { RecordStore } from "../../enclave/vault/record-store.ts";
+import { WORKER_ENTRY } from "../../enclave/workers/entry.ts";
+import { mainPart, SigningWorkers } from "../../enclave/workers/signing-workers.ts";
 import {
   type AppConfig,
   type AppOperation,
@@ -56,25 +59,42 @@ const APP: AppConfig = withDefaults({
 });
 const HOUR_MS = 3_600_000;
 
+export interface InProcessOptions {
+  /** Signing workers beside this thread; none unless given. */
+  readonly workers?: number;
+  /** The module that they begin with, in place of their own. */
+  readonly entry?: URL;
+  readonly heartbeatMs?: number;
+  readonly app?: Partial<AppConfig>;
+}
+
+interface Parts {
+  readonly appId: string;
+  readonly services: Services;
+  readonly parent: MemoryParent;
+  readonly vault: Vault;
+  readonly workers: SigningWorkers;
+}
+
 export class EnclaveInProcess {
-  readonly #handler: RequestHandler;
+  readonly parts: Parts;
   readonly #register: (key: StampKey) => Promise<unknown>;
   readonly #audience: string;
-  readonly #stop: () => void;
+  readonly #stop: () => Promise<void>;
 
   private constructor(
-    handler: RequestHandler,
+    parts: Parts,
     audience: string,
     register: (key: StampKey) => Promise<unknown>,
-    stop: () => void,
+    stop: () => Promise<void>,
   ) {
-    this.#handler = handler;
+    this.parts = parts;
     this.#audience = audience;
     this.#register = register;
     this.#stop = stop;
   }
 
-  static async start(): Promise<EnclaveInProcess> {
+  static async start(options: InProcessOptions = {}): Promise<EnclaveInProcess> {
     const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
     const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
     const parent = new MemoryParent();
@@ -88,11 +108,15 @@ export class EnclaveInProcess {
     const stopping = new AbortController();
     const notHere = () => Promise.reject(new Error("not part of what is measured"));
     const log = createLog({ write: () => {}, nowMs });
+    const { workers: count = 0, entry = WORKER_ENTRY } = options;
+    const lines: string[] = [];
+    const bootedAtMs = nowMs() - HOUR_MS;
     const services = makeServices({
+      part: mainPart(count),
       ...{ manifest: MANIFEST, vault, kms, randomness, nowMs, log, signal: stopping.signal },
       egress: new Egress({ vsock, allowed: new Set(), nowMs }),
       ...{ fetchJson: notHere, attestImport: notHere },
-      bootedAtMs: nowMs() - HOUR_MS,
+      bootedAtMs,
     });
     const [answerKeys, sealingKeys] = [generateKeyPairSync("ed25519"), generateKeyPairSync("x25519")];
     const raw = { answerKey: new Uint8Array(32), sealingKey: new Uint8Array(32) };
@@ -100,7 +124,12 @@ export class EnclaveInProcess {
       ...{ answerKey: answerKeys.privateKey, boot: "00".repeat(8), stamps: new StampVerifier(), services, log },
       sealedRequests: await SealedRequests.create(raw, sealingKeys, randomness),
     });
-    const appId = await services.apps.create(randomUUID(), APP);
+    const workers = new SigningWorkers({
+      ...{ count, entry, handler, manifest: MANIFEST, answerKey: answerKeys.privateKey, boot: "00".repeat(8) },
+      ...{ vault, watch: services.rotation, randomness, bootedAtMs, nowMs, log },
+      ...{ writeLine: (line: string) => void lines.push(line), heartbeatMs: options.heartbeatMs ?? 1_000 },
+    });
+    const appId = await services.apps.create(randomUUID(), { ...APP, ...options.app });
     const login = { issuer: "https://issuer.invalid", subject: "somebody", issuedAtMs: nowMs() };
     const register = ({ scheme, publicKey }: StampKey) =>
       services.sessions.register(
@@ -109,8 +138,11 @@ export class EnclaveInProcess {
         { ...login, issuedAtMs: nowMs(), expiresAtMs: nowMs() + HOUR_MS },
         { lifetimeMs: HOUR_MS, scope: WHOLE_SCOPE },
       );
-    return new EnclaveInProcess(handler, audienceOf(MANIFEST.deployment, appId), register, () => {
+    const audience = audienceOf(MANIFEST.deployment, appId);
+    return new EnclaveInProcess({ appId, services, parent, vault, workers }, audience, register, async () => {
       stopping.abort();
+      await workers.close();
+      services.wallets.close();
       store.close();
       kms.close();
     });
@@ -122,8 +154,13 @@ export class EnclaveInProcess {
   }
 
   /** A new request, stamped: what callers do is done beforehand. */
-  async stamp(key: StampKey, operation: AppOperation, params: JsonValue): Promise<ReceivedRequest> {
-    const envelope = { operation, audience: this.#audience, requestId: randomUUID(), issuedAtMs: Date.now(), params };
+  async stamp(
+    key: StampKey,
+    operation: AppOperation,
+    params: JsonValue,
+    requestId: string = randomUUID(),
+  ): Promise<ReceivedRequest> {
+    const envelope = { operation, audience: this.#audience, requestId, issuedAtMs: Date.now(), params };
     const body = encodeRequest(envelope);
     const { scheme, publicKey } = key;
     const stamp = encodeStamp({ scheme, publicKey, signature: await key.sign(body) });
@@ -133,7 +170,7 @@ export class EnclaveInProcess {
 
   /** Throws unless it was done. */
   async handle(request: ReceivedRequest): Promise<Uint8Array> {
-    const { status, body } = await this.#handler.handle(request);
+    const { status, body } = await this.parts.workers.handle(request);
     if (status !== 200) throw new Error(`status ${status}: ${Buffer.from(body).toString("utf8")}`);
     return body;
   }
@@ -144,7 +181,7 @@ export class EnclaveInProcess {
     return answer.result;
   }
 
-  close(): void {
-    this.#stop();
+  close(): Promise<void> {
+    return this.#stop();
   }
 }

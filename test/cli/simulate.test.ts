@@ -160,6 +160,7 @@ test.skipIf(isPostgresAbsent)(
 test.each([
   [["--enclaves", "0"], "--enclaves: expected 1 to 99"],
   [["--enclaves", "3"], "several need a --database"],
+  [["--workers", "65"], "expected 0 to 64"],
 ])("wrong usage is said: %s", async (args, why) => {
   const command = cloister("simulate", "--state", folder, ...args);
   expect(await command.exitCode).toBe(2);

@@ -68,6 +68,8 @@ function held(changed: Partial<AdmissionLimits> = {}, maxRunning = 4) {
     return signAnswer(keys.privateKey, request, status, { requestId: "it ran", result: {} });
   };
   const handler: Handler = {
+    threads: 2,
+    threadOf: ({ body }) => (Buffer.from(body).includes("sign_digest") ? 1 : 0),
     handle,
     handleSealed: async (sealed, handleOpened) => {
       opened.push(sealed);
@@ -142,6 +144,24 @@ test("beside an app that sends all it can, the quiet one is served after two of 
   await world.serve(600);
   const outcomes = await Promise.all(noise);
   expect(new Set(outcomes)).toEqual(new Set(["ran", "BUSY"]));
+});
+
+test("a thread that stands still is no hindrance to what another serves, of the same app too", async () => {
+  const world = held();
+  await proven(world, inApp(QUIET, 1));
+  const stuck = Array.from({ length: 500 }, () => world.admission.handle(inApp(QUIET, 1, { operation: "sign_digest" })));
+  await world.turn();
+  const held4 = world.running.splice(0);
+  expect(held4.length).toBeGreaterThan(0);
+  const answers = Array.from({ length: 20 }, () => world.admission.handle(inApp(QUIET, 1)).then(codeOf));
+  await world.turn();
+  await world.serve(20);
+  expect(await Promise.all(answers)).toEqual(Array(20).fill("ran"));
+  // It is ended, and all that waited for it is answered.
+  for (const { end } of held4) end(503);
+  await world.turn();
+  await world.serve(500);
+  expect((await Promise.all(stuck)).length).toBe(500);
 });
 
 test("a thousand wallets at once cost their app as much as they cost others", async () => {

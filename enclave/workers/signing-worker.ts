@@ -1,0 +1,208 @@
+/**
+ * One signing worker, as the main thread sees it: a thread that can fail, and is then started anew. What it had under way is
+ * refused, what others have goes on. Its memory of requests is gone with it, so the next one takes none from before its start.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import type { ReceivedRequest, SignedAnswer } from "../answer.ts";
+import { answerCall, type ForWorkers } from "./answer-call.ts";
+import { alone, type FromWorker, type ToWorker, type WorkerSetup } from "./messages.ts";
+import { SharedClock } from "./shared-clock.ts";
+
+/** Under way at once, like all that one thread would have: what waits for its time or for the parent holds a place. */
+const MAX_UNDER_WAY = 128;
+/** Beyond that. */
+const MAX_WAITING = 256;
+/** Heartbeats in a row: ten seconds, of which the main thread's own silence does not count. */
+const MAX_MISSED = 10;
+/** To load and begin: slow where everything is emulated. */
+const MAX_MISSED_AT_START = 120;
+const FIRST_RETRY_MS = 100;
+const MAX_RETRY_MS = 10_000;
+/** Having served for so long, it is as good as one that never failed. */
+const LONG_MS = 60_000;
+const CLOSE_TIMEOUT_MS = 2_000;
+
+export interface SigningWorkerOptions {
+  /** The module that a worker begins with. */
+  readonly entry: URL;
+  /** What the next thread begins with; the clock and its start are its own. */
+  readonly setup: () => Omit<WorkerSetup, "clock" | "bootedAtMs">;
+  readonly from: ForWorkers;
+  /** Of the enclave: before the first start nobody has acted on anything. */
+  readonly bootedAtMs: number;
+  /** The trusted clock. */
+  readonly nowMs: () => number;
+  readonly refuse: (request: ReceivedRequest, code: "WORKER_FAILED" | "BUSY") => SignedAnswer;
+  readonly writeLine: (line: string) => void;
+  readonly onFailure: (code: string, attempt: number) => void;
+  readonly maxOldGenerationMb: number;
+  readonly heartbeatMs: number;
+}
+
+interface Pending {
+  readonly request: ReceivedRequest;
+  readonly resolve: (answer: SignedAnswer) => void;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  readonly clock: SharedClock;
+  readonly startedAt: number;
+  isReady: boolean;
+  missed: number;
+}
+
+export class SigningWorker {
+  readonly #options: SigningWorkerOptions;
+  readonly #underWay = new Map<number, Pending>();
+  readonly #waiting: Pending[] = [];
+  readonly #stopping = new AbortController();
+  #lastId = 0;
+  #failures = 0;
+  #bootedAtMs: number;
+  /** Undefined between a failure and the next start. */
+  #thread: Thread | undefined;
+
+  constructor(options: SigningWorkerOptions) {
+    this.#options = options;
+    this.#bootedAtMs = options.bootedAtMs;
+    this.#start();
+  }
+
+  get isServing(): boolean {
+    return this.#thread?.isReady === true;
+  }
+
+  /** Never rejects. */
+  handle(request: ReceivedRequest): Promise<SignedAnswer> {
+    const thread = this.#thread;
+    if (thread === undefined) return Promise.resolve(this.#options.refuse(request, "WORKER_FAILED"));
+    if (this.#waiting.length >= MAX_WAITING) return Promise.resolve(this.#options.refuse(request, "BUSY"));
+    return new Promise((resolve) => {
+      this.#waiting.push({ request, resolve });
+      this.#send(thread);
+    });
+  }
+
+  /** For all that happens to be said to every worker. */
+  tell(message: ToWorker): void {
+    this.#thread?.worker.postMessage(message);
+  }
+
+  setClock(): void {
+    this.#thread?.clock.set(this.#options.nowMs());
+  }
+
+  /** It wipes what it keeps; one that does not end by itself is ended. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    const { worker } = this.#thread ?? {};
+    if (worker === undefined) return;
+    const ended = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
+    this.tell({ kind: "close" });
+    await Promise.race([ended, sleep(CLOSE_TIMEOUT_MS, undefined, { ref: false })]);
+    await worker.terminate();
+    this.#thread = undefined;
+    this.#refuseAll();
+  }
+
+  #start(): void {
+    const { entry, setup, nowMs, maxOldGenerationMb } = this.#options;
+    const clock = new SharedClock();
+    clock.set(nowMs());
+    const workerData: WorkerSetup = { ...setup(), clock: clock.buffer, bootedAtMs: this.#bootedAtMs };
+    const worker = new Worker(entry, {
+      ...{ workerData, env: {}, argv: [], resourceLimits: { maxOldGenerationSizeMb: maxOldGenerationMb } },
+      // What it might say of an error could hold what the error came from.
+      ...{ stdout: true, stderr: true },
+    });
+    worker.stdout.resume();
+    worker.stderr.resume();
+    const thread: Thread = { worker, clock, startedAt: performance.now(), isReady: false, missed: 0 };
+    this.#thread = thread;
+    worker.on("message", (message: FromWorker) => this.#hear(thread, message));
+    worker.once("error", (error: NodeJS.ErrnoException) => this.#fail(thread, error.code ?? "WORKER_THREW"));
+    worker.once("exit", () => this.#fail(thread, "WORKER_ENDED"));
+    const beat = setInterval(() => this.#beat(thread, beat), this.#options.heartbeatMs);
+    beat.unref();
+  }
+
+  #beat(thread: Thread, timer: NodeJS.Timeout): void {
+    if (thread !== this.#thread) {
+      clearInterval(timer);
+      return;
+    }
+    thread.clock.set(this.#options.nowMs());
+    thread.missed += 1;
+    if (thread.missed > (thread.isReady ? MAX_MISSED : MAX_MISSED_AT_START)) this.#fail(thread, "WORKER_SILENT");
+    else this.tell({ kind: "ping" });
+  }
+
+  #hear(thread: Thread, message: FromWorker): void {
+    // What it learnt of records is true even if it has failed since.
+    if (thread !== this.#thread && message.kind !== "remember") return;
+    switch (message.kind) {
+      case "remember":
+        this.#options.from.sealed.remember(message.name, message.seen);
+        return;
+      case "ready":
+        thread.isReady = true;
+        thread.missed = 0;
+        return;
+      case "pong":
+        thread.missed = 0;
+        return;
+      case "call":
+        void answerCall(message.call, this.#options.from).then((reply) => {
+          thread.worker.postMessage({ kind: "reply", id: message.id, reply } satisfies ToWorker);
+        });
+        return;
+      case "answer": {
+        for (const line of message.lines) this.#options.writeLine(line);
+        const pending = this.#underWay.get(message.id);
+        this.#underWay.delete(message.id);
+        pending?.resolve(message.answer);
+        this.#send(thread);
+      }
+    }
+  }
+
+  #send(thread: Thread): void {
+    while (this.#underWay.size < MAX_UNDER_WAY) {
+      const pending = this.#waiting.shift();
+      if (pending === undefined) return;
+      this.#lastId += 1;
+      this.#underWay.set(this.#lastId, pending);
+      const request = { ...pending.request, body: alone(pending.request.body) };
+      thread.worker.postMessage({ kind: "request", id: this.#lastId, request } satisfies ToWorker);
+    }
+  }
+
+  #fail(thread: Thread, code: string): void {
+    if (thread !== this.#thread) return;
+    this.#thread = undefined;
+    this.#failures = performance.now() - thread.startedAt >= LONG_MS ? 1 : this.#failures + 1;
+    this.#refuseAll();
+    if (this.#stopping.signal.aborted) return;
+    this.#options.onFailure(code, this.#failures);
+    void this.#startAgain(thread);
+  }
+
+  async #startAgain({ worker, clock }: Thread): Promise<void> {
+    const { signal } = this.#stopping;
+    // Two of them at once could act on one request.
+    await worker.terminate();
+    const backoffMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** (this.#failures - 1));
+    await sleep(backoffMs, undefined, { ref: false, signal }).catch(() => {});
+    if (signal.aborted) return;
+    this.#bootedAtMs = Math.max(this.#options.nowMs(), clock.lastMs);
+    this.#start();
+  }
+
+  #refuseAll(): void {
+    const refused = [...this.#underWay.values(), ...this.#waiting.splice(0)];
+    this.#underWay.clear();
+    for (const { request, resolve } of refused) resolve(this.#options.refuse(request, "WORKER_FAILED"));
+  }
+}
