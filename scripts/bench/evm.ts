@@ -1,5 +1,5 @@
 /** Ethereum's kinds beside viem and ethers, which are given what they sign parsed already. */
-import { Transaction, type TransactionLike, TypedDataEncoder, Wallet } from "ethers";
+import { Transaction, TypedDataEncoder, Wallet } from "ethers";
 import {
   encodeFunctionData,
   erc20Abi,
@@ -101,7 +101,7 @@ async function transactionRows(): Promise<readonly SigningRow[]> {
   return transactions.map(([name, transaction]) => {
     const unsigned = serializeTransaction(transaction);
     // Parsed here and not by each turn, as for viem.
-    const { type, ...fields } = Transaction.from(unsigned).toJSON() as TransactionLike;
+    const parsedByEthers = Transaction.from(unsigned);
     return {
       ...{ name: `transaction, ${name}`, peer: "viem" },
       ours: () => {
@@ -112,7 +112,7 @@ async function transactionRows(): Promise<readonly SigningRow[]> {
       },
       theirs: () => viem.signTransaction(transaction),
       ethers: () => {
-        const made = Transaction.from({ type: type ?? 0, ...fields });
+        const made = Transaction.from(parsedByEthers);
         made.signature = ethers.signingKey.sign(made.unsignedHash);
         return made.serialized;
       },
