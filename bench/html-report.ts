@@ -116,6 +116,9 @@ export function cautionsOf({ loads }: Report, comparison: Comparison | null): re
     const failed = Object.entries(load.failed).map(([code, count]) => `${count} ${code}`);
     return [
       ...(failed.length === 0 ? [] : [`${about}: not all went well: ${failed.join(", ")}`]),
+      ...(load.done === 0 && failed.length === 0
+        ? [`${about}: no request was due and answered in the measured time: measure longer`]
+        : []),
       ...(load.generatorBusy > 0.9
         ? [
             `${about}: the load generator was ${Math.round(load.generatorBusy * 100)}% busy and may have measured itself`,

@@ -14,6 +14,7 @@ import {
   thisMachine,
 } from "../bench/index.ts";
 import { ClientError, RefusedError } from "../client/index.ts";
+import { isErrorCode } from "../protocol/index.ts";
 import { SimulatorError } from "../simulator/index.ts";
 import { type BenchOptions, HELP, readOptions } from "./bench-options.ts";
 import { openTarget, type Target } from "./bench-target.ts";
@@ -37,7 +38,7 @@ export async function run(args: readonly string[], io: CommandIo = processIo): P
     const before = options.compareWith === undefined ? null : await readReport(options.compareWith);
     const report = await measure(options, io);
     await write(report, before, options, io);
-    return report.loads.every(({ failed }) => Object.keys(failed).length === 0) ? 0 : 1;
+    return report.loads.every(({ done, failed }) => done > 0 && Object.keys(failed).length === 0) ? 0 : 1;
   } catch (error) {
     return complain(error, io);
   }
@@ -88,7 +89,7 @@ async function makeWallets(
     );
     for (const { results } of await Promise.all(batches)) {
       for (const each of results) {
-        if ("error" in each) throw new RefusedError(each.error.code, each.error.message, { isFromEnclave: true });
+        if ("error" in each) throw refused(each.error);
         made.push(each.wallet.walletId);
       }
     }
@@ -100,6 +101,11 @@ async function makeWallets(
     );
   }
   return made;
+}
+
+/** What one of a batch was refused for. */
+function refused({ code, message }: { readonly code: string; readonly message: string }): RefusedError {
+  return new RefusedError(isErrorCode(code) ? code : "INTERNAL", message, { isFromEnclave: true });
 }
 
 async function write(report: Report, before: Report | null, options: BenchOptions, io: CommandIo): Promise<void> {

@@ -1,6 +1,6 @@
 /**
  * Measures a set of parts, or some of them, prints their tables, and with --write puts those of a whole set into
- * docs/performance.json and from there into docs/performance.md. `--page` writes the page anew from the figures that are there.
+ * docs/performance.json and from there into docs/performance.md. `--page` writes the pages anew from the figures that are there.
  */
 import { execFileSync, fork } from "node:child_process";
 import { once } from "node:events";
@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { thisMachine } from "../bench/index.ts";
 import { secp256k1Binding } from "../enclave/signing/secp256k1.ts";
+import { writeCost } from "./bench/cost.ts";
 import { type Figures, type Run, readFigures, type Section, type SetName, writeFigures } from "./bench/figures.ts";
 import { tableOf, writePage } from "./bench/page.ts";
 import type { Part } from "./bench/part.ts";
@@ -27,7 +28,7 @@ const { values } = parseArgs({
   },
 });
 
-if (values.page) writePage(readFigures());
+if (values.page) writePages(readFigures());
 else await measureAll();
 
 async function measureAll(): Promise<void> {
@@ -65,8 +66,13 @@ async function measureAll(): Promise<void> {
   const known = readFigures();
   const figures: Figures = { ...known, [set]: run };
   writeFigures(figures);
+  writePages(figures);
+  console.log("written: docs/performance.json, docs/performance.md, docs/cost.md");
+}
+
+function writePages(figures: Figures): void {
   writePage(figures);
-  console.log("written: docs/performance.json, docs/performance.md");
+  if (figures.standard !== null) writeCost(figures);
 }
 
 /** In a process of its own, which is ended where it takes too long. */

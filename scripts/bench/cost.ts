@@ -1,6 +1,11 @@
 /** What very many wallets would take: arithmetic over inputs and measured figures, every step of it shown. */
+import { readFileSync, writeFileSync } from "node:fs";
 import { z } from "../../protocol/index.ts";
 import { type Figures, figureOf, type Section } from "./figures.ts";
+import { between, tableOf } from "./page.ts";
+
+export const INPUTS_FILE = "docs/cost-inputs.json";
+const COST_FILE = "docs/cost.md";
 
 const positive = z.number().check(z.positive());
 const inputsSchema = z.strictObject({
@@ -59,6 +64,16 @@ export function parseInputs(text: string): Inputs {
   const parsed = inputsSchema.safeParse(JSON.parse(text));
   if (!parsed.success) throw new Error(`inputs: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
+}
+
+export function costText(inputs: Inputs, figures: Figures): string {
+  return costSections(inputs, figures).map(tableOf).join("\n\n");
+}
+
+/** Whatever changes the figures changes this page. */
+export function writeCost(figures: Figures): void {
+  const text = costText(parseInputs(readFileSync(INPUTS_FILE, "utf8")), figures);
+  writeFileSync(COST_FILE, between(readFileSync(COST_FILE, "utf8"), "make cost", text));
 }
 
 export function costSections(inputs: Inputs, figures: Figures): readonly Section[] {

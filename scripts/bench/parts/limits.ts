@@ -122,7 +122,9 @@ function opensslSpeeds(rounds: number): ReadonlyMap<string, number[]> {
   const speeds = new Map<string, number[]>();
   for (let round = 0; round < rounds; round += 1) {
     for (const algorithm of ["ecdsap256", "ed25519"]) {
-      const { stdout } = spawnSync("openssl", ["speed", "-elapsed", "-seconds", "1", "-mr", algorithm], { encoding: "utf8" });
+      const { stdout } = spawnSync("openssl", ["speed", "-elapsed", "-seconds", "1", "-mr", algorithm], {
+        encoding: "utf8",
+      });
       // +F4 (ECDSA) and +F6 (EdDSA): index, bits, name for some, and a second: signed, verified.
       const found = /^\+F[46]:.*:([0-9.]+):([0-9.]+)$/m.exec(stdout ?? "");
       for (const [at, text] of (found ?? []).slice(1).entries()) {

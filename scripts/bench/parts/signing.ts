@@ -58,7 +58,11 @@ export async function signing({ isQuick }: PartContext): Promise<readonly Sectio
       })),
     },
     {
-      ...{ name: "others", title: "Solana, Bitcoin, digests, split wallets and policies", method: how },
+      ...{
+        name: "others",
+        title: "Solana, Bitcoin, digests, split wallets and policies",
+        method: "As for Ethereum, beside one library each.",
+      },
       columns: [
         { label: "Cloister", digits: whole },
         { label: "slowest round", digits: 2 },
