@@ -53,12 +53,7 @@ export async function wallets({ isQuick, sizes, say }: PartContext): Promise<rea
       name: size.toLocaleString("en"),
       cells: [
         ...[cold.perSecond, cold.p99Ms, hot.perSecond, hot.p99Ms, filled],
-        ...[
-          bootMs,
-          beforeBoot["enclave"] ?? null,
-          after["enclave"] ?? null,
-          statSync(simulator.recordsFile).size / 2 ** 20,
-        ],
+        ...[bootMs, beforeBoot["enclave"] ?? null, after["enclave"] ?? null, storeMib(simulator.recordsFile)],
       ],
     });
     say(`${size} wallets: ${cold.perSecond.toFixed(0)} a second at random, ${hot.perSecond.toFixed(0)} hot`);
@@ -107,6 +102,12 @@ async function fill(users: readonly User[], count: number, say: (line: string) =
     if (at % 500 === 499) say(`${made} of ${count} wallets made`);
   });
   return rate * size;
+}
+
+/** With what SQLite has not moved into the file itself yet. */
+function storeMib(file: string): number {
+  const bytes = [file, `${file}-wal`].map((each) => statSync(each, { throwIfNoEntry: false })?.size ?? 0);
+  return bytes.reduce((sum, each) => sum + each, 0) / 2 ** 20;
 }
 
 /** One of the first so many of each. */
