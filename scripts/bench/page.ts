@@ -35,8 +35,8 @@ function textOf({ measuredAt, commit, tookS, machine, load, sections }: Run): st
   const minutes = (tookS / 60).toFixed(1);
   return [
     `Measured ${measuredAt.slice(0, 16).replace("T", " ")} UTC at ${commit}, in ${minutes} minutes, load ${load.before} before and ` +
-      `${load.after} after (${machine.cores} cores).`,
-    `${machine.cpu}, ${machine.memoryGib} GiB, ${machine.system}, Node ${machine.node}, ${machine.openssl}, ${machine.secp256k1}.`,
+      `${load.after} after (${machine.cores} cores). ` +
+      `${machine.cpu}, ${machine.memoryGib} GiB, ${machine.system}, Node ${machine.node}, ${machine.openssl}, ${machine.secp256k1}.`,
     ...sections.map(tableOf),
   ].join("\n\n");
 }
