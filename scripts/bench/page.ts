@@ -48,7 +48,7 @@ export function tableOf({ title, method, columns, rows }: Section): string {
     `### ${title}\n`,
     `${method}\n`,
     line(["", ...columns.map(({ label }) => label)]),
-    `|---|${columns.map(() => "---:|").join("")}`,
+    `|---|${columns.map(() => "-:|").join("")}`,
     ...rows.map(({ name, cells }) =>
       line([name, ...columns.map(({ digits }, at) => shown(cells[at] ?? null, digits))]),
     ),

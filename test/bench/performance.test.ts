@@ -68,7 +68,7 @@ test("a page names machine, method, load and commit, and keeps what people wrote
     "2026-01-02 03:04 UTC at abcdef012345, in 1.5 minutes, load 0.1 before and 1.9 after (2 cores).",
   );
   expect(page).toContain("a CPU, 16 GiB, Linux 6, Node v24, OpenSSL 3, our binding.");
-  expect(page).toContain("How it was done.\n\n|  | a second | p99 ms |\n|---|---:|---:|");
+  expect(page).toContain("How it was done.\n\n|  | a second | p99 ms |\n|---|-:|-:|");
   expect(page).toContain("| sign_transaction, 32 in flight | 1,235 | 3.46 |\n| something else | a word | – |");
   expect(page).toContain("Not measured yet.");
   expect(pageWith(page, FIGURES)).toBe(page);
