@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-in-process bench-attestation bench-database bench-egress bench-scale test-faults size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native bench-signing clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-growth bench-in-process bench-attestation bench-database bench-egress bench-scale test-faults size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native bench-signing cost clean
 
 NPM := npm --loglevel=error
 
@@ -40,12 +40,14 @@ check: types lint imports size ## Everything that reads the code without running
 format: install ## Format, and repair what the linter can
 	@$(NPM) run --silent format
 
-bench: USERS ?= 1,1000
-bench: install ## Measure signing of each kind beside its peer library, start-up and memory, then logins and stamps (also with more users: USERS=1,100000)
-	@$(NPM) run --silent bench
-	@$(NPM) run --silent bench-signing
-	@$(NPM) run --silent bench-in-process
-	@$(NPM) run --silent bench-identity -- --users "$(USERS)"
+bench: install ## Measure the standard set beside its peers and write docs/performance.md (some seven minutes; QUICK=1: prints alone)
+	@$(NPM) run --silent bench -- --set standard $(if $(QUICK),--quick,--write)
+
+bench-growth: install ## Measure growth by connections, enclaves and wallets and write docs/performance.md (WALLETS=100,10000,1000000)
+	@$(NPM) run --silent bench -- --set growth $(if $(QUICK),--quick,--write) --sizes-of wallets="$(WALLETS)"
+
+cost: install ## Compute docs/cost.md from docs/performance.json and docs/cost-inputs.json
+	@$(NPM) run --silent cost
 
 bench-attestation: install ## Measure attestation verifications beside @peculiar/x509 with cbor-x
 	@$(NPM) run --silent bench-attestation
@@ -64,13 +66,13 @@ flips: install ## Flip every bit of every genuine attestation document, through 
 
 bench-identity: USERS ?= 1,1000,100000
 bench-identity: install ## Measure logins, stamps and sealing with 1, 1,000 and 100,000 users (some minutes)
-	@$(NPM) run --silent bench-identity -- --users "$(USERS)"
+	@$(NPM) run --silent bench -- --parts logins --sizes-of logins="$(USERS)"
 
 bench-signing: install ## Measure signing of each kind, in process, beside the library that people would use
-	@$(NPM) run --silent bench-signing
+	@$(NPM) run --silent bench -- --parts limits,signing
 
 bench-in-process: install ## Measure stamped signing by the enclave's request handler alone, beside node:crypto with viem
-	@$(NPM) run --silent bench-in-process
+	@$(NPM) run --silent bench -- --parts in-process
 
 bench-egress: install ## Measure the egress relay beside socat
 	@$(NPM) run --silent bench-egress
@@ -79,7 +81,7 @@ bench-database: install ## Show PostgreSQL's plan for each query of the records 
 	@$(NPM) run --silent bench-database
 
 bench-scale: install ## Measure requests on one, two and three enclaves over one PostgreSQL, and what looking anew costs
-	@$(NPM) run --silent bench-scale
+	@$(NPM) run --silent bench -- --parts enclaves
 
 test-faults: SECONDS ?= 20
 test-faults: install ## Kill, cut, throttle and fill what several enclaves rest on, under load (some minutes): SECONDS=20

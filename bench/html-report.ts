@@ -9,27 +9,45 @@ import type { Report } from "./report.ts";
 
 /** Draws what `#plots` holds. */
 const SCRIPT = `
-for (const plot of JSON.parse(document.getElementById("plots").textContent)) {
-  const colours = ["#1f6feb", "#d4731a", "#b3261e", "#2e7d32", "#6a3fb5"];
-  const scale = (axis) => (axis.isLogarithmic ? { time: false, distr: 3 } : { time: false });
+const isDark = matchMedia("(prefers-color-scheme: dark)");
+const colours = () => (isDark.matches ? ["#6cb0ff", "#f0a35e", "#ff8a80", "#7fd08a", "#b99cf0"] : ["#1f6feb", "#b8590c", "#b3261e", "#2e7d32", "#6a3fb5"]);
+const plots = JSON.parse(document.getElementById("plots").textContent).map((plot) => {
   const figure = document.createElement("figure");
   const caption = document.createElement("figcaption");
   caption.textContent = plot.title;
   figure.append(caption);
   document.querySelector("main").append(figure);
-  new uPlot(
+  return { plot, figure, drawn: null };
+});
+const short = (value) => (value === null ? "" : value >= 1e6 ? value / 1e6 + "M" : value >= 1e4 ? value / 1e3 + "k" : String(value));
+function draw(each) {
+  const { plot, figure } = each;
+  each.drawn?.destroy();
+  const scale = (axis) => (axis.isLogarithmic ? { time: false, distr: 3 } : { time: false });
+  const style = getComputedStyle(document.body);
+  const axis = (label, more) => ({
+    label, stroke: style.color, grid: { stroke: style.getPropertyValue("--line"), width: 1 }, ticks: { stroke: style.getPropertyValue("--line") },
+    // Logarithmic axes leave marks without a value: they stay without a number.
+    values: (_, marks) => marks.map((mark) => (mark === null ? "" : short(Number(mark.toPrecision(6))))), ...more,
+  });
+  // From zero, where it is not logarithmic: half of a figure must look like half.
+  const y = plot.y.isLogarithmic ? scale(plot.y) : { time: false, range: (_, low, high) => [Math.min(0, low ?? 0), (high ?? 0) > 0 ? high * 1.05 : 1] };
+  const palette = colours();
+  each.drawn = new uPlot(
     {
-      width: 720,
+      width: figure.clientWidth,
       height: 280,
-      scales: { x: scale(plot.x), y: scale(plot.y) },
-      axes: [{ label: plot.x.label }, { label: plot.y.label, size: 70 }],
+      scales: { x: scale(plot.x), y },
+      axes: [axis(plot.x.label), axis(plot.y.label, { size: 60 })],
       series: [
-        { label: plot.x.label },
+        { label: plot.x.label, value: (_, value) => (value === null ? "–" : String(Number(value.toPrecision(4)))) },
         ...plot.series.map((label, at) => ({
           label,
-          stroke: colours[at % colours.length],
-          fill: plot.kind === "bars" ? colours[at % colours.length] + "66" : undefined,
+          value: (_, value) => (value === null ? "–" : String(Number(value.toPrecision(4)))),
+          stroke: palette[at % palette.length],
+          fill: plot.kind === "bars" ? palette[at % palette.length] + "66" : undefined,
           paths: plot.kind === "bars" ? uPlot.paths.bars({ size: [0.9, 60] }) : undefined,
+          points: { show: plot.kind !== "bars" && plot.columns[0].length <= 60 },
           width: 2,
         })),
       ],
@@ -38,14 +56,30 @@ for (const plot of JSON.parse(document.getElementById("plots").textContent)) {
     figure,
   );
 }
+for (const each of plots) draw(each);
+isDark.addEventListener("change", () => plots.forEach(draw));
+let resized;
+addEventListener("resize", () => {
+  clearTimeout(resized);
+  resized = setTimeout(() => {
+    for (const { figure, drawn } of plots) drawn.setSize({ width: figure.clientWidth, height: 280 });
+  }, 100);
+});
 document.body.dataset.drawn = "true";
 `;
 
 const STYLE = `
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1c1c1e; }
-table { border-collapse: collapse; } th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #ddd; }
+:root { color-scheme: light dark; }
+body { --line: #ddd; --back: #fff; font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1c1c1e; background: var(--back); }
+.scroll { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; } th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } figure { margin: 2rem 0; } figcaption { font-weight: 600; }
-.caution { background: #fff4e5; border-left: 4px solid #d4731a; padding: .5rem 1rem; }
+.u-legend { font-size: 13px; } .uplot { max-width: 100%; }
+.caution { background: #fff4e5; border-left: 4px solid #d4731a; padding: .5rem 1rem; overflow-wrap: anywhere; }
+@media (prefers-color-scheme: dark) {
+  body { --line: #3a3a3e; --back: #18181b; color: #e6e6ea; } .caution { background: #3a2a14; }
+}
+@media (max-width: 40rem) { body { margin: 1rem auto; } th, td { padding: .25rem .5rem; } }
 `;
 
 /** @param before - A run to compare with. */
@@ -60,7 +94,7 @@ export function htmlReport(report: Report, before: Report | null): string {
 <title>${escaped(`${scenario} ${startedAt}`)}</title>
 <style>${uplot("uPlot.min.css")}${STYLE}</style>
 <h1>${escaped(scenario)}</h1>
-<p>${escaped(`${startedAt}, ${target}, ${wallets} wallets`)}<br>
+<p>${escaped(`${startedAt}, ${target}${wallets === 0 ? "" : `, ${wallets} wallets`}`)}<br>
 ${escaped(`${machine.cpu}, ${machine.cores} cores, ${machine.memoryGib} GiB, Node ${machine.node}, ${machine.system}`)}</p>
 ${cautionsOf(report, comparison)
   .map((caution) => `<p class="caution">${escaped(caution)}</p>`)
@@ -82,6 +116,9 @@ export function cautionsOf({ loads }: Report, comparison: Comparison | null): re
     const failed = Object.entries(load.failed).map(([code, count]) => `${count} ${code}`);
     return [
       ...(failed.length === 0 ? [] : [`${about}: not all went well: ${failed.join(", ")}`]),
+      ...(load.done === 0 && failed.length === 0
+        ? [`${about}: no request was due and answered in the measured time: measure longer`]
+        : []),
       ...(load.generatorBusy > 0.9
         ? [
             `${about}: the load generator was ${Math.round(load.generatorBusy * 100)}% busy and may have measured itself`,
@@ -119,7 +156,7 @@ function comparisonTable({ rows }: Comparison): string {
 function table(heads: readonly string[], rows: readonly (readonly string[])[]): string {
   const row = (tag: string, cells: readonly string[]) =>
     `<tr>${cells.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join("")}</tr>`;
-  return `<table>${row("th", heads)}${rows.map((cells) => row("td", cells)).join("")}</table>`;
+  return `<div class="scroll"><table>${row("th", heads)}${rows.map((cells) => row("td", cells)).join("")}</table></div>`;
 }
 
 function uplot(file: string): string {

@@ -36,7 +36,7 @@ What comes of it, beside the table:
   --compare FILE       an earlier run's --json: shows ratios to it, here and on the page
   --help               show this
 
-Exit status: 0 measured, 1 some requests failed or the deployment could not be reached, 2 wrong usage.
+Exit status: 0 measured, 1 some requests failed, none was answered, or the deployment could not be reached, 2 wrong usage.
 `;
 
 const MAX_CALLERS = 4096;

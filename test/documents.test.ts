@@ -86,10 +86,13 @@ test("make help explains every target", () => {
   for (const target of phony) expect(makefile).toMatch(new RegExp(`^${target}:.*## `, "m"));
 });
 
-test("make bench measures logins as well, with few users unless told otherwise", () => {
+test("make bench and make bench-growth write the page, and write nothing when they are quick", () => {
   const makefile = readFileSync("Makefile", "utf8");
-  const [, recipe = ""] = /^bench: install .*\n((?:\t.*\n)+)/m.exec(makefile) ?? [];
-  expect(recipe).toMatch(/run --silent bench$/m);
-  expect(recipe).toMatch(/run --silent bench-identity -- --users "\$\(USERS\)"$/m);
-  expect(makefile).toMatch(/^bench: USERS \?= 1,1000$/m);
+  for (const [target, set] of [
+    ["bench", "standard"],
+    ["bench-growth", "growth"],
+  ]) {
+    const [, recipe = ""] = new RegExp(`^${target}: install .*\\n((?:\\t.*\\n)+)`, "m").exec(makefile) ?? [];
+    expect(recipe).toContain(`--set ${set} $(if $(QUICK),--quick,--write)`);
+  }
 });

@@ -13,7 +13,7 @@ import {
   signBytes,
   standardPath,
 } from "../../test/support/bitcoin.ts";
-import type { SigningRow } from "./row.ts";
+import type { SigningRow } from "./signing-row.ts";
 
 const KEY = new Uint8Array(32).fill(0x46);
 

@@ -24,7 +24,7 @@ import {
   type Wallet,
 } from "../../protocol/index.ts";
 import { MemoryParent } from "../../test/support/memory-parent.ts";
-import type { SigningRow } from "./row.ts";
+import type { SigningRow } from "./signing-row.ts";
 
 const OWNER = { appId: "app_1", userId: "usr_1", by: "ses_1" } as const;
 const AUDIENCE = "bench/app_1";

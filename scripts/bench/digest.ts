@@ -8,7 +8,7 @@ import { SecretKey } from "../../enclave/wallets/secret-key.ts";
 import { signerOf } from "../../enclave/wallets/signer-of.ts";
 import { type Curve, decodeHex, encodeHex } from "../../protocol/index.ts";
 import { judgeBy } from "./judge.ts";
-import type { SigningRow } from "./row.ts";
+import type { SigningRow } from "./signing-row.ts";
 
 const KEY = new Uint8Array(32).fill(0x46);
 const DIGEST = new Uint8Array(32).fill(0x11);

@@ -1,4 +1,5 @@
-/** Ethereum's kinds beside viem, which is given what it signs parsed already. */
+/** Ethereum's kinds beside viem and ethers, which are given what they sign parsed already. */
+import { Transaction, TypedDataEncoder, Wallet } from "ethers";
 import {
   encodeFunctionData,
   erc20Abi,
@@ -30,12 +31,13 @@ import {
 } from "../../enclave/signing/evm/user-operation.ts";
 import { signRecoverable } from "../../enclave/signing/secp256k1.ts";
 import { type AppOperation, decodeHex, encodeHex, type JsonValue, type Policy, policy } from "../../protocol/index.ts";
-import type { SigningRow } from "./row.ts";
+import type { SigningRow } from "./signing-row.ts";
 
 const KEY: Hex = `0x${"46".repeat(32)}`;
 const key = hexToBytes(KEY);
 const signer = { signDigest: (digest: Uint8Array) => signRecoverable(digest, key) };
 const viem = privateKeyToAccount(KEY);
+const ethers = new Wallet(KEY);
 const TOKEN = "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48";
 const RECIPIENT = "0xd8dA6BF26964aF9D7eEd9e03E53415D37aA96045";
 
@@ -74,10 +76,13 @@ export async function evmRows(): Promise<readonly SigningRow[]> {
 }
 
 /** Both follow RFC 6979: what they sign is the same if the signatures are. */
-async function expectSame({ name, ours, theirs }: SigningRow): Promise<void> {
-  const signed = await theirs();
-  const expected = typeof signed === "string" ? signed : (signed as { readonly r: Hex }).r;
-  if (!String(ours()).includes(expected.slice(2))) throw new Error(`${name}: viem signs something else`);
+async function expectSame({ name, ours, theirs, ethers: byEthers }: SigningRow): Promise<void> {
+  for (const sign of [theirs, byEthers]) {
+    const signed = await sign?.();
+    if (signed === undefined) continue;
+    const expected = typeof signed === "string" ? signed : (signed as { readonly r: Hex }).r;
+    if (!String(ours()).includes(expected.slice(2))) throw new Error(`${name}: a peer signs something else`);
+  }
 }
 
 async function transactionRows(): Promise<readonly SigningRow[]> {
@@ -95,6 +100,8 @@ async function transactionRows(): Promise<readonly SigningRow[]> {
   ];
   return transactions.map(([name, transaction]) => {
     const unsigned = serializeTransaction(transaction);
+    // Parsed here and not by each turn, as for viem.
+    const parsedByEthers = Transaction.from(unsigned);
     return {
       ...{ name: `transaction, ${name}`, peer: "viem" },
       ours: () => {
@@ -104,6 +111,11 @@ async function transactionRows(): Promise<readonly SigningRow[]> {
         return [encodeHex(signed.bytes), encodeHex(signed.hash)];
       },
       theirs: () => viem.signTransaction(transaction),
+      ethers: () => {
+        const made = Transaction.from(parsedByEthers);
+        made.signature = ethers.signingKey.sign(made.unsignedHash);
+        return made.serialized;
+      },
     };
   });
 }
@@ -119,6 +131,7 @@ function messageRow(): SigningRow {
       return encodeHex(signEip191(message, signer));
     },
     theirs: () => viem.signMessage({ message: text }),
+    ethers: () => ethers.signMessageSync(text),
   };
 }
 
@@ -163,6 +176,9 @@ function typedDataRow(): SigningRow {
       return encodeHex(signatureOver(digest, signer));
     },
     theirs: () => viem.signTypedData({ domain, types: { Permit: permit }, primaryType: "Permit", message }),
+    ethers: () =>
+      ethers.signingKey.sign(TypedDataEncoder.hash(domain, { Permit: permit.map((field) => ({ ...field })) }, message))
+        .serialized,
   };
 }
 
@@ -178,6 +194,7 @@ function authorizationRow(): SigningRow {
       return encodeHex(encodeAuthorization(signAuthorization(authorization, signer)));
     },
     theirs: () => viem.signAuthorization({ chainId: 1, address: RECIPIENT, nonce: 8 }),
+    ethers: () => ethers.authorizeSync({ chainId: 1, address: RECIPIENT, nonce: 8 }).signature.r,
   };
 }
 

@@ -6,7 +6,7 @@ import type { PolicyRequest } from "../../enclave/policy/fields.ts";
 import { parseTransaction } from "../../enclave/signing/evm/transaction.ts";
 import { transactionFacts } from "../../enclave/signing/evm/transaction-facts.ts";
 import { type Policy, policy, type Rule } from "../../protocol/index.ts";
-import { measureRow, type SigningRow } from "./row.ts";
+import type { SigningRow } from "./signing-row.ts";
 
 const FROM = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf";
 const TOKEN = "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48";
@@ -52,15 +52,4 @@ export function policyRows(): readonly SigningRow[] {
       theirs: () => parseWithViem(bytes),
     };
   });
-}
-
-if (import.meta.main) {
-  console.log("judged a second, compiled once; beside it, viem parsing the same transaction\n");
-  for (const row of policyRows()) {
-    const { name, oursPerSecond, theirsPerSecond } = await measureRow(row);
-    const us = (1e6 / oursPerSecond).toFixed(1);
-    console.log(
-      `${name.padEnd(24)}${oursPerSecond.toFixed(0).padStart(10)}  ${us.padStart(8)} µs${theirsPerSecond.toFixed(0).padStart(10)}`,
-    );
-  }
 }

@@ -19,7 +19,7 @@ import { transactionFacts } from "../../enclave/signing/solana/transaction-facts
 import { decodeHex, encodeHex } from "../../protocol/index.ts";
 import { makeTransaction, named } from "../../test/support/solana.ts";
 import { judgeBy } from "./judge.ts";
-import type { SigningRow } from "./row.ts";
+import type { SigningRow } from "./signing-row.ts";
 
 const SEED = new Uint8Array(32).fill(0x46);
 const publicKey = publicKeyOf(SEED);

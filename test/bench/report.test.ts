@@ -64,10 +64,12 @@ test("failures and a busy generator are cautioned of", () => {
   const loads = [
     { ...load(1, 1), failed: { BUSY: 3 } },
     { ...load(2, 1), generatorBusy: 0.97 },
+    { ...load(4, 0), done: 0 },
   ];
   expect(cautionsOf({ ...REPORT, loads }, null)).toEqual([
     expect.stringContaining("3 BUSY"),
     expect.stringContaining("97%"),
+    expect.stringContaining("measure longer"),
   ]);
 });
 
