@@ -5,13 +5,14 @@
 import { generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
 import { encode } from "cborg";
 import type { StampKey } from "../../client/index.ts";
-import type { ReceivedRequest } from "../../enclave/answer.ts";
+import type { ReceivedRequest, SignedAnswer } from "../../enclave/answer.ts";
 import { StampVerifier } from "../../enclave/auth/verify-stamp.ts";
 import { Egress } from "../../enclave/egress/egress.ts";
 import { createLog } from "../../enclave/log.ts";
 import type { Manifest } from "../../enclave/manifest.ts";
 import { Nsm } from "../../enclave/nsm/nsm.ts";
 import { Randomness } from "../../enclave/nsm/randomness.ts";
+import type { Services } from "../../enclave/operations/handler.ts";
 import { RequestHandler } from "../../enclave/request-handler.ts";
 import { SealedRequests } from "../../enclave/sealed/sealed-requests.ts";
 import { makeServices } from "../../enclave/services.ts";
@@ -31,6 +32,7 @@ import {
 } from "../../protocol/index.ts";
 import { FakeKms, KEY_ARN } from "../../test/support/fake-kms.ts";
 import { MemoryParent } from "../../test/support/memory-parent.ts";
+import type { Vsock } from "../../vsock/index.ts";
 
 const MANIFEST: Manifest = {
   version: 1,
@@ -56,34 +58,57 @@ const APP: AppConfig = withDefaults({
 });
 const HOUR_MS = 3_600_000;
 
+/** What surrounds it, where a measurement brings its own. */
+export interface Surroundings {
+  /** The parent's records. */
+  readonly vsock?: Vsock;
+  /** The trusted clock. */
+  readonly nowMs?: () => number;
+  /** An identity provider's key set. */
+  readonly fetchJson?: (url: URL) => Promise<unknown>;
+}
+
 export class EnclaveInProcess {
-  readonly #handler: RequestHandler;
+  /** For who looks at what it holds. */
+  readonly handler: RequestHandler;
+  /** Wipes and forgets what the enclave itself does every ten seconds. */
+  readonly forget: () => void;
+  readonly makeApp: (changes: Partial<AppConfig>) => Promise<string>;
   readonly #register: (key: StampKey) => Promise<unknown>;
   readonly #audience: string;
   readonly #stop: () => void;
 
   private constructor(
     handler: RequestHandler,
+    services: Services,
     audience: string,
     register: (key: StampKey) => Promise<unknown>,
     stop: () => void,
   ) {
-    this.#handler = handler;
+    this.handler = handler;
+    this.forget = () => {
+      services.imports.forgetExpired();
+      services.wallets.forgetIdle();
+    };
+    this.makeApp = async (changes) => {
+      const appId = await services.apps.create(randomUUID(), { ...APP, ...changes });
+      return audienceOf(MANIFEST.deployment, appId);
+    };
     this.#audience = audience;
     this.#register = register;
     this.#stop = stop;
   }
 
-  static async start(): Promise<EnclaveInProcess> {
+  static async start(surroundings: Surroundings = {}): Promise<EnclaveInProcess> {
     const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
     const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
     const parent = new MemoryParent();
-    const { vsock } = parent;
+    const { vsock = parent.vsock } = surroundings;
     // It is not to be measured that a test's parent remembers every call.
     parent.calls.push = () => 0;
     const store = new RecordStore(vsock);
     const kms = new FakeKms();
-    const nowMs = () => Date.now();
+    const nowMs = surroundings.nowMs ?? (() => Date.now());
     const vault = await openVault({ store, kms, manifest: MANIFEST, randomness, nowMs });
     const stopping = new AbortController();
     const notHere = () => Promise.reject(new Error("not part of what is measured"));
@@ -91,7 +116,7 @@ export class EnclaveInProcess {
     const services = makeServices({
       ...{ manifest: MANIFEST, vault, kms, randomness, nowMs, log, signal: stopping.signal },
       egress: new Egress({ vsock, allowed: new Set(), nowMs }),
-      ...{ fetchJson: notHere, attestImport: notHere },
+      ...{ fetchJson: surroundings.fetchJson ?? notHere, attestImport: notHere },
       bootedAtMs: nowMs() - HOUR_MS,
     });
     const [answerKeys, sealingKeys] = [generateKeyPairSync("ed25519"), generateKeyPairSync("x25519")];
@@ -109,7 +134,7 @@ export class EnclaveInProcess {
         { ...login, issuedAtMs: nowMs(), expiresAtMs: nowMs() + HOUR_MS },
         { lifetimeMs: HOUR_MS, scope: WHOLE_SCOPE },
       );
-    return new EnclaveInProcess(handler, audienceOf(MANIFEST.deployment, appId), register, () => {
+    return new EnclaveInProcess(handler, services, audienceOf(MANIFEST.deployment, appId), register, () => {
       stopping.abort();
       store.close();
       kms.close();
@@ -133,9 +158,14 @@ export class EnclaveInProcess {
 
   /** Throws unless it was done. */
   async handle(request: ReceivedRequest): Promise<Uint8Array> {
-    const { status, body } = await this.#handler.handle(request);
+    const { status, body } = await this.answer(request);
     if (status !== 200) throw new Error(`status ${status}: ${Buffer.from(body).toString("utf8")}`);
     return body;
+  }
+
+  /** Whatever it is, signed. */
+  answer(request: ReceivedRequest): Promise<SignedAnswer> {
+    return this.handler.handle(request);
   }
 
   async result(request: ReceivedRequest): Promise<JsonValue> {
