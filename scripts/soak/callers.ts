@@ -28,14 +28,6 @@ export interface Caller {
 /** Of the three schemes, most of the quickest: this process pays for stamping as well. */
 export function newKey(at: number): SoakKey {
   switch (at % 6) {
-    default: {
-      const privateKey = randomBytes(32);
-      return {
-        scheme: "SIGNATURE_SCHEME_TK_API_SECP256K1",
-        publicKey: Uint8Array.from(publicKeyOf(privateKey, true)),
-        sign: (body) => derOf(signRecoverable(hash("sha256", body, "buffer"), privateKey).rs),
-      };
-    }
     case 1: {
       const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
       const spki = publicKey.export({ type: "spki", format: "der" });
@@ -52,6 +44,14 @@ export function newKey(at: number): SoakKey {
         scheme: "SIGNATURE_SCHEME_TK_API_ED25519",
         publicKey: Uint8Array.from(publicKey.export({ type: "spki", format: "der" }).subarray(-32)),
         sign: (body) => sign(null, body, privateKey),
+      };
+    }
+    default: {
+      const privateKey = randomBytes(32);
+      return {
+        scheme: "SIGNATURE_SCHEME_TK_API_SECP256K1",
+        publicKey: Uint8Array.from(publicKeyOf(privateKey, true)),
+        sign: (body) => derOf(signRecoverable(hash("sha256", body, "buffer"), privateKey).rs),
       };
     }
   }
