@@ -81,12 +81,12 @@ const FORGET_MS = 10_000;
 
 /** Most of a service's day: signing, with everything else beside it. */
 const DAILY: Mix = {
-  ...{ sign: 36, signMessage: 3, signBatch: 0.5, list: 2, createWallet: 1, createWallets: 0.1 },
-  ...{ logIn: 0.7, logInAgain: 0.3, revoke: 0.2 },
-  ...{ replay: 18, outOfTime: 16, malformed: 8, badStamp: 10, stranger: 4 },
+  ...{ sign: 30, signMessage: 2, signBatch: 0.3, list: 1, createWallet: 1, createWallets: 0.05 },
+  ...{ logIn: 0.2, logInAgain: 0.1, revoke: 0.05 },
+  ...{ replay: 22, outOfTime: 20, malformed: 10, badStamp: 10, stranger: 3 },
 };
 /** Many newcomers and many wallets: what fills the memory of records, sessions and users. */
-const FILLING_UP: Mix = { ...DAILY, logIn: 6, createWallets: 0.3 };
+const FILLING_UP: Mix = { ...DAILY, logIn: 3, createWallets: 0.35 };
 /** Where caches have no time to fill: few records and keys that are new. */
 const QUIET: Mix = { ...DAILY, createWallet: 0.2, createWallets: 0.05, logIn: 0.1, logInAgain: 0.05, revoke: 0.02 };
 

@@ -1,13 +1,13 @@
 /** How much is asked of a soak, by how long it is. */
 import type { SoakOptions } from "./run.ts";
 
-/** Every cache is at its cap after a fifth; the replay guard's memory of a minute too, so that some are told `BUSY`. */
+/** Nearly all caches are at their caps after a fifth; the replay guard's memory of a minute too, so that some are told `BUSY`. */
 export const LONG: SoakOptions = {
   requests: 10_000_000,
-  samples: 100,
-  population: 20_000,
+  samples: 50,
+  population: 10_000,
   apps: 4,
-  msPerRequest: 1 / 12,
+  msPerRequest: 1 / 20,
   walletsPerBatch: 50,
   fills: true,
   strangers: 50_000,

@@ -16,7 +16,14 @@ test("memory is flat over twenty thousand requests", { timeout }, async () => {
   expect(problems, JSON.stringify(held)).toEqual([]);
   // A run in which all were refused, or none, would show little.
   for (const outcome of [
-    ...["sign: done", "signBatch: done", "signMessage: done", "createWallet: done", "createWallets: done", "list: done"],
+    ...[
+      "sign: done",
+      "signBatch: done",
+      "signMessage: done",
+      "createWallet: done",
+      "createWallets: done",
+      "list: done",
+    ],
     ...["logIn: done", "logInAgain: done", "revoke: done", "sign: SESSION_UNKNOWN", "sign: SESSION_EXPIRED"],
     ...["replay: REQUEST_REPLAYED", "outOfTime: REQUEST_STALE", "outOfTime: REQUEST_FROM_FUTURE"],
     ...["malformed: MALFORMED_JSON", "badStamp: STAMP_INVALID", "stranger: SESSION_UNKNOWN"],
@@ -44,7 +51,12 @@ describe("the rule", () => {
   const noise = (at: number, bytes: number) => (at % 2 === 0 ? bytes : -bytes);
 
   test("takes what only varies, and what fills within the first fifth", () => {
-    expect(flatnessOf(run((_, at) => 100 * MIB + noise(at, MIB / 4)), allowed).isFlat).toBe(true);
+    expect(
+      flatnessOf(
+        run((_, at) => 100 * MIB + noise(at, MIB / 4)),
+        allowed,
+      ).isFlat,
+    ).toBe(true);
     const filling = run((requests) => Math.min(requests, 10_000) * 10_000);
     expect(flatnessOf(filling, allowed)).toMatchObject({ isFlat: true, bytesPerRequest: 0, gainedBytes: 0 });
   });
@@ -58,7 +70,12 @@ describe("the rule", () => {
   });
 
   test("refuses what varies so much that nobody can tell", () => {
-    expect(flatnessOf(run((_, at) => 100 * MIB + noise(at, 20 * MIB)), allowed).isFlat).toBe(false);
+    expect(
+      flatnessOf(
+        run((_, at) => 100 * MIB + noise(at, 20 * MIB)),
+        allowed,
+      ).isFlat,
+    ).toBe(false);
   });
 
   test("says nothing from a handful of samples", () => {
