@@ -137,7 +137,9 @@ describe.skipIf(isAbsent)(`${FILE}${isAbsent ? " (HAProxy or PostgreSQL is not i
     expect(new Set(forwarded)).toEqual(new Set(["x-forwarded-for: 127.0.0.1"]));
   });
 
-  test("an enclave that dies is asked no more, and callers do not notice; its next boot is found", { timeout: 90_000 }, async () => {
+  test("an enclave that dies is asked no more, and callers do not notice; its next boot is found", {
+    timeout: 90_000,
+  }, async () => {
     const { session } = await logIn(cluster, client, appId, "failover");
     const { walletId } = await session.createWallet({ kind: "single-key" });
     const params = { walletId, chainId: "1", unsignedTransaction: usdcTransfer() };
