@@ -2,17 +2,39 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { chownSync, globSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createServer } from "node:net";
+import { createServer, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SimulatorError } from "./errors.ts";
 
-/** Debian's place, the newest version. */
-const [BINARIES] = globSync("/usr/lib/postgresql/*/bin").toSorted().reverse();
+/** Debian's place. */
+const BINARIES = "/usr/lib/postgresql/*/bin";
 /** The server refuses to run as root. Debian's `nobody`. */
 const UNPRIVILEGED = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
 
-export const isPostgresAbsent = BINARIES === undefined;
+/**
+ * Waits for the end of its standard input, which comes when this process has ended, however: then the server ends too, and its
+ * folder goes. A database that nobody can reach any more would else stay for good.
+ */
+const GUARD = `
+while read -r _; do :; done
+kill -QUIT "$1" || exit 0
+while kill -0 "$1"; do sleep 0.1; done
+rm -rf "$2"
+`;
+
+export const isPostgresAbsent = globSync(BINARIES).length === 0;
+
+/**
+ * Where the newest version is.
+ *
+ * @throws {@link SimulatorError} `POSTGRES_ABSENT`
+ */
+export function postgresBinaries(places: string = BINARIES): string {
+  const [newest] = globSync(places).toSorted().reverse();
+  if (newest === undefined) throw new SimulatorError("POSTGRES_ABSENT", `no PostgreSQL is installed: ${places}`);
+  return newest;
+}
 
 export interface PostgresServer {
   readonly port: number;
@@ -38,8 +60,7 @@ export async function startLocalPostgres(
   files: Readonly<Record<string, string>> = {},
   under: string = tmpdir(),
 ): Promise<PostgresServer> {
-  if (BINARIES === undefined) throw new SimulatorError("POSTGRES_ABSENT", "no PostgreSQL under /usr/lib/postgresql");
-  const binaries = BINARIES;
+  const binaries = postgresBinaries();
   const folder = await mkdtemp(join(under, "cl-pg-"));
   cleanUp(() => rm(folder, { recursive: true, force: true }));
   if (UNPRIVILEGED.uid !== undefined) chownSync(folder, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
@@ -75,6 +96,7 @@ export async function startLocalPostgres(
   const start = async (): Promise<void> => {
     const started = spawn(join(binaries, "postgres"), ["-D", data], { ...UNPRIVILEGED, cwd: folder, detached: true });
     server = started;
+    guard(started, folder);
     // Of a shut-down, a crash or a start: said once it takes connections.
     await new Promise<void>((resolve, reject) => {
       let said = "";
@@ -93,6 +115,21 @@ export async function startLocalPostgres(
     kill: () => end("SIGKILL"),
     start,
   };
+}
+
+/** Ends what was started, should this process be killed before it can. */
+function guard(server: ChildProcess, folder: string): void {
+  if (server.pid === undefined) return;
+  const guarding = spawn("/bin/sh", ["-c", GUARD, "guard", String(server.pid), folder], {
+    ...{ ...UNPRIVILEGED, cwd: "/", detached: true },
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  // Neither keeps this process from ending.
+  guarding.unref();
+  if (guarding.stdin instanceof Socket) guarding.stdin.unref();
+  guarding.once("error", () => {});
+  // Its process id may be another's by then.
+  server.once("exit", () => guarding.kill("SIGKILL"));
 }
 
 async function freePort(): Promise<number> {

@@ -1,5 +1,5 @@
 /** Sessions: which key may act for which user, how far, and until when. The user's record says so; here is the way to it. */
-import { encodeHex, RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
+import { RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
 import type { AppSettings } from "../apps/app.ts";
 import type { User, UserSession } from "../users/user.ts";
 import type { UserDecision, Users } from "../users/users.ts";
@@ -258,7 +258,8 @@ export class Sessions {
   }
 
   idOf(appId: string, { scheme, publicKey }: Stamp): string {
-    const hex = encodeHex(publicKey);
+    // In one piece: as a key that is kept it would else be kept with all its parts.
+    const hex = Buffer.from(publicKey).toString("hex");
     const key = `${appId}/${scheme}/${hex}`;
     const derived = this.#derived.get(key);
     if (derived !== undefined) return derived;

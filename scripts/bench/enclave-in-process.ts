@@ -5,7 +5,7 @@
 import { generateKeyPairSync, randomBytes, randomUUID } from "node:crypto";
 import { encode } from "cborg";
 import type { StampKey } from "../../client/index.ts";
-import type { ReceivedRequest } from "../../enclave/answer.ts";
+import type { ReceivedRequest, SignedAnswer } from "../../enclave/answer.ts";
 import { StampVerifier } from "../../enclave/auth/verify-stamp.ts";
 import { Egress } from "../../enclave/egress/egress.ts";
 import { createLog } from "../../enclave/log.ts";
@@ -34,6 +34,7 @@ import {
 } from "../../protocol/index.ts";
 import { FakeKms, KEY_ARN } from "../../test/support/fake-kms.ts";
 import { MemoryParent } from "../../test/support/memory-parent.ts";
+import type { Vsock } from "../../vsock/index.ts";
 
 const MANIFEST: Manifest = {
   version: 1,
@@ -66,10 +67,17 @@ export interface InProcessOptions {
   readonly entry?: URL;
   readonly heartbeatMs?: number;
   readonly app?: Partial<AppConfig>;
+  /** The parent's records, in place of some in memory. */
+  readonly vsock?: Vsock;
+  /** The trusted clock. */
+  readonly nowMs?: () => number;
+  /** An identity provider's key set. */
+  readonly fetchJson?: (url: URL) => Promise<unknown>;
 }
 
 interface Parts {
   readonly appId: string;
+  readonly handler: RequestHandler;
   readonly services: Services;
   readonly parent: MemoryParent;
   readonly vault: Vault;
@@ -98,24 +106,23 @@ export class EnclaveInProcess {
     const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
     const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
     const parent = new MemoryParent();
-    const { vsock } = parent;
+    const { vsock = parent.vsock } = options;
     // It is not to be measured that a test's parent remembers every call.
     parent.calls.push = () => 0;
     const store = new RecordStore(vsock);
     const kms = new FakeKms();
-    const nowMs = () => Date.now();
+    const nowMs = options.nowMs ?? (() => Date.now());
     const vault = await openVault({ store, kms, manifest: MANIFEST, randomness, nowMs });
     const stopping = new AbortController();
     const notHere = () => Promise.reject(new Error("not part of what is measured"));
     const log = createLog({ write: () => {}, nowMs });
     const { workers: count = 0, entry = WORKER_ENTRY } = options;
-    const lines: string[] = [];
     const bootedAtMs = nowMs() - HOUR_MS;
     const services = makeServices({
       part: mainPart(count),
       ...{ manifest: MANIFEST, vault, kms, randomness, nowMs, log, signal: stopping.signal },
       egress: new Egress({ vsock, allowed: new Set(), nowMs }),
-      ...{ fetchJson: notHere, attestImport: notHere },
+      ...{ fetchJson: options.fetchJson ?? notHere, attestImport: notHere },
       bootedAtMs,
     });
     const [answerKeys, sealingKeys] = [generateKeyPairSync("ed25519"), generateKeyPairSync("x25519")];
@@ -127,7 +134,7 @@ export class EnclaveInProcess {
     const workers = new SigningWorkers({
       ...{ count, entry, handler, manifest: MANIFEST, answerKey: answerKeys.privateKey, boot: "00".repeat(8) },
       ...{ vault, watch: services.rotation, randomness, bootedAtMs, nowMs, log },
-      ...{ writeLine: (line: string) => void lines.push(line), heartbeatMs: options.heartbeatMs ?? 1_000 },
+      ...{ writeLine: () => {}, heartbeatMs: options.heartbeatMs ?? 1_000 },
     });
     const appId = await services.apps.create(randomUUID(), { ...APP, ...options.app });
     const login = { issuer: "https://issuer.invalid", subject: "somebody", issuedAtMs: nowMs() };
@@ -139,13 +146,26 @@ export class EnclaveInProcess {
         { lifetimeMs: HOUR_MS, scope: WHOLE_SCOPE },
       );
     const audience = audienceOf(MANIFEST.deployment, appId);
-    return new EnclaveInProcess({ appId, services, parent, vault, workers }, audience, register, async () => {
+    return new EnclaveInProcess({ appId, handler, services, parent, vault, workers }, audience, register, async () => {
       stopping.abort();
       await workers.close();
       services.wallets.close();
       store.close();
       kms.close();
     });
+  }
+
+  /** Wipes and forgets what the enclave itself does every ten seconds. */
+  forget(): void {
+    const { imports, wallets } = this.parts.services;
+    imports.forgetExpired();
+    wallets.forgetIdle();
+  }
+
+  /** One more app. @returns Its audience. */
+  async makeApp(changes: Partial<AppConfig>): Promise<string> {
+    const appId = await this.parts.services.apps.create(randomUUID(), { ...APP, ...changes });
+    return audienceOf(MANIFEST.deployment, appId);
   }
 
   /** A session of the one user's for this key. */
@@ -170,9 +190,14 @@ export class EnclaveInProcess {
 
   /** Throws unless it was done. */
   async handle(request: ReceivedRequest): Promise<Uint8Array> {
-    const { status, body } = await this.parts.workers.handle(request);
+    const { status, body } = await this.answer(request);
     if (status !== 200) throw new Error(`status ${status}: ${Buffer.from(body).toString("utf8")}`);
     return body;
+  }
+
+  /** Whatever it is, signed. */
+  answer(request: ReceivedRequest): Promise<SignedAnswer> {
+    return this.parts.workers.handle(request);
   }
 
   async result(request: ReceivedRequest): Promise<JsonValue> {

@@ -90,6 +90,35 @@ describe("the accounts notice", () => {
     expect(await checkDone(ledger, [made("0x1"), made("0x2")])).toEqual([expect.stringContaining("two wallets")]);
   });
 
+  test("two wallets for one place of a batch", async () => {
+    const ledger = new Ledger();
+    ledger.open("r1", { operation: "create_wallets", owner: "alice", count: 2 }, true).stamped = 2;
+    const made = (...addresses: (string | null)[]) => {
+      const results = addresses.map((address) =>
+        address === null ? { error: { code: "BUSY" } } : { wallet: { walletId: "w", accounts: [{ address }] } },
+      );
+      return answer({ requestId: "r1", result: { results } });
+    };
+    expect(await checkDone(ledger, [made("0x1", null), made("0x1", "0x2")])).toEqual([]);
+    expect(await checkDone(ledger, [made("0x1", "0x2"), made("0x1", "0x3")])).toEqual([
+      expect.stringContaining("two wallets"),
+    ]);
+    expect(await checkDone(ledger, [made("0x1")])).toEqual([expect.stringContaining("for each wallet")]);
+  });
+
+  test("what a batch signed wrongly, or although it was forbidden", async () => {
+    const batch = async (signer: typeof account, mayBeDone: boolean) => {
+      const ledger = new Ledger();
+      const elements = [{ params, address: account.address, mayBeDone }];
+      ledger.open("r1", { operation: "sign_batch", elements }, true).stamped = 1;
+      const signedTransaction = await signer.signTransaction({ ...transaction, data });
+      return checkDone(ledger, [answer({ requestId: "r1", result: { results: [{ result: { signedTransaction } }] } })]);
+    };
+    expect(await batch(account, true)).toEqual([]);
+    expect(await batch(other, true)).toEqual([expect.stringContaining("signed by")]);
+    expect(await batch(account, false)).toEqual([expect.stringContaining("forbidden")]);
+  });
+
   test("an accepted answer that the enclave did not give, or gave to another request", () => {
     const body = Buffer.from(JSON.stringify({ requestId: "r1", result: {} }));
     const bytes = Uint8Array.of(1, 2, 3);

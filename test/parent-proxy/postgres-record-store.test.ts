@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vit
 import type { RecordChange, RecordStore } from "../../parent-proxy/index.ts";
 import { openPostgresRecordStore, type PostgresOptions } from "../../parent-proxy/records/postgres-record-store.ts";
 import { createTlsAuthority } from "../../simulator/pki/index.ts";
+import { SCHEMA_1 } from "../support/postgres-schema-1.ts";
 import { isPostgresAbsent, type PostgresServer, startPostgres } from "../support/postgres-server.ts";
 import { recordedLog, temporaryFolder } from "./fixture.ts";
 import { describeRecordStore } from "./record-store-conformance.ts";
@@ -28,20 +29,6 @@ async function query(server: PostgresServer, text: string): Promise<pg.QueryResu
     await client.end();
   }
 }
-
-/** As the first release made it. */
-const SCHEMA_1 = `
-  CREATE SCHEMA cloister;
-  CREATE TABLE cloister.schema_version (version integer NOT NULL);
-  INSERT INTO cloister.schema_version VALUES (1);
-  CREATE TABLE cloister.records (
-    name    text COLLATE "C" PRIMARY KEY,
-    version bigint NOT NULL,
-    value   bytea NOT NULL
-  ) WITH (fillfactor = 90);
-  CREATE FUNCTION cloister.write(names text[], expected bigint[], versions bigint[], "values" bytea[]) RETURNS text
-  LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
-`;
 
 const create = (name: string): RecordChange => ({ name, expectedVersion: 0, version: 1, value: Uint8Array.of(1) });
 

@@ -1,7 +1,8 @@
 /**
  * What breaks under load, and what of it callers notice. `make test-faults` gives each fault the time that it takes to be
  * sure, and adds those that take long; here each is short. After each: nothing acknowledged is lost, no retry made a
- * second wallet, every answer verified, and every enclave serves again.
+ * second wallet, a limit that was being spent from has counted each acknowledged signature once, every answer verified, and every
+ * enclave serves again.
  */
 import { execFileSync } from "node:child_process";
 import { appendFile, mkdtemp, rm } from "node:fs/promises";
@@ -11,8 +12,9 @@ import pg from "pg";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { isPostgresAbsent, type PostgresServer, startLocalPostgres } from "../../simulator/local-postgres.ts";
 import { type Cluster, type ClusterOptions, startCluster } from "../../simulator/start-cluster.ts";
-import { createApp } from "../support/app.ts";
+import { createApp, logIn } from "../support/app.ts";
 import { Load } from "../support/load.ts";
+import { SPENDING_POLICY, Spending } from "../support/spending.ts";
 import { startTcpRelay, type TcpRelay } from "../support/tcp-relay.ts";
 
 /** How long a fault lasts, and how long it is quiet before and after. */
@@ -28,7 +30,9 @@ interface Stage {
   readonly cluster: Cluster;
   readonly server: PostgresServer;
   readonly network: TcpRelay;
+  readonly appId: string;
   readonly load: Load;
+  readonly spending: Spending;
 }
 
 async function stage(options: Partial<ClusterOptions> = {}, under?: string): Promise<Stage> {
@@ -43,15 +47,16 @@ async function stage(options: Partial<ClusterOptions> = {}, under?: string): Pro
   const database = `postgres://cloister:${PASSWORD}@127.0.0.1:${network.port}/cloister`;
   const cluster = await startCluster({ enclaves: ENCLAVES, database, ...options });
   onTestFinished(() => cluster.stop());
-  const appId = await createApp(cluster, await cluster.connect());
-  const load = await Load.start(cluster, appId, USERS);
-  return { cluster, server, network, load };
+  const appId = await createApp(cluster, await cluster.connect(), { policy: SPENDING_POLICY });
+  const spending = new Spending();
+  const load = await Load.start(cluster, appId, USERS, spending.work);
+  return { cluster, server, network, appId, load, spending };
 }
 
 /** Breaks something, lets it be broken, mends it, and says how long it took until all was well. */
 async function suffer(
   name: string,
-  { cluster, load }: Stage,
+  { cluster, appId, load, spending }: Stage,
   fault: { readonly happen: () => Promise<void>; readonly mend: () => Promise<void> },
 ): Promise<void> {
   await load.wait(QUIET_MS);
@@ -66,9 +71,12 @@ async function suffer(
   const silenceMs = load.longestSilenceMs(brokenAt);
   const { acknowledged, signatures, interrupted } = await load.settle();
   expect(acknowledged).toBeGreaterThan(USERS);
+  expect(spending.spent).toBeGreaterThan(USERS);
+  await spending.settle((await logIn(cluster, await cluster.connect(), appId, "last")).session);
   process.stdout.write(
     `${name}: all three serve ${recoveredMs} ms after it was mended; longest time without any answer ${silenceMs} ms; ` +
-      `${acknowledged} wallets and ${signatures} signatures acknowledged, all there; ${interrupted} tries repeated\n`,
+      `${acknowledged} wallets and ${signatures} signatures acknowledged, all there; ${spending.spent} spent from a limit, ` +
+      `each counted once; ${interrupted} tries repeated\n`,
   );
 }
 

@@ -60,13 +60,21 @@ export async function checkDone(ledger: Ledger, given: readonly GivenAnswer[]): 
     if (times > entry.stamped) violations.push(`${about(entry)}: done ${times} times, stamped ${entry.stamped} times`);
     if (!entry.mayBeDone) violations.push(`${about(entry)}: done although it is forbidden`);
     violations.push(...(await wrongResult(entry, result)));
-    if (entry.operation === "create_wallet") {
-      const made = `${result.walletId} ${result.accounts?.[0]?.address}`;
-      if ((wallets.get(requestId) ?? made) !== made) violations.push(`${about(entry)}: two wallets for one request id`);
-      wallets.set(requestId, made);
+    for (const [at, wallet] of madeBy(entry, result).entries()) {
+      if (wallet === undefined) continue;
+      const made = `${wallet.walletId} ${wallet.accounts?.[0]?.address}`;
+      const asked = `${requestId}/${at}`;
+      if ((wallets.get(asked) ?? made) !== made) violations.push(`${about(entry)}: two wallets for one request id`);
+      wallets.set(asked, made);
     }
   }
   return violations;
+}
+
+/** In the order in which they were asked for; undefined where one was refused. */
+function madeBy({ operation }: Entry, result: Result): (Result | undefined)[] {
+  if (operation === "create_wallet") return [result];
+  return operation === "create_wallets" ? (result.results ?? []).map(({ wallet }) => wallet) : [];
 }
 
 interface Result {
@@ -75,19 +83,26 @@ interface Result {
   readonly accounts?: readonly { readonly address: string }[];
   readonly signedTransaction?: TransactionSerializedEIP1559;
   readonly signature?: `0x${string}`;
+  /** Of a batch. */
+  readonly results?: readonly { readonly wallet?: Result; readonly result?: Result; readonly error?: object }[];
 }
 
 async function wrongResult(entry: Entry, result: Result): Promise<string[]> {
   switch (entry.operation) {
-    case "sign_transaction": {
-      const { signedTransaction } = result;
-      if (signedTransaction === undefined) return [`${about(entry)}: no transaction in the result`];
-      const { r: _r, s: _s, v: _v, yParity: _parity, ...unsigned } = parseTransaction(signedTransaction);
-      if (serializeTransaction(unsigned) !== entry.params.unsignedTransaction) {
-        return [`${about(entry)}: signed another transaction than was asked for`];
-      }
-      const signer = await recoverTransactionAddress({ serializedTransaction: signedTransaction });
-      return signer === entry.address ? [] : [`${about(entry)}: signed by ${signer}, asked of ${entry.address}`];
+    case "sign_transaction":
+      return wrongSignature(entry, entry, result);
+    case "sign_batch": {
+      const { results = [] } = result;
+      if (results.length !== entry.elements.length) return [`${about(entry)}: ${results.length} outcomes`];
+      const wrong = entry.elements.map(async (asked, at) => {
+        const done = results[at]?.result;
+        if (done === undefined)
+          return results[at]?.error === undefined ? [`${about(entry)}: neither done nor refused`] : [];
+        return asked.mayBeDone
+          ? wrongSignature(entry, asked, done)
+          : [`${about(entry)}: ${at} done although it is forbidden`];
+      });
+      return (await Promise.all(wrong)).flat();
     }
     case "sign_message": {
       const { signature } = result;
@@ -95,6 +110,11 @@ async function wrongResult(entry: Entry, result: Result): Promise<string[]> {
       const message = { raw: entry.params.message as `0x${string}` };
       const signer = await recoverMessageAddress({ message, signature });
       return signer === entry.address ? [] : [`${about(entry)}: signed by ${signer}, asked of ${entry.address}`];
+    }
+    case "create_wallets": {
+      const made = result.results ?? [];
+      const isWhole = made.length === entry.count && made.every(({ wallet, error }) => (wallet ?? error) !== undefined);
+      return isWhole ? [] : [`${about(entry)}: not an outcome for each wallet`];
     }
     case "create_wallet":
       return result.kind === entry.kind ? [] : [`${about(entry)}: a wallet of kind ${result.kind}`];
@@ -105,6 +125,20 @@ async function wrongResult(entry: Entry, result: Result): Promise<string[]> {
         ? []
         : [`${about(entry)}: a signature in its result`];
   }
+}
+
+async function wrongSignature(
+  entry: Entry,
+  asked: { readonly params: { readonly unsignedTransaction: string }; readonly address: string },
+  { signedTransaction }: Result,
+): Promise<string[]> {
+  if (signedTransaction === undefined) return [`${about(entry)}: no transaction in the result`];
+  const { r: _r, s: _s, v: _v, yParity: _parity, ...unsigned } = parseTransaction(signedTransaction);
+  if (serializeTransaction(unsigned) !== asked.params.unsignedTransaction) {
+    return [`${about(entry)}: signed another transaction than was asked for`];
+  }
+  const signer = await recoverTransactionAddress({ serializedTransaction: signedTransaction });
+  return signer === asked.address ? [] : [`${about(entry)}: signed by ${signer}, asked of ${asked.address}`];
 }
 
 function about({ operation, requestId }: Entry): string {

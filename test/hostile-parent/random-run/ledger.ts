@@ -4,6 +4,16 @@ import type { Params, Wallet } from "../../../protocol/index.ts";
 export type Asked =
   | { readonly operation: "create_app" | "register_session" | "list_wallets" }
   | { readonly operation: "create_wallet"; readonly owner: string; readonly kind: Wallet["kind"] }
+  | { readonly operation: "create_wallets"; readonly owner: string; readonly count: number }
+  | {
+      readonly operation: "sign_batch";
+      /** In their order; those that policy forbids come with `mayBeDone` false. */
+      readonly elements: readonly {
+        readonly params: Params<"sign_transaction">;
+        readonly address: string;
+        readonly mayBeDone: boolean;
+      }[];
+    }
   | { readonly operation: "sign_transaction"; readonly params: Params<"sign_transaction">; readonly address: string }
   | { readonly operation: "sign_message"; readonly params: Params<"sign_message">; readonly address: string };
 

@@ -52,7 +52,9 @@ export function randomScript(seed: string): Script {
   return {
     seed,
     rules: [
-      ...each({ port: [REQUEST_PORT, EGRESS_PORT, CREDENTIALS_PORT, LOG_PORT] }, [...DISTURBING, ...LYING]),
+      ...each({ port: [REQUEST_PORT, CREDENTIALS_PORT, LOG_PORT] }, [...DISTURBING, ...LYING]),
+      // Little passes there in a run: an issuer's keys, once in a while.
+      ...each({ port: EGRESS_PORT }, [...DISTURBING, ...LYING], 4 * PART),
       ...each({ port: RECORDS_PORT, of: [...READS, ...ANSWERS_TO_READS] }, [...DISTURBING, ...LYING]),
       ...each({ port: RECORDS_PORT }, DISTURBING),
     ],

@@ -102,8 +102,10 @@ export class Workload {
     try {
       const [wallet] = this.#walletsOf(actor, this.#random.next());
       if (chance < 0.08) await this.logIn(actor);
-      else if (chance < 0.25 || wallet === undefined) await this.createWallet(actor);
+      else if (chance < 0.22 || wallet === undefined) await this.createWallet(actor);
+      else if (chance < 0.27) await this.createWallets(actor);
       else if (chance < 0.38) await this.listWallets(actor);
+      else if (chance < 0.48) await this.signBatch(actor, wallet);
       else if (chance < 0.7) await this.signTransaction(actor, wallet);
       else if (chance < 0.82 && actor.app.messages === "allow") await this.signMessage(actor, wallet);
       else await this.#askForbidden(actor, wallet);
@@ -136,6 +138,25 @@ export class Workload {
     const wallet = await this.#ask({ operation: "create_wallet", owner: actor.owner, kind }, { kind }, this.#as(actor));
     this.ledger.acknowledge(actor.owner, wallet);
     return wallet;
+  }
+
+  async createWallets(actor: Actor): Promise<void> {
+    const count = 1 + this.#random.below(3);
+    const wallets = Array.from({ length: count }, () => ({ kind: "single-key" as const }));
+    const asked = { operation: "create_wallets", owner: actor.owner, count } as const;
+    const { results } = await this.#ask(asked, { wallets }, this.#as(actor));
+    for (const each of results) if ("wallet" in each) this.ledger.acknowledge(actor.owner, each.wallet);
+  }
+
+  /** Some for the chain that policy allows, some for another. */
+  async signBatch(actor: Actor, wallet: Wallet): Promise<void> {
+    const elements = Array.from({ length: 2 + this.#random.below(4) }, () => {
+      const mayBeDone = this.#random.next() < 0.7;
+      const params = this.#transaction(wallet, mayBeDone ? actor.app.chainId : 5);
+      return { params, address: wallet.accounts[0].address, mayBeDone };
+    });
+    const requests = elements.map(({ params }) => ({ operation: "sign_transaction" as const, params }));
+    await this.#ask({ operation: "sign_batch", elements }, { requests }, this.#as(actor));
   }
 
   async listWallets(actor: Actor): Promise<Wallet[]> {
