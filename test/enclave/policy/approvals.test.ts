@@ -9,6 +9,7 @@ import { Nsm } from "../../../enclave/nsm/nsm.ts";
 import { Randomness } from "../../../enclave/nsm/randomness.ts";
 import type { Proposal } from "../../../enclave/policy/approval.ts";
 import { Approvals } from "../../../enclave/policy/approvals.ts";
+import type { Need } from "../../../enclave/policy/limits.ts";
 import { TrustedClock } from "../../../enclave/trusted-clock.ts";
 import { Users } from "../../../enclave/users/users.ts";
 import { Ids } from "../../../enclave/vault/ids.ts";
@@ -29,7 +30,7 @@ const [ASKER, OTHER, APPROVER] = ["02aa", "02bb", "02cc"].map((start) => start.p
 ];
 
 function apiKey(keyId: string): Actor {
-  return { kind: "api-key", appId: APP, keyId, scope: { operations: null, wallets: null, chains: null } } as Actor;
+  return { kind: "api-key", appId: APP, keyId, scope: { operations: [], wallets: null, chains: null } };
 }
 
 class World {
@@ -59,12 +60,12 @@ function proposal(keyId = ASKER, params: Record<string, JsonValue> = {}, request
   return { actor: apiKey(keyId), envelope, policies: { app: "00".repeat(32) } };
 }
 
-const NEEDS = [
+const NEEDS: readonly Need[] = [
   {
     level: "app",
     rule: { id: "by-one", effect: "allow", when: [], approvals: { of: [APPROVER], threshold: 1, expiresS: 600 } },
   },
-] as const;
+];
 
 async function ask(
   approvals: Approvals,
