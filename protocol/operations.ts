@@ -23,7 +23,12 @@ export {
   SIGNING_OPERATIONS,
   type SigningOperation,
 } from "./operations/batches.ts";
-export { BITCOIN_NETWORKS, type BitcoinNetworkName, type OpenSighashType } from "./operations/bitcoin.ts";
+export {
+  BITCOIN_NETWORKS,
+  type BitcoinNetworkName,
+  OPEN_SIGHASH_TYPES,
+  type OpenSighashType,
+} from "./operations/bitcoin.ts";
 export type { NewShares, Recovery } from "./operations/custody.ts";
 export type { PendingApproval } from "./operations/policies.ts";
 export type { NewImport, NewWallet, Wallet, WalletCustody } from "./operations/wallets.ts";
