@@ -1,46 +1,52 @@
 /** `cloister policy check`: what policies say of one transaction, and why. */
-import {
-  type Caller,
-  type Facts,
-  factsFromJson,
-  factsOfEvmTransaction,
-  factsOfTypedData,
-  type Level,
-  tryPolicies,
-} from "../enclave/index.ts";
+import { type Caller, type Facts, type Level, tryPolicies } from "../enclave/index.ts";
 import type { Policy } from "../protocol/index.ts";
 import { type CommandIo, printable, UsageError } from "./command-io.ts";
-import { parseOptions, readJson, readPolicy, reporting } from "./policy-options.ts";
+import { FACTS_OPTIONS, readFacts } from "./policy-facts.ts";
+import { parseOptions, readPolicy, reporting } from "./policy-options.ts";
 
-const HELP = `Usage: cloister policy check --policy FILE… (--transaction|--typed-data|--message|--facts FILE) [options]
+const HELP = `Usage: cloister policy check --policy FILE… (--transaction|--solana-transaction|--psbt|… FILE) [options]
 
 Judges by the enclave's own parser and evaluator, without an enclave. What limits have left is not known here.
 
-  --policy [LEVEL=]FILE  a policy, or an app's configuration with one; LEVEL is app (unless given), user or wallet
-  --transaction FILE     an EVM transaction, unsigned, types 0 to 4: hex
-  --typed-data FILE      EIP-712: JSON
-  --message FILE         EIP-191: the message's bytes
-  --facts FILE           facts as JSON, of any kind (docs/policies.md)
-  --from ADDRESS         the account that signs; with all of them but --facts
-  --operation NAME       what is asked for (default: the one that signs such a thing)
-  --wallet ID            whose key signs
-  --user ID              who asks (default: nobody in particular)
-  --api-key HEX          an API key asks, and no user
-  --passkey ID           the user's passkey asks
-  --at TIME              when, such as 2026-01-31T12:00:00Z (default: now)
-  --json                 print JSON
-  --help                 show this
+  --policy [LEVEL=]FILE      a policy, or an app's configuration with one; LEVEL is app (unless given), user or wallet
+
+What is judged, one of:
+  --transaction FILE         an EVM transaction, unsigned, types 0 to 4: hex
+  --typed-data FILE          EIP-712: JSON
+  --message FILE             EIP-191: the message's bytes
+  --solana-transaction FILE  in its wire form, legacy or version 0: base64 or hex
+  --psbt FILE                a Bitcoin transaction, version 0 or 2: base64, hex or binary
+  --facts FILE               facts as JSON, of any kind (docs/policies.md)
+
+Whose keys sign:
+  --from ADDRESS             the account that signs; with all of the above but --psbt and --facts
+  --accounts FILE            for --psbt: the wallet's accounts, as create_wallet answers: JSON
+  --fingerprint HEX          for --psbt: keys that it says come from this master key count as the wallet's (the enclave
+                             derives them, and does not believe it)
+  --network NAME             for --psbt: bitcoin (unless given) or bitcoin-testnet
+  --sighash TYPE             for --psbt: a type other than ALL and DEFAULT that the request allows, such as SINGLE; may repeat
+
+Who asks, and when:
+  --operation NAME           what is asked for (default: the one that signs such a thing)
+  --wallet ID                whose key signs
+  --user ID                  who asks (default: nobody in particular)
+  --api-key HEX              an API key asks, and no user
+  --passkey ID               the user's passkey asks
+  --at TIME                  when, such as 2026-01-31T12:00:00Z (default: now)
+
+  --json                     print JSON
+  --help                     show this
+
+Example:
+  cloister policy check --policy app.json --transaction unsigned.hex --from 0xd8dA6BF26964aF9D7eEd9e03E53415D37aA96045
 
 Exit status: 0 allowed (perhaps within limits, or once approved), 1 denied, 2 wrong usage.
 `;
 
 const OPTIONS = {
   policy: { type: "string", multiple: true },
-  transaction: { type: "string" },
-  "typed-data": { type: "string" },
-  message: { type: "string" },
-  facts: { type: "string" },
-  from: { type: "string" },
+  ...FACTS_OPTIONS,
   operation: { type: "string" },
   wallet: { type: "string", default: "" },
   user: { type: "string", default: "" },
@@ -92,20 +98,6 @@ export function checkCommand(args: readonly string[], io: CommandIo): Promise<nu
 async function readLevel(text: string, io: CommandIo): Promise<{ readonly level: Level; readonly policy: Policy }> {
   const [, level = "app", path = text] = /^(app|user|wallet)=(.+)$/.exec(text) ?? [];
   return { level: level as Level, policy: await readPolicy(path, io) };
-}
-
-async function readFacts(values: Values, io: CommandIo): Promise<Facts> {
-  const { transaction, "typed-data": typedData, message, facts, from } = values;
-  const given = [transaction, typedData, message, facts].filter((each) => each !== undefined);
-  if (given.length !== 1) throw new UsageError("expected one of --transaction, --typed-data, --message and --facts");
-  if (facts !== undefined) return factsFromJson(await readJson(facts, io));
-  if (from === undefined) throw new UsageError("--from is required");
-  if (typedData !== undefined) return factsOfTypedData(await readJson(typedData, io), from);
-  const bytes = await io.read(given[0] ?? "");
-  if (message !== undefined) return { kind: "evm-message", from, message: bytes };
-  const hex = new TextDecoder().decode(bytes).trim();
-  if (!/^(?:0x)?(?:[0-9a-fA-F]{2})+$/.test(hex)) throw new UsageError("--transaction: expected hex");
-  return factsOfEvmTransaction(hex.toLowerCase(), from);
 }
 
 function callerOf({ user, "api-key": apiKey, passkey }: Values): Caller {

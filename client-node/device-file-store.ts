@@ -1,8 +1,8 @@
 /** A device's shares in files, one for each wallet. */
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import type { DeviceStore, StoredDevice } from "../client/index.ts";
-import { audienceOf, encodeBase64url, openSealedShare, sealedShare, z } from "../protocol/index.ts";
+import { type DeviceStore, recoveryRecipient, type StoredDevice } from "../client/index.ts";
+import { audienceOf, encodeBase64url, openSealedShare, recoverySchema, sealedShare, z } from "../protocol/index.ts";
 import { KeyFileError } from "./errors.ts";
 import { readPrivateFile, replacePrivateFile } from "./private-file.ts";
 import { openJson, sealedJson, sealJson } from "./sealed-json.ts";
@@ -14,13 +14,23 @@ const device = z.strictObject({
   appId: z.string(),
   walletId: z.string(),
   sealedShare: z.nullable(sealedShare),
+  pending: z.exactOptional(
+    z.strictObject({
+      operation: z.enum(["recover_wallet", "reshare_wallet"]),
+      requestId: z.string(),
+      recovery: recoverySchema,
+      recipient: z.nullable(recoveryRecipient),
+    }),
+  ),
 });
 const jwk = z.object({ kty: z.literal("OKP"), crv: z.literal("X25519"), x: z.string(), d: z.string() });
+const jwks = z.object({ ...jwk.shape, pending: z.exactOptional(jwk) });
 const deviceFile = z.strictObject({
   kind: z.literal("cloister-device-share"),
   version: z.literal(1),
   device,
-  key: z.union([jwk, sealedJson]),
+  /** With that of `device.pending`, if there is one: a passphrase takes its time, once for both. */
+  key: z.union([jwks, sealedJson]),
 });
 
 /**
@@ -39,12 +49,15 @@ export function deviceFileStore(folder: string, options: { readonly passphrase: 
       const text = await readPrivateFile(pathOf(walletId));
       return text === null ? null : read(text, pathOf(walletId), options.passphrase);
     },
-    async save({ pair, deployment, appId, walletId, sealedShare }: StoredDevice) {
+    async save({ pair, deployment, appId, walletId, sealedShare, pending }: StoredDevice) {
+      const { pair: pendingPair, ...asked } = pending ?? { pair: null };
+      const waits = pendingPair === null ? {} : { pending: asked };
+      // In the order in which it is read again: an encrypted key is bound to this text.
+      const kept = device.parse({ deployment, appId, walletId, sealedShare, ...waits });
+      const keys = await exportedOf(pair);
+      const both = pendingPair === null ? keys : { ...keys, pending: await exportedOf(pendingPair) };
       const { passphrase } = options;
-      const kept = { deployment, appId, walletId, sealedShare };
-      const { kty, crv, x, d } = await crypto.subtle.exportKey("jwk", pair.privateKey);
-      const exported = { kty, crv, x, d };
-      const key = passphrase === null ? exported : await sealJson(exported, passphrase, JSON.stringify(kept));
+      const key = passphrase === null ? both : await sealJson(both, passphrase, JSON.stringify(kept));
       const file = { kind: "cloister-device-share", version: 1, device: kept, key };
       await replacePrivateFile(pathOf(walletId), `${JSON.stringify(file)}\n`);
     },
@@ -81,10 +94,19 @@ async function read(text: string, path: string, passphrase: string | null): Prom
   }
   const opened = "kdf" in key ? await open(key, passphrase ?? "", JSON.stringify(kept), path) : key;
   try {
-    return { ...kept, pair: await shareKeyFromJwk(opened) };
+    const { pending, ...device } = kept;
+    const keys = jwks.parse(opened);
+    const found = { ...device, pair: await shareKeyFromJwk(keys) };
+    if (pending === undefined) return found;
+    return { ...found, pending: { ...pending, pair: await shareKeyFromJwk(keys.pending) } };
   } catch (cause) {
     throw malformed(path, cause);
   }
+}
+
+async function exportedOf({ privateKey }: CryptoKeyPair) {
+  const { kty, crv, x, d } = await crypto.subtle.exportKey("jwk", privateKey);
+  return { kty, crv, x, d };
 }
 
 /** A private X25519 key as JWK (RFC 8037), such as a recovery file's. @throws Error for anything else */

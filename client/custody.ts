@@ -10,15 +10,14 @@ import {
   type NewWallet,
   openSealedShare,
   type Params,
-  type Recovery,
   type Result,
   sealShare,
   sharePublicKeyOf,
   type Wallet,
 } from "../protocol/index.ts";
 import type { CallOptions, Client } from "./client.ts";
-import type { DeviceStore, StoredDevice } from "./device-store.ts";
-import { CustodyError } from "./errors.ts";
+import type { DeviceStore, PendingShare, StoredDevice } from "./device-store.ts";
+import { CustodyError, RefusedError } from "./errors.ts";
 import {
   openRecoveryFile,
   type RecoveryFile,
@@ -36,7 +35,7 @@ type Call = <Name extends Parameters<Client["call"]>[0]>(
 /** Where the recovery share goes: into the vault, or into a file that is given back and kept by the user. */
 export type RecoveryChoice = { readonly kind: "held" } | RecoveryRecipient;
 
-const HELD: RecoveryChoice = { kind: "held" };
+const HELD = { kind: "held" } as const;
 
 export interface Shared {
   readonly wallet: Wallet;
@@ -66,7 +65,9 @@ export class Custody {
 
   /** Makes a wallet of which this device holds a share. */
   async createWallet(wallet: NewWallet, recovery: RecoveryChoice = HELD, options: CallOptions = {}): Promise<Shared> {
-    return await this.#share(recovery, (to) => this.#call("create_split_wallet", { wallet, ...to }, options));
+    const { pair, recipient, ...asked } = await this.#newShare(recovery);
+    const to = { devicePublicKey: await sharePublicKeyOf(pair), recovery: asked.recovery };
+    return await this.#take(pair, recipient, await this.#call("create_split_wallet", { wallet, ...to }, options));
   }
 
   /**
@@ -83,17 +84,23 @@ export class Custody {
     options: CallOptions = {},
   ): Promise<Shared> {
     const share = from === null ? {} : { share: await openRecoveryFile(from.file, from.opener) };
-    return await this.#share(recovery, (to) =>
-      this.#call("recover_wallet", { walletId, ...to }, { ...options, ...share }),
-    );
+    return await this.#shareAnew("recover_wallet", walletId, recovery, { ...options, ...share });
   }
 
   /** Shares a wallet anew, by a fresh login and this device's share: other devices' shares are worth nothing from then on. */
   async reshare(walletId: string, recovery: RecoveryChoice = HELD, options: CallOptions = {}): Promise<Shared> {
-    const share = await this.shareOf(walletId);
-    return await this.#share(recovery, (to) =>
-      this.#call("reshare_wallet", { walletId, ...to }, { ...options, share }),
-    );
+    return await this.#shareAnew("reshare_wallet", walletId, recovery, options);
+  }
+
+  /**
+   * Finishes a {@link recover} or {@link reshare} whose answer this device never had: the share is sealed to a key that the store
+   * has kept, and the enclave gives the same answer under the same request id. Both do so by themselves before they ask anew.
+   *
+   * @returns Null where nothing was begun, or nothing came of it.
+   * @throws as {@link Client.call}: try again
+   */
+  async resume(walletId: string, options: CallOptions = {}): Promise<Shared | null> {
+    return await this.#finish(await this.#device(walletId), options);
   }
 
   /** Any operation on one wallet, such as `sign_transaction`; with this device's share, if it has one. */
@@ -116,12 +123,9 @@ export class Custody {
    * @throws {@link CustodyError} `DEVICE_SHARE_MISSING`; ProtocolError `SHARE_NOT_OPENED` for a store that was changed
    */
   async shareOf(walletId: string): Promise<string> {
-    const share = await this.#open(walletId);
-    try {
-      return encodeBase64url(share);
-    } finally {
-      share.fill(0);
-    }
+    const device = await this.#device(walletId);
+    if (device === null) throw missing(walletId);
+    return await this.#textOf(device);
   }
 
   /** Makes this device ready for a share that another one hands over. @returns The key to hand it over to: compare it there. */
@@ -137,7 +141,9 @@ export class Custody {
    * @param publicKey - {@link expectShare}'s, from a screen that the user sees: whoever swaps it gets the share.
    */
   async handOver(walletId: string, publicKey: string): Promise<string> {
-    const share = await this.#open(walletId);
+    const device = await this.#device(walletId);
+    if (device === null) throw missing(walletId);
+    const share = await this.#open(device);
     try {
       return await sealShare(publicKey, this.#address(walletId), share);
     } finally {
@@ -159,31 +165,82 @@ export class Custody {
     await this.#store.clear(walletId);
   }
 
-  async #share(
+  async #shareAnew(
+    operation: PendingShare["operation"],
+    walletId: string,
     choice: RecoveryChoice,
-    ask: (to: { readonly devicePublicKey: string; readonly recovery: Recovery }) => Promise<NewShares>,
+    options: CallOptions,
   ): Promise<Shared> {
-    const to = choice.kind === "held" ? null : await recipientOf(choice);
+    const begun = await this.#device(walletId);
+    const finished = await this.#finish(begun, options);
+    const { pending: asked } = begun ?? {};
+    // A recovery file may be for another passphrase by now.
+    const isThis = asked?.operation === operation && asked.recovery.kind === "held" && choice.kind === "held";
+    if (finished !== null && isThis) return finished;
+    const kept = finished === null ? begun : await this.#device(walletId);
+    if (operation === "reshare_wallet" && kept?.sealedShare == null) throw missing(walletId);
+    const { requestId = crypto.randomUUID() } = options;
+    const pending = { operation, requestId, ...(await this.#newShare(choice)) };
+    const { pair, sealedShare } = kept ?? { pair: pending.pair, sealedShare: null };
+    const device = { ...this.#of(walletId), pair, sealedShare, pending };
+    // Before it is asked: once it is answered, this is the only key that opens the share.
+    await this.#store.save(device);
+    return await this.#ask(device, pending, options);
+  }
+
+  async #finish(device: StoredDevice | null, options: CallOptions): Promise<Shared | null> {
+    if (device?.pending === undefined) return null;
+    try {
+      return await this.#ask(device, device.pending, options);
+    } catch (error) {
+      if (!isOvertaken(error)) throw error;
+      await this.#save(device.walletId, device.pair, device.sealedShare);
+      return null;
+    }
+  }
+
+  async #ask(device: StoredDevice, pending: PendingShare, options: CallOptions): Promise<Shared> {
+    const { walletId } = device;
+    const { operation, requestId, pair, recovery, recipient } = pending;
+    const share = operation === "reshare_wallet" ? { share: await this.#textOf(device) } : {};
+    const params = { walletId, devicePublicKey: await sharePublicKeyOf(pair), recovery };
+    const answer = await this.#call(operation, params, { ...options, ...share, requestId });
+    return await this.#take(pair, recipient, answer);
+  }
+
+  async #newShare(choice: RecoveryChoice): Promise<Pick<PendingShare, "pair" | "recovery" | "recipient">> {
     const pair = await generateShareKey(this.#store.extractable);
-    const recovery: Recovery = to === null ? { kind: "held" } : { kind: "exported", publicKey: to.publicKey };
-    const { wallet, deviceShare, recoveryShare } = await ask({
-      devicePublicKey: await sharePublicKeyOf(pair),
-      recovery,
-    });
+    if (choice.kind === "held") return { pair, recovery: HELD, recipient: null };
+    const { publicKey, recipient } = await recipientOf(choice);
+    return { pair, recovery: { kind: "exported", publicKey }, recipient };
+  }
+
+  async #take(
+    pair: CryptoKeyPair,
+    recipient: RecoveryFile["recipient"] | null,
+    { wallet, deviceShare, recoveryShare }: NewShares,
+  ): Promise<Shared> {
     const { walletId } = wallet;
     (await openSealedShare(pair, this.#address(walletId), deviceShare)).fill(0);
     await this.#save(walletId, pair, deviceShare);
-    if (to === null || recoveryShare === null) return { wallet, recoveryFile: null };
-    const { recipient } = to;
+    if (recipient === null || recoveryShare === null) return { wallet, recoveryFile: null };
     const audience = audienceOf(this.#deployment, this.#appId);
     const head = { kind: "cloister-recovery-share", version: 1, audience, walletId } as const;
     return { wallet, recoveryFile: { ...head, recipient, share: recoveryShare } };
   }
 
-  async #open(walletId: string): Promise<Uint8Array> {
-    const device = await this.#device(walletId);
-    if (device?.sealedShare == null) throw missing(walletId);
-    return await openSealedShare(device.pair, this.#address(walletId), device.sealedShare);
+  async #textOf(device: StoredDevice): Promise<string> {
+    const share = await this.#open(device);
+    try {
+      return encodeBase64url(share);
+    } finally {
+      share.fill(0);
+    }
+  }
+
+  async #open({ walletId, pair, sealedShare }: StoredDevice): Promise<Uint8Array> {
+    if (sealedShare === null) throw missing(walletId);
+    return await openSealedShare(pair, this.#address(walletId), sealedShare);
   }
 
   async #device(walletId: string): Promise<StoredDevice | null> {
@@ -192,7 +249,11 @@ export class Custody {
   }
 
   async #save(walletId: string, pair: CryptoKeyPair, sealedShare: string | null): Promise<void> {
-    await this.#store.save({ deployment: this.#deployment, appId: this.#appId, walletId, pair, sealedShare });
+    await this.#store.save({ ...this.#of(walletId), pair, sealedShare });
+  }
+
+  #of(walletId: string) {
+    return { deployment: this.#deployment, appId: this.#appId, walletId } as const;
   }
 
   #address(walletId: string) {
@@ -202,4 +263,13 @@ export class Custody {
 
 function missing(walletId: string): CustodyError {
   return new CustodyError("DEVICE_SHARE_MISSING", `this device has no share of ${walletId}`);
+}
+
+/**
+ * Refused after the enclave has looked whether it gave this answer before: the set of shares that it made, if it made one, is
+ * not the present one.
+ */
+function isOvertaken(error: unknown): boolean {
+  if (!(error instanceof RefusedError) || !error.isFromEnclave) return false;
+  return /^(?:SHARE|LOGIN|RECOVERY_SHARE)_/.test(error.code);
 }

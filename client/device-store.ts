@@ -1,5 +1,17 @@
 /** Where a device keeps its share of a wallet: sealed to a key of the device's own, as the enclave sealed it. */
+import type { Recovery } from "../protocol/index.ts";
 import { indexedDbTable } from "./indexed-db.ts";
+import type { RecoveryFile } from "./recovery-file.ts";
+
+/** A sharing that was asked for and not answered yet: the answer is for this key, and is had again under this id. */
+export interface PendingShare {
+  readonly operation: "recover_wallet" | "reshare_wallet";
+  readonly requestId: string;
+  readonly pair: CryptoKeyPair;
+  readonly recovery: Recovery;
+  /** What the recovery file will say of who opens it; null where the vault holds the share. */
+  readonly recipient: RecoveryFile["recipient"] | null;
+}
 
 export interface StoredDevice {
   readonly deployment: string;
@@ -9,6 +21,7 @@ export interface StoredDevice {
   readonly pair: CryptoKeyPair;
   /** Null while a device waits for what another one hands over. */
   readonly sealedShare: string | null;
+  readonly pending?: PendingShare;
 }
 
 export interface DeviceStore {

@@ -2,7 +2,13 @@ export { Account } from "./account.ts";
 export type { ExpectedEnclave } from "./attested-enclave.ts";
 export { type CallOptions, Client, type ConnectOptions, connect } from "./client.ts";
 export { Custody, type RecoveryChoice, type Shared } from "./custody.ts";
-export { type DeviceStore, indexedDbDeviceStore, memoryDeviceStore, type StoredDevice } from "./device-store.ts";
+export {
+  type DeviceStore,
+  indexedDbDeviceStore,
+  memoryDeviceStore,
+  type PendingShare,
+  type StoredDevice,
+} from "./device-store.ts";
 export { ClientError, type ClientErrorCode, CustodyError, type CustodyErrorCode, RefusedError } from "./errors.ts";
 export { loginNonce } from "./login-nonce.ts";
 export { createPasskey, type NewPasskeyOptions, type PasskeyStampKey, passkeyStampKey } from "./passkeys.ts";
@@ -13,6 +19,7 @@ export {
   type RecoveryFile,
   type RecoveryOpener,
   type RecoveryRecipient,
+  recoveryRecipient,
 } from "./recovery-file.ts";
 export type { LoginOptions, SessionLimits } from "./renewal.ts";
 export { Session } from "./session.ts";

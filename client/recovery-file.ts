@@ -28,16 +28,17 @@ const kdf = z.strictObject({
   p: z.literal(COST.p),
   salt: z.string().check(z.regex(/^[A-Za-z0-9_-]{22}$/)),
 });
+export const recoveryRecipient = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("passphrase"), kdf }),
+  z.strictObject({ kind: z.literal("public-key"), publicKey: sharePublicKey }),
+]);
 const recoveryFile = z.strictObject({
   kind: z.literal("cloister-recovery-share"),
   version: z.literal(1),
   /** `<deployment>/<appId>` */
   audience: z.string(),
   walletId: z.string(),
-  recipient: z.discriminatedUnion("kind", [
-    z.strictObject({ kind: z.literal("passphrase"), kdf }),
-    z.strictObject({ kind: z.literal("public-key"), publicKey: sharePublicKey }),
-  ]),
+  recipient: recoveryRecipient,
   share: sealedShare,
 });
 /** JSON; it holds nothing that is secret without its passphrase or key. */

@@ -137,6 +137,7 @@ export const ERROR_CODES = {
 
   // What others are to agree to.
   APPROVAL_REQUIRED: { status: 403, retry: false },
+  TOO_MANY_APPROVALS: { status: 409, retry: false },
   APPROVAL_NOT_FOUND: { status: 404, retry: false },
   APPROVAL_MISMATCH: { status: 409, retry: false },
   APPROVAL_EXPIRED: { status: 409, retry: false },

@@ -3,6 +3,7 @@ export {
   type Account,
   ADDRESS_FORMATS,
   type AddressFormat,
+  account as accountSchema,
   CURVE_OF_FORMAT,
   CURVES,
   type Curve,

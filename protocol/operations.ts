@@ -23,8 +23,13 @@ export {
   SIGNING_OPERATIONS,
   type SigningOperation,
 } from "./operations/batches.ts";
-export { BITCOIN_NETWORKS, type BitcoinNetworkName, type OpenSighashType } from "./operations/bitcoin.ts";
-export type { NewShares, Recovery } from "./operations/custody.ts";
+export {
+  BITCOIN_NETWORKS,
+  type BitcoinNetworkName,
+  OPEN_SIGHASH_TYPES,
+  type OpenSighashType,
+} from "./operations/bitcoin.ts";
+export { type NewShares, type Recovery, recovery as recoverySchema } from "./operations/custody.ts";
 export type { PendingApproval } from "./operations/policies.ts";
 export type { NewImport, NewWallet, Wallet, WalletCustody } from "./operations/wallets.ts";
 

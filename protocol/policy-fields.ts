@@ -32,6 +32,8 @@ export const COLLECTIONS = {
   authorizations: ["evm-transaction"],
   programs: ["solana-transaction"],
   transfers: ["solana-transaction"],
+  /** What instructions of the memo programs say, each by itself. */
+  memos: ["solana-transaction"],
   inputs: ["bitcoin-transaction"],
   outputs: ["bitcoin-transaction"],
   sighashes: ["bitcoin-transaction"],
@@ -158,6 +160,7 @@ export const FIELDS = {
   /** Of a token account that the transaction itself has made or checked. */
   "transfer.destinationOwner": { type: "text", of: "transfers" },
   "transfer.amount": { type: "uint", of: "transfers" },
+  "memo.text": { type: "text", of: "memos" },
 
   // Bitcoin.
   "bitcoin.fee": { type: "uint", of: BITCOIN },

@@ -63,8 +63,10 @@ export const importWallet: AppHandler<"import_wallet"> = async ({ actor, envelop
   return await imports.complete(ownerOf(actor), envelope.audience, importId, bundle);
 };
 
-export const deleteWallet: AppHandler<"delete_wallet"> = async ({ actor }, params, { wallets }) => {
-  await wallets.delete(ownerOf(actor), params.walletId, params.withoutExport === true);
+export const deleteWallet: AppHandler<"delete_wallet"> = async ({ actor }, params, { wallets, userPolicies }) => {
+  const { walletId, withoutExport } = params;
+  const asker = ownerOf(actor);
+  await wallets.delete(asker, walletId, withoutExport === true, (user) => userPolicies.close(asker, user, walletId));
   return {};
 };
 

@@ -3,76 +3,39 @@
  * asks and the policies that asked for it: approvers stamp that digest, and whoever asked collects by sending the very
  * same params again. A change of any of these is another digest, and nobody has agreed to that one.
  */
-import { createHash } from "node:crypto";
-import {
-  type AllowRule,
-  bytesOf,
-  encodeHex,
-  type JsonValue,
-  MAX_RECORDS_PER_PAGE,
-  type RequestEnvelope,
-  RequestError,
-  type Result,
-  z,
-} from "../../protocol/index.ts";
+import { encodeHex, MAX_RECORDS_PER_PAGE, RequestError, type Result } from "../../protocol/index.ts";
 import type { Actor } from "../auth/actor.ts";
-import { notAddedSinceMs } from "../auth/logins.ts";
 import type { Events } from "../events/events.ts";
+import { Turns } from "../users/turns.ts";
 import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
-import { type Change, change, type ReadRecord, type RecordKind, type Records } from "../vault/records.ts";
-import { canonicalJson } from "./canonical-json.ts";
-import type { Level } from "./decide.ts";
+import { type Change, change, type Records } from "../vault/records.ts";
+import {
+  type Approval,
+  approvalRecords,
+  checkOpen,
+  concerns,
+  digestOf,
+  hasPlace,
+  isMet,
+  newApproval,
+  notAnApprover,
+  notFound,
+  type Proposal,
+  principalOf,
+  type ReadApproval,
+  required,
+  standsFor,
+  stateOf,
+  viewOf,
+} from "./approval.ts";
 import type { Need } from "./limits.ts";
+import { OpenApprovals } from "./open-approvals.ts";
 
-const CONTEXT = "cloister/approval/v1\n";
-/** What approvers are shown of it. Longer params are not kept: whoever asked shows them, and the digest tells. */
-const MAX_PARAMS_TEXT = 32 * 1024;
-const MAX_ATTEMPTS = 5;
-
-const need = z.strictObject({
-  level: z.enum(["app", "user", "wallet"]),
-  rule: z.string(),
-  of: z.array(z.string()),
-  threshold: z.int(),
-});
-const given = z.strictObject({
-  /** A user's id or an API key's public key: each counts once, however often they are named. */
-  by: z.string(),
-  /** Which approvers they can stand for. */
-  as: z.array(z.string()),
-  requestId: z.string(),
-  atMs: z.int(),
-});
-const approval = z.strictObject({
-  requester: z.string(),
-  /** A passkey of the user's own that is younger may be the doing of whoever asks. */
-  askedSinceMs: z.int(),
-  operation: z.string(),
-  /** Canonical JSON; null where it is too long. */
-  params: z.nullable(z.string()),
-  digest: bytesOf(32),
-  needs: z.array(need),
-  createdAtMs: z.int(),
-  expiresAtMs: z.int(),
-  approvals: z.array(given),
-  rejectedBy: z.nullable(z.string()),
-  /** The id of the request that has collected it. */
-  collectedBy: z.nullable(z.string()),
-});
-export type Approval = z.output<typeof approval>;
-type ReadApproval = ReadRecord<Approval>;
-
-/** `approval/<appId>/<apr_…>` */
-const approvalRecords: RecordKind<Approval> = { prefix: "approval/", schema: approval };
-
-/** What is to be agreed to. */
-export interface Proposal {
-  readonly actor: Actor;
-  readonly envelope: RequestEnvelope;
-  /** Digests of the documents in force, hex. */
-  readonly policies: Readonly<Record<string, string>>;
-}
+/** Those in this enclave take turns; it is other enclaves that come between. */
+const MAX_ATTEMPTS = 12;
+/** Events are short; whose approvals they were stands in the approvers' own logs as well. */
+const MAX_EVENT_TEXT = 2048;
 
 export class Approvals {
   readonly #records: Records;
@@ -80,6 +43,9 @@ export class Approvals {
   readonly #users: Users;
   readonly #events: Events;
   readonly #nowMs: () => number;
+  readonly #open: OpenApprovals;
+  /** Of each who has something waiting. */
+  readonly #turns = new Turns();
 
   constructor(options: {
     readonly records: Records;
@@ -93,34 +59,34 @@ export class Approvals {
     this.#users = options.users;
     this.#events = options.events;
     this.#nowMs = options.nowMs;
+    this.#open = new OpenApprovals(options);
   }
 
   /**
    * Lets a request wait, or finds that it does.
    *
    * @returns The refusal that says so.
-   * @throws {@link RequestError} as {@link collectable}, and what records throw
+   * @throws {@link RequestError} `TOO_MANY_APPROVALS`; as {@link collectable}, and what records throw
    */
   async propose(proposal: Proposal, needs: readonly Need[]): Promise<RequestError> {
     const { actor, envelope } = proposal;
     const { appId } = actor;
     const requester = principalOf(actor);
-    const digest = digestOf(proposal);
+    const value = newApproval(proposal, needs, this.#nowMs());
+    const { digest, expiresAtMs } = value;
     const approvalId = this.#ids.derive("apr", [appId, requester, envelope.requestId, encodeHex(digest)]);
     const name = `${appId}/${approvalId}`;
-    const nowMs = this.#nowMs();
-    const params = canonicalJson(envelope.params);
-    const value: Approval = {
-      ...{ requester, operation: envelope.operation, digest, createdAtMs: nowMs },
-      askedSinceMs: notAddedSinceMs(actor, nowMs),
-      params: params.length <= MAX_PARAMS_TEXT ? params : null,
-      needs: needs.map(({ level, rule }) => neededOf(level, rule)),
-      expiresAtMs: nowMs + Math.min(...needs.map(({ rule }) => rule.approvals?.expiresS ?? 0)) * 1000,
-      ...{ approvals: [], rejectedBy: null, collectedBy: null },
-    };
-    const isMade = await this.#records.write([change(approvalRecords, name, null, value)]);
-    const standing = isMade ? value : (await this.#read(appId, approvalId)).value;
-    return required(approvalId, this.#checkOpen(standing));
+    return await this.#turns.take(`${appId}/${requester}`, async () => {
+      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+        const standing = await this.#records.read(approvalRecords, name);
+        if (standing !== null) return required(approvalId, checkOpen(standing.value, this.#nowMs()));
+        const place = await this.#open.take(appId, requester, { approvalId, expiresAtMs });
+        if (await this.#records.write([change(approvalRecords, name, null, value), place])) {
+          return required(approvalId, value);
+        }
+      }
+      throw keepsChanging();
+    });
   }
 
   /**
@@ -139,7 +105,7 @@ export class Approvals {
     }
     // Asked again because an answer was lost; its time may have passed meanwhile.
     if (value.collectedBy === envelope.requestId) return read;
-    this.#checkOpen(value);
+    checkOpen(value, this.#nowMs());
     if (!value.needs.every((each) => isMet(each, value))) throw required(approvalId, value);
     return read;
   }
@@ -153,10 +119,13 @@ export class Approvals {
     await this.#change(
       actor,
       approvalId,
-      { kind: "approval-collected", details: { approvalId, digest: encodeHex(value.digest), approvers: short(by) } },
+      {
+        kind: "approval-collected",
+        details: { approvalId, digest: encodeHex(value.digest), approvers: by.slice(0, MAX_EVENT_TEXT) },
+      },
       (present) => {
         if (present.collectedBy === envelope.requestId) return null;
-        this.#checkOpen(present);
+        checkOpen(present, this.#nowMs());
         return { ...present, collectedBy: envelope.requestId };
       },
     );
@@ -174,7 +143,7 @@ export class Approvals {
         throw new RequestError("APPROVAL_MISMATCH", "not the digest of what waits under this id");
       }
       if (before?.requestId === requestId) return null;
-      this.#checkOpen(present);
+      checkOpen(present, this.#nowMs());
       if (before !== undefined) throw new RequestError("ALREADY_APPROVED", "each approver counts once");
       return { ...present, approvals: [...present.approvals, { by, as, requestId, atMs: this.#nowMs() }] };
     });
@@ -187,7 +156,7 @@ export class Approvals {
     return this.#change(actor, approvalId, event, (present) => {
       if (present.requester !== by && standsFor(actor, present).length === 0) throw notAnApprover();
       if (present.rejectedBy === by) return null;
-      this.#checkOpen(present);
+      checkOpen(present, this.#nowMs());
       return { ...present, rejectedBy: by };
     });
   }
@@ -210,7 +179,11 @@ export class Approvals {
     readonly approvals: readonly { readonly approvalId: string; readonly approval: Approval }[];
     readonly next: string | null;
   }> {
-    return this.#page(actor.appId, after, (each) => this.#stateOf(each) === "waiting" && concerns(actor, each));
+    return this.#page(
+      actor.appId,
+      after,
+      (each) => stateOf(each, this.#nowMs()) === "waiting" && concerns(actor, each),
+    );
   }
 
   /** As {@link list}: what a user has asked for or agreed to, whatever became of it. */
@@ -249,44 +222,18 @@ export class Approvals {
       const nameOf = ({ name }: ReadApproval) => name.slice(approvalRecords.prefix.length);
       const changes = own.map((read) => change(approvalRecords, nameOf(read), read, undefined));
       if (changes.length > 0 && !(await this.#records.write(changes))) {
-        throw new RequestError("RECORD_CONFLICT", "an approval keeps changing: try again");
+        throw keepsChanging();
       }
       const last = page.at(-1);
-      if (last === undefined || page.length < MAX_RECORDS_PER_PAGE) return;
+      if (last === undefined || page.length < MAX_RECORDS_PER_PAGE) break;
       after = nameOf(last);
     }
+    const places = await this.#open.forget(appId, userId);
+    if (places.length > 0 && !(await this.#records.write(places))) throw keepsChanging();
   }
 
   view(approvalId: string, value: Approval): Result<"get_approval"> {
-    const { requester, operation, params, createdAtMs, expiresAtMs } = value;
-    return {
-      ...{ approvalId, requester, operation, createdAtMs, expiresAtMs },
-      params: params === null ? null : (JSON.parse(params) as JsonValue),
-      digest: encodeHex(value.digest),
-      state: this.#stateOf(value),
-      needs: value.needs.map((each) => ({ ...each, given: countOf(each, value) })),
-      approvers: value.approvals.map(({ by, atMs }) => ({ by, atMs })),
-    };
-  }
-
-  #stateOf(value: Approval): Result<"get_approval">["state"] {
-    if (value.collectedBy !== null) return "collected";
-    if (value.rejectedBy !== null) return "rejected";
-    if (value.expiresAtMs <= this.#nowMs()) return "expired";
-    return value.needs.every((each) => isMet(each, value)) ? "approved" : "waiting";
-  }
-
-  #checkOpen(value: Approval): Approval {
-    switch (this.#stateOf(value)) {
-      case "collected":
-        throw new RequestError("APPROVAL_COLLECTED", "collected already: it lets one request through");
-      case "rejected":
-        throw new RequestError("APPROVAL_REJECTED", "an approver has rejected it, or whoever asked took it back");
-      case "expired":
-        throw new RequestError("APPROVAL_EXPIRED", "it has waited too long: ask under a new request id");
-      default:
-        return value;
-    }
+    return viewOf(approvalId, value, this.#nowMs());
   }
 
   /** Of users with an event in their log. @param decide - Null where it is so already. */
@@ -297,26 +244,37 @@ export class Approvals {
     decide: (present: Approval) => Approval | null,
   ): Promise<Approval> {
     const { appId } = actor;
-    const attempt = async (): Promise<{ readonly next: Approval; readonly made: Change | null }> => {
-      const read = await this.#read(appId, approvalId);
-      const next = decide(read.value);
-      if (next === null) return { next: read.value, made: null };
-      return { next, made: change(approvalRecords, `${appId}/${approvalId}`, read, next) };
-    };
-    if (actor.kind !== "api-key") {
-      const by = actor.kind === "session" ? actor.session.sessionId : actor.passkey.passkeyId;
-      return this.#users.change(appId, actor.userId, async (user) => {
-        const { next, made } = await attempt();
-        if (made === null) return { kind: "leave", result: next };
-        const added = this.#events.add(appId, actor.userId, user, { ...event, by });
-        return { kind: "write", user: added.user, also: [added.also, made], result: next };
-      });
-    }
-    for (let tries = 0; tries < MAX_ATTEMPTS; tries += 1) {
-      const { next, made } = await attempt();
-      if (made === null || (await this.#records.write([made]))) return next;
-    }
-    throw new RequestError("RECORD_CONFLICT", "the approval keeps changing: try again");
+    const { requester } = (await this.#read(appId, approvalId)).value;
+    return await this.#turns.take(`${appId}/${requester}`, async () => {
+      if (actor.kind !== "api-key") {
+        const by = actor.kind === "session" ? actor.session.sessionId : actor.passkey.passkeyId;
+        return await this.#users.change(appId, actor.userId, async (user) => {
+          const { next, changes } = await this.#changesOf(appId, approvalId, decide);
+          if (changes.length === 0) return { kind: "leave", result: next };
+          const added = this.#events.add(appId, actor.userId, user, { ...event, by });
+          return { kind: "write", user: added.user, also: [added.also, ...changes], result: next };
+        });
+      }
+      for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt += 1) {
+        const { next, changes } = await this.#changesOf(appId, approvalId, decide);
+        if (changes.length === 0 || (await this.#records.write(changes))) return next;
+      }
+      throw keepsChanging();
+    });
+  }
+
+  /** With the place that it gives back, if it is done with. */
+  async #changesOf(
+    appId: string,
+    approvalId: string,
+    decide: (present: Approval) => Approval | null,
+  ): Promise<{ readonly next: Approval; readonly changes: readonly Change[] }> {
+    const read = await this.#read(appId, approvalId);
+    const next = decide(read.value);
+    if (next === null) return { next: read.value, changes: [] };
+    const made = change(approvalRecords, `${appId}/${approvalId}`, read, next);
+    const freed = hasPlace(next) ? [] : await this.#open.giveBack(appId, next.requester, approvalId);
+    return { next, changes: [made, ...freed] };
   }
 
   async #read(appId: string, approvalId: string): Promise<ReadApproval> {
@@ -326,71 +284,6 @@ export class Approvals {
   }
 }
 
-/** Whose request it is, across their sessions and however they stamp. */
-export function principalOf(actor: Actor): string {
-  return actor.kind === "api-key" ? actor.keyId : actor.userId;
-}
-
-export function digestOf({ actor, envelope, policies }: Proposal): Uint8Array {
-  const { operation, params } = envelope;
-  const text = canonicalJson({ appId: actor.appId, requester: principalOf(actor), operation, params, policies });
-  return Uint8Array.from(createHash("sha256").update(CONTEXT).update(text, "utf8").digest());
-}
-
-function neededOf(level: Level, { id, approvals }: AllowRule): Approval["needs"][number] {
-  if (approvals === undefined) throw new Error("a rule without approvals");
-  return { level, rule: id, of: [...approvals.of], threshold: approvals.threshold };
-}
-
-/**
- * Which of the approvers somebody is. Nobody agrees to what they ask for themselves, save by a passkey that a rule asks
- * for: what a stolen session asks for, that session does not approve.
- */
-function standsFor(actor: Actor, { requester, askedSinceMs, needs }: Approval): string[] {
-  const named = new Set(needs.flatMap(({ of }) => of));
-  const isOwn = principalOf(actor) === requester;
-  // A thief of the session can register a passkey, but none that was there before it.
-  if (isOwn && actor.kind === "passkey" && actor.passkey.createdAtMs >= askedSinceMs) return [];
-  const names =
-    actor.kind === "passkey"
-      ? [actor.passkey.passkeyId, ...(isOwn ? ["own-passkey"] : [actor.userId])]
-      : isOwn
-        ? []
-        : [principalOf(actor)];
-  return names.filter((name) => named.has(name));
-}
-
-function concerns(actor: Actor, value: Approval): boolean {
-  return value.requester === principalOf(actor) || standsFor(actor, value).length > 0;
-}
-
-function countOf({ of }: Approval["needs"][number], { approvals }: Approval): number {
-  return approvals.filter(({ as }) => as.some((name) => of.includes(name))).length;
-}
-
-function isMet(each: Approval["needs"][number], value: Approval): boolean {
-  return countOf(each, value) >= each.threshold;
-}
-
-function required(approvalId: string, { digest, expiresAtMs, needs }: Approval): RequestError {
-  const details = {
-    approvalId,
-    digest: encodeHex(digest),
-    expiresAtMs,
-    needs: needs.map(({ level, rule, threshold }) => ({ level, rule, threshold })),
-  };
-  return new RequestError("APPROVAL_REQUIRED", `waits for approval under ${approvalId}`, { details });
-}
-
-function notFound(): RequestError {
-  return new RequestError("APPROVAL_NOT_FOUND", "nothing of yours waits under this id");
-}
-
-function notAnApprover(): RequestError {
-  return new RequestError("NOT_AN_APPROVER", "the rules name others as approvers");
-}
-
-/** Events are short; whose approvals they were stands in the approvers' own logs as well. */
-function short(text: string): string {
-  return text.slice(0, 2048);
+function keepsChanging(): RequestError {
+  return new RequestError("RECORD_CONFLICT", "an approval keeps changing: try again");
 }

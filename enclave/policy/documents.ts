@@ -35,6 +35,12 @@ const part = z.strictObject({ text: bytesUpTo(PART_BYTES) });
 /** `policy/<place>/<half of the digest>/<part>` */
 const partRecords: RecordKind<z.output<typeof part>> = { prefix: "policy/", schema: part };
 
+/** Allows nothing. It is known without being stored: nobody can withhold it, and it takes no room. */
+const NOTHING = split({ v: 1, rules: [] });
+const COMPILED_NOTHING = compilePolicy({ v: 1, rules: [] });
+/** Of a policy that allows nothing: what is pinned in the place of one whose wallet is gone. */
+export const NOTHING_ALLOWED: PolicyPin = NOTHING.pin;
+
 interface Cached {
   readonly compiled: CompiledPolicy;
   readonly sizeBytes: number;
@@ -59,6 +65,7 @@ export class PolicyDocuments {
   async store(place: string, document: Policy): Promise<{ readonly pin: PolicyPin; readonly changes: Change[] }> {
     compilePolicy(document);
     const { pin, texts } = split(document);
+    if (isNothing(pin)) return { pin, changes: [] };
     const changes = await Promise.all(
       texts.map(async (text, at) => {
         const name = nameOf(place, pin, at);
@@ -87,6 +94,7 @@ export class PolicyDocuments {
 
   /** @throws {@link RequestError} `RECORD_ROLLED_BACK`, `RECORD_TAMPERED`, and what reading records throws */
   async get(place: string, pin: PolicyPin): Promise<CompiledPolicy> {
+    if (isNothing(pin)) return COMPILED_NOTHING;
     const key = Buffer.from(pin.digest).toString("hex");
     const cached = this.#cache.get(key);
     if (cached !== undefined) return cached.compiled;
@@ -110,6 +118,11 @@ export class PolicyDocuments {
 export function isPinned(document: Policy | null, pin: PolicyPin | null): boolean {
   if (document === null || pin === null) return document === null && pin === null;
   return Buffer.compare(split(document).pin.digest, pin.digest) === 0;
+}
+
+/** Whether what is pinned is the policy that allows nothing. */
+export function isNothing({ digest }: PolicyPin): boolean {
+  return Buffer.compare(digest, NOTHING_ALLOWED.digest) === 0;
 }
 
 function split(document: Policy): { readonly pin: PolicyPin; readonly texts: readonly Uint8Array[] } {

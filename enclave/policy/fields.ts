@@ -192,6 +192,13 @@ export function elementsOf(facts: Facts, collection: Collection): Elements | und
     case "transfers":
       if (facts.kind !== "solana-transaction") return undefined;
       return { items: facts.transfers.map(ofTransfer), mayBeMore: facts.unknownInstructions.length > 0 };
+    case "memos":
+      if (facts.kind !== "solana-transaction") return undefined;
+      // A program that was not understood may write memos as well.
+      return {
+        items: facts.memos.map((text) => ({ "memo.text": text })),
+        mayBeMore: facts.unknownInstructions.length > 0,
+      };
     case "inputs":
       if (facts.kind !== "bitcoin-transaction") return undefined;
       return all(

@@ -11,10 +11,12 @@ import type { Events } from "../events/events.ts";
 import type { User, UserPolicy } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
 import type { Change } from "../vault/records.ts";
-import { isPinned, type PolicyDocuments, type PolicyPin } from "./documents.ts";
+import { isNothing, isPinned, NOTHING_ALLOWED, type PolicyDocuments, type PolicyPin } from "./documents.ts";
 
 /** A user's own, and one for each of so many wallets: they stand in the user's record. */
 const MAX_POLICIES_PER_USER = 32;
+/** With those that allow nothing, such as of wallets that are gone: they have no document. */
+const MAX_PINNED_PER_USER = 64;
 
 export class UserPolicies {
   readonly #users: Users;
@@ -59,7 +61,8 @@ export class UserPolicies {
         if (!isTightened(document, policy) && !isGuardMet(actor, user, present)) throw guarded();
       }
       const others = (user.policies ?? []).filter((each) => each !== present);
-      if (policy !== null && others.length >= MAX_POLICIES_PER_USER) {
+      const stored = others.filter(({ pin }) => !isNothing(pin));
+      if (policy !== null && (others.length >= MAX_PINNED_PER_USER || stored.length >= MAX_POLICIES_PER_USER)) {
         throw new RequestError("TOO_MANY_POLICIES", `a user has at most ${MAX_POLICIES_PER_USER} policies`);
       }
       const made = await this.#changesOf(place, present, policy);
@@ -94,6 +97,25 @@ export class UserPolicies {
       const added = this.#events.add(appId, userId, next, event);
       return { kind: "write", user: added.user, also: [added.also, ...changes], result: true };
     });
+  }
+
+  /**
+   * What is to be written with the deletion of a wallet: nothing is signed under its id from then on. To leave nothing in the
+   * policy's place would loosen it, for whoever has the parent bring the wallet back (docs/decisions/0645).
+   *
+   * @throws {@link RequestError} what reading a policy throws
+   */
+  async close(
+    { appId, userId }: { readonly appId: string; readonly userId: string },
+    user: User,
+    walletId: string,
+  ): Promise<{ readonly user: User; readonly changes: readonly Change[] }> {
+    const present = policyOf(user, walletId);
+    if (present === null) return { user, changes: [] };
+    const changes = await this.#documents.remove(placeOfUser(appId, userId, walletId), present.pin);
+    const closed = { ...present, pin: NOTHING_ALLOWED, version: present.version + 1 };
+    const policies = (user.policies ?? []).map((each) => (each === present ? closed : each));
+    return { user: { ...user, policies }, changes };
   }
 
   /** @throws {@link RequestError} what reading a policy throws */

@@ -12,6 +12,7 @@ import { apart, secretOf } from "../custody/put-together.ts";
 import { recoveryRecords } from "../custody/recovery-record.ts";
 import type { Events, NewEvent } from "../events/events.ts";
 import type { Randomness } from "../nsm/randomness.ts";
+import type { User } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
 import { type Change, change, type ReadRecord, type Records } from "../vault/records.ts";
@@ -49,6 +50,8 @@ type Decision<Result> =
       readonly changes: readonly Change[];
       readonly event: Omit<NewEvent, "by">;
       readonly result: Result;
+      /** The owner, if more changes of them than their events. */
+      readonly user?: User;
     };
 
 export interface ImportedWallet {
@@ -232,10 +235,16 @@ export class Wallets {
   /**
    * Destroys a wallet that has been exported whole, or whose loss the caller says they mean.
    *
+   * @param close - What else of the owner changes in the same write.
    * @throws {@link RequestError} `WALLET_NOT_FOUND`, `WALLET_NOT_EXPORTED`, `RECORD_CONFLICT`, and what records throw
    */
-  async delete(asker: Asker, walletId: string, withoutExport: boolean): Promise<void> {
-    await this.#change(asker, walletId, async (record) => {
+  async delete(
+    asker: Asker,
+    walletId: string,
+    withoutExport: boolean,
+    close: (user: User) => Promise<{ readonly user: User; readonly changes: readonly Change[] }>,
+  ): Promise<void> {
+    await this.#change(asker, walletId, async (record, user) => {
       if (record === null) throw notFound();
       const name = nameOf(asker, walletId);
       const recovery = await this.#records.read(recoveryRecords, name);
@@ -249,7 +258,10 @@ export class Wallets {
         );
       }
       const details = { walletId, exported: exportedAtMs === null ? "never" : `${exportedAtMs}` };
-      return this.#write(asker, walletId, record, undefined, { kind: "wallet-deleted", details }, undefined, also);
+      const closed = await close(user);
+      const event = { kind: "wallet-deleted", details } as const;
+      also.push(...closed.changes);
+      return { ...this.#write(asker, walletId, record, undefined, event, undefined, also), user: closed.user };
     });
   }
 
@@ -320,7 +332,7 @@ export class Wallets {
   async #change<Result>(
     { appId, userId, by }: Asker,
     walletId: string,
-    decide: (record: ReadRecord<StoredWallet> | null) => Decision<Result> | Promise<Decision<Result>>,
+    decide: (record: ReadRecord<StoredWallet> | null, user: User) => Decision<Result> | Promise<Decision<Result>>,
   ): Promise<Result> {
     const name = nameOf({ appId, userId }, walletId);
     const read: StoredWallet[] = [];
@@ -328,9 +340,9 @@ export class Wallets {
       return await this.#users.change(appId, userId, async (user) => {
         const record = await this.#records.read(walletRecords, name);
         if (record !== null) read.push(record.value);
-        const decision = await decide(record);
+        const decision = await decide(record, user);
         if (decision.kind === "leave") return decision;
-        const added = this.#events.add(appId, userId, user, { ...decision.event, by });
+        const added = this.#events.add(appId, userId, decision.user ?? user, { ...decision.event, by });
         return { kind: "write", user: added.user, also: [...decision.changes, added.also], result: decision.result };
       });
     } finally {

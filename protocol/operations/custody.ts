@@ -5,7 +5,7 @@ import { z } from "../zod.ts";
 import { newWallet, wallet } from "./wallets.ts";
 
 /** Where the recovery share goes. */
-const recovery = z.discriminatedUnion("kind", [
+export const recovery = z.discriminatedUnion("kind", [
   /** Into the vault, which needs a login other than the device's to use it. */
   z.strictObject({ kind: z.literal("held") }),
   /** To the user, sealed to a key of theirs, and nowhere else. */

@@ -1,9 +1,14 @@
 /** `cloister policy`, against files and without an enclave. */
 
+import { getAddMemoInstruction } from "@solana-program/memo";
+import { getTransferSolInstruction } from "@solana-program/system";
 import { serializeTransaction } from "viem";
 import { expect, test } from "vitest";
 import { checkCommand } from "../../cli/policy-check.ts";
 import { lintCommand } from "../../cli/policy-lint.ts";
+import { factsOfPsbt } from "../../enclave/index.ts";
+import { inputOf, keyAt, openHd, outputOf, psbtOf, standardPath, textOf, understandBytes } from "../support/bitcoin.ts";
+import { makeTransaction, named, signing } from "../support/solana.ts";
 
 const BOB = "0xd8dA6BF26964aF9D7eEd9e03E53415D37aA96045";
 const FROM = "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf";
@@ -31,7 +36,59 @@ const policy = {
     { id: "never", effect: "deny", when: [{ field: "evm.to", in: [FROM] }] },
   ],
 };
-const FILES: Readonly<Record<string, string>> = {
+const ALICE = named("alice");
+const solanaTransfer = (version: "legacy" | 0, memo = "rent for May") =>
+  makeTransaction(
+    [
+      getTransferSolInstruction({ source: signing("alice"), destination: named("bob"), amount: 5n }),
+      getAddMemoInstruction({ memo }),
+    ],
+    { feePayer: ALICE, version },
+  ).wire;
+
+const wallet = openHd([{ format: "bitcoin-p2wpkh", path: textOf(standardPath("p2wpkh", 0)) }]);
+const [kept, change] = [
+  keyAt(wallet, "p2wpkh", standardPath("p2wpkh", 0)),
+  keyAt(wallet, "p2tr", standardPath("p2tr", 3, 1)),
+];
+const fingerprint = kept.fingerprint.toString(16).padStart(8, "0");
+const psbt = (more: object = {}) => psbtOf([inputOf(kept, 50_000n, 0, more)], [outputOf(change, 49_000n)]);
+
+const FILES: Readonly<Record<string, string | Uint8Array>> = {
+  "memo.json": JSON.stringify({
+    v: 1,
+    rules: [
+      {
+        ...{ id: "rent", effect: "allow" },
+        when: [
+          { field: "solana.unknownInstructions", in: ["0"] },
+          { every: "memos", is: [{ field: "memo.text", startsWith: "rent " }] },
+        ],
+      },
+    ],
+  }),
+  "legacy.b64": `${Buffer.from(solanaTransfer("legacy")).toString("base64")}\n`,
+  "v0.hex": Buffer.from(solanaTransfer(0)).toString("hex"),
+  "gift.hex": `0x${Buffer.from(solanaTransfer(0, "a gift")).toString("hex")}`,
+  "psbt.json": JSON.stringify({
+    v: 1,
+    rules: [
+      {
+        ...{ id: "change-only", effect: "allow" },
+        when: [
+          { every: "outputs", is: [{ field: "output.isChange", is: true }] },
+          { field: "bitcoin.fee", atMost: "1000" },
+        ],
+      },
+    ],
+  }),
+  "wallet.json": JSON.stringify({ walletId: "wal_00", kind: "hd", accounts: wallet.accounts }),
+  "accounts.json": JSON.stringify(wallet.accounts),
+  "psbt.bin": psbt(),
+  "psbt.b64": `${Buffer.from(psbt()).toString("base64")}\n`,
+  "psbt.hex": Buffer.from(psbt()).toString("hex"),
+  "unhinted.bin": psbt({ bip32Derivation: undefined }),
+  "single.bin": psbt({ sighashType: 3 }),
   "policy.json": JSON.stringify(policy),
   "app.json": JSON.stringify({ name: "x", policy }),
   "closed.json": JSON.stringify({ v: 1, rules: [] }),
@@ -59,7 +116,7 @@ async function run(command: typeof checkCommand, args: readonly string[]) {
     read: async (path) => {
       const text = FILES[path];
       if (text === undefined) throw new Error("no such file");
-      return new TextEncoder().encode(text);
+      return typeof text === "string" ? new TextEncoder().encode(text) : text;
     },
     out: (text) => {
       out += text;
@@ -106,7 +163,94 @@ test("check: every level binds, an app's configuration is read too, and other th
   expect((await check("--policy", "policy.json", "--facts", "facts.json")).status).toBe(1);
 });
 
+test.each(["legacy.b64", "v0.hex"])("check: a Solana transaction, %s, by its memo", async (file) => {
+  const { status, out, err } = await check("--policy", "memo.json", "--from", ALICE, "--solana-transaction", file);
+  expect({ status, err }).toEqual({ status: 0, err: "" });
+  expect(out).toContain("allowed: app by rent");
+  const gift = await check("--policy", "memo.json", "--from", ALICE, "--solana-transaction", "gift.hex");
+  expect(gift.status).toBe(1);
+});
+
+test("check: a Solana transaction that asks no signature of the account, and bytes that are none", async () => {
+  const base = ["--policy", "memo.json", "--solana-transaction"];
+  expect((await check(...base, "v0.hex", "--from", named("bob"))).err).toContain("NOT_A_SIGNER");
+  expect((await check(...base, "five.hex", "--from", ALICE)).err).toContain("TRANSACTION_");
+  expect((await check(...base, "v0.hex", "--from", FROM)).err).toContain("INVALID_PARAMS: no account of Solana");
+});
+
+test.each(["psbt.bin", "psbt.b64", "psbt.hex"])(
+  "check: a PSBT, %s, with change where the enclave would find it",
+  async (file) => {
+    const base = ["--policy", "psbt.json", "--psbt", file];
+    const { status, out, err } = await check(...base, "--fingerprint", fingerprint);
+    expect({ status, err }).toEqual({ status: 0, err: "" });
+    expect(out).toContain("allowed: app by change-only");
+    // By its accounts alone the input is the wallet's, and nothing says that the change is.
+    for (const accounts of ["wallet.json", "accounts.json"]) {
+      expect(await check(...base, "--accounts", accounts)).toMatchObject({ status: 1, err: "" });
+    }
+  },
+);
+
+test("check: a PSBT without hints is the wallet's by its accounts, and nobody's by a fingerprint", async () => {
+  const base = ["--policy", "psbt.json", "--psbt", "unhinted.bin"];
+  expect((await check(...base, "--fingerprint", fingerprint)).err).toContain("NOTHING_TO_SIGN");
+  expect(await check(...base, "--accounts", "wallet.json", "--fingerprint", fingerprint)).toMatchObject({ status: 0 });
+});
+
+test("check: the facts of a PSBT are those that the enclave finds with its keys", async () => {
+  const own = understandBytes(wallet, psbt()).facts;
+  const offered = {
+    network: "bitcoin",
+    accounts: wallet.accounts,
+    fingerprint: Buffer.from(fingerprint, "hex"),
+  } as const;
+  expect(factsOfPsbt(psbt(), offered, [])).toEqual(own);
+});
+
+test("check: a signature hash type that leaves something open has to be named", async () => {
+  const base = ["--policy", "psbt.json", "--psbt", "single.bin", "--fingerprint", fingerprint];
+  expect((await check(...base)).err).toContain("SIGHASH_NOT_ALLOWED");
+  expect(await check(...base, "--sighash", "SINGLE")).toMatchObject({ status: 1, err: "" });
+});
+
 test.each<[string, string[], RegExp]>([
+  ["a PSBT of nobody's", ["--policy", "psbt.json", "--psbt", "psbt.bin"], /--accounts or --fingerprint/],
+  [
+    "a PSBT with an address",
+    ["--policy", "psbt.json", "--psbt", "psbt.bin", "--from", FROM],
+    /--from is not for --psbt/,
+  ],
+  [
+    "an odd fingerprint",
+    ["--policy", "psbt.json", "--psbt", "psbt.bin", "--fingerprint", "12"],
+    /--fingerprint: expected eight/,
+  ],
+  [
+    "an unknown network",
+    ["--policy", "psbt.json", "--psbt", "psbt.bin", "--fingerprint", fingerprint, "--network", "dogecoin"],
+    /--network: expected bitcoin or/,
+  ],
+  [
+    "an unknown type",
+    ["--policy", "psbt.json", "--psbt", "psbt.bin", "--fingerprint", fingerprint, "--sighash", "SOME"],
+    /--sighash: expected one of NONE/,
+  ],
+  [
+    "accounts that are none",
+    ["--policy", "psbt.json", "--psbt", "psbt.bin", "--accounts", "policy.json"],
+    /policy\.json has no accounts/,
+  ],
+  [
+    "another text than a PSBT",
+    ["--policy", "psbt.json", "--psbt", "policy.json", "--fingerprint", fingerprint],
+    /--psbt: expected hex or base64/,
+  ],
+  [
+    "a transaction that is not there",
+    ["--policy", "policy.json", "--transaction", "no", "--from", FROM],
+    /cannot read no/,
+  ],
   ["no policy", ["--transaction", "five.hex", "--from", FROM], /--policy is required/],
   ["nothing to judge", ["--policy", "policy.json"], /expected one of/],
   ["no sender", ["--policy", "policy.json", "--transaction", "five.hex"], /--from is required/],

@@ -1,7 +1,18 @@
 /** Split wallets against a parent that keeps old records, swaps and hides them, and that has an accomplice with an account. */
 import { randomUUID } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Client, generateStampKey, loginNonce, memoryDeviceStore } from "../../client/index.ts";
+import {
+  type Client,
+  Custody,
+  type DeviceStore,
+  generateStampKey,
+  loginNonce,
+  memoryDeviceStore,
+} from "../../client/index.ts";
+import { deviceFileStore } from "../../client-node/index.ts";
 import {
   audienceOf,
   decodeBase64url,
@@ -432,6 +443,123 @@ test("a split wallet that is deleted takes its recovery share along, and so does
   for (const id of [walletId, other]) {
     for (const kind of ["wallet", "recovery"]) expect(deleted).toContain(`${kind}/${appId}/${userId}/${id}`);
   }
+});
+
+describe("an answer that the parent withholds", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "cloister-test-"));
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  /** The same device's program, which asks and is closed before it is answered. */
+  function closedTooEarly({ session }: Device, store: DeviceStore): Custody {
+    const call: ConstructorParameters<typeof Custody>[0]["call"] = async (name, params, options) => {
+      await session.call(name, params, options);
+      throw new Error("closed");
+    };
+    return new Custody({ deployment: simulator.deployment, appId, call, store });
+  }
+  const lonely = async (store: DeviceStore) => {
+    const subject = `lonely-${randomUUID()}`;
+    const device = await deviceOf(simulator, client, appId, subject, store);
+    return { subject, device, walletId: (await device.custody.createWallet({ kind: "hd" })).wallet.walletId };
+  };
+  const setOf = async ({ session }: Device, id: string) => {
+    const { events } = await session.account.listEvents();
+    return events.filter(({ event }) => event.includes("wallet-reshared") && event.includes(id)).length;
+  };
+
+  const stores: readonly (readonly [string, () => DeviceStore])[] = [
+    ["memory", memoryDeviceStore],
+    ["a file", () => deviceFileStore(folder, { passphrase: null })],
+    ["an encrypted file", () => deviceFileStore(folder, { passphrase: "of this device" })],
+  ];
+  test.each(stores)(
+    "does not lose the device's share to a user of one login: %s keeps what opens it",
+    async (_where, make) => {
+      const store = make();
+      const { subject, device, walletId: id } = await lonely(store);
+      await expect(closedTooEarly(device, store).reshare(id)).rejects.toThrow("closed");
+      // What the device holds is an old share by now, and its login is the one that cannot recover.
+      expect(await codeOf(device.session.custody(store).call("sign_message", { walletId: id, message: MESSAGE }))).toBe(
+        "SHARE_OUTDATED",
+      );
+      expect(await codeOf(device.session.custody(memoryDeviceStore()).recover(id))).toBe("LOGIN_HOLDS_DEVICE_SHARE");
+      const again = await deviceOf(simulator, client, appId, subject, store);
+      expect((await again.custody.resume(id))?.wallet.walletId).toBe(id);
+      await sign(again, id);
+      expect(await again.custody.resume(id)).toBeNull();
+      expect(await setOf(again, id)).toBe(1);
+    },
+    // Five rounds of scrypt, beside whatever else the machine does.
+    90_000,
+  );
+
+  test("is had again by sharing anew, which makes no other set; and a file for another passphrase does", async () => {
+    const store = memoryDeviceStore();
+    const { device, walletId: id } = await lonely(store);
+    const program = closedTooEarly(device, store);
+    await expect(program.reshare(id)).rejects.toThrow("closed");
+    await device.custody.reshare(id);
+    expect(await setOf(device, id)).toBe(1);
+    await expect(program.reshare(id)).rejects.toThrow("closed");
+    const publicKey = await sharePublicKeyOf(await generateShareKey(false));
+    // A login that is the device's may not have a held share exported: the lost set is finished all the same.
+    expect(await codeOf(device.custody.reshare(id, { kind: "public-key", publicKey }))).toBe(
+      "LOGIN_HOLDS_DEVICE_SHARE",
+    );
+    expect(await setOf(device, id)).toBe(2);
+    await sign(device, id);
+  });
+
+  test("of a recovery is had again as well, without the five minutes for who has lost all", async () => {
+    const store = memoryDeviceStore();
+    const laptop = await deviceOf(simulator, client, appId, work, store);
+    await expect(closedTooEarly(laptop, store).recover(walletId)).rejects.toThrow("closed");
+    await simulator.killEnclave();
+    await simulator.startEnclave();
+    await simulator.advanceClock(6 * MINUTE_MS);
+    client = await simulator.connect({ attempts: 1 });
+    const again = await deviceOf(simulator, client, appId, work, store);
+    await again.custody.recover(walletId);
+    await sign(again, walletId);
+  });
+
+  test("helps nobody else: under its id another key gets nothing, and the same key's answer opens for the device alone", async () => {
+    const store = memoryDeviceStore();
+    const { device, walletId: id } = await lonely(store);
+    const old = await device.custody.shareOf(id);
+    await expect(closedTooEarly(device, store).reshare(id)).rejects.toThrow("closed");
+    const pending = (await store.load(id))?.pending;
+    if (pending === undefined) throw new Error("nothing is pending");
+    // By a session of the user that is stolen, with a copy of the old share.
+    const thief = await generateShareKey(false);
+    const { requestId, recovery } = pending;
+    const asked = { walletId: id, recovery, devicePublicKey: await sharePublicKeyOf(thief) };
+    expect(await codeOf(device.session.call("reshare_wallet", asked, { requestId, share: old }))).toBe(
+      "SHARE_OUTDATED",
+    );
+    const same = { ...asked, devicePublicKey: await sharePublicKeyOf(pending.pair) };
+    const { deviceShare } = await device.session.call("reshare_wallet", same, { requestId, share: old });
+    const address = { audience: audienceOf(simulator.deployment, appId), walletId: id, role: "device" } as const;
+    await expect(openSealedShare(thief, address, deviceShare)).rejects.toMatchObject({ code: "SHARE_NOT_OPENED" });
+  });
+
+  test("is given up where the wallet was shared anew since, and where nothing was made", async () => {
+    const store = memoryDeviceStore();
+    const { device, walletId: id } = await lonely(store);
+    const second = memoryDeviceStore();
+    const handed = device.session.custody(second);
+    await handed.acceptShare(id, await device.custody.handOver(id, await handed.expectShare(id)));
+    await expect(closedTooEarly(device, store).reshare(id)).rejects.toThrow("closed");
+    // The other device, which has a copy of the old share, finds that it is one.
+    expect(await codeOf(handed.reshare(id))).toBe("SHARE_OUTDATED");
+    expect(await handed.resume(id)).toBeNull();
+    expect((await second.load(id))?.pending).toBeUndefined();
+    await device.custody.resume(id);
+    await sign(device, id);
+  });
 });
 
 describe("asked again", () => {

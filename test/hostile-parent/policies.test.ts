@@ -230,6 +230,86 @@ describe("a user's own policy", () => {
     );
   });
 
+  describe("of a wallet that is deleted", () => {
+    const inRecords = <Result>(work: (records: DatabaseSync) => Result): Result => {
+      const records = new DatabaseSync(simulator.recordsFile);
+      try {
+        return work(records);
+      } finally {
+        records.close();
+      }
+    };
+    /** With what it says: a deletion is a record as well, of one byte. */
+    const documentsOf = ({ session }: LoggedIn): number =>
+      inRecords((records) => {
+        const like = `policy/${appId}/${session.userId}/%`;
+        const sized = records.prepare("SELECT value FROM records WHERE name LIKE ?").all(like);
+        return sized.filter(({ value }) => (value as Uint8Array).length > 150).length;
+      });
+    const padded = { ...strict, rules: strict.rules.map((rule) => ({ ...rule, note: "n".repeat(200) })) };
+
+    test("goes with it, and nothing is signed under that id, whoever has the wallet's record brought back", async () => {
+      await alice.session.setPolicy({ of: walletId, expectedVersion: 0, policy: padded });
+      expect(documentsOf(alice)).toBe(1);
+      const kept = inRecords((records) =>
+        records.prepare("SELECT * FROM records WHERE name LIKE ?").get(`wallet/${appId}/%/${walletId}`),
+      );
+      if (kept === undefined) throw new Error("no such wallet");
+      // By a session that may be stolen: the policy is one that it could not loosen.
+      await alice.session.deleteWallet({ walletId, withoutExport: true });
+      expect(documentsOf(alice)).toBe(0);
+      const nothing = { version: 2, policy: documentOf() };
+      expect(await alice.session.getPolicy({ of: walletId })).toEqual(nothing);
+      await simulator.killEnclave();
+      inRecords((records) => {
+        const columns = Object.keys(kept);
+        const set = columns.map((column) => `${column} = ?`).join(", ");
+        const values = [...columns.map((column) => kept[column] ?? null), kept["name"] ?? null];
+        records.prepare(`UPDATE records SET ${set} WHERE name = ?`).run(...values);
+      });
+      await simulator.startEnclave();
+      // The wallet is there again: this is what a restart cannot tell.
+      const { wallets } = await alice.session.listWallets();
+      expect(wallets.map((each) => each.walletId)).toContain(walletId);
+      expect((await refusalOf(sign({}, 0))).details).toMatchObject({ level: "wallet", reason: "NOT_ALLOWED" });
+      const loosened = { of: walletId, expectedVersion: 2, policy: null } as const;
+      expect(await codeOf(alice.session.setPolicy(loosened))).toBe("POLICY_GUARDED");
+    });
+
+    test("leaves no other policy behind for one that is made again under its id", async () => {
+      const requestId = randomUUID();
+      const first = await alice.session.createWallet({ kind: "single-key" }, { requestId });
+      await alice.session.setPolicy({ of: first.walletId, expectedVersion: 0, policy: padded });
+      await alice.session.deleteWallet({ walletId: first.walletId, withoutExport: true });
+      await later();
+      const again = await alice.session.createWallet({ kind: "single-key" }, { requestId });
+      expect(again.walletId).toBe(first.walletId);
+      expect(again.accounts).not.toEqual(first.accounts);
+      const unsigned = { walletId: again.walletId, chainId: "1", unsignedTransaction: usdcTransfer({ nonce: 0 }) };
+      const { details } = await refusalOf(alice.session.signTransaction(unsigned));
+      expect(details).toMatchObject({ level: "wallet", reason: "NOT_ALLOWED" });
+      const params = { appId, userId: alice.session.userId, of: first.walletId } as const;
+      expect(await client.resetPolicy([simulator.administratorKey], params)).toEqual({ isReset: true });
+      await alice.session.signTransaction(unsigned);
+    });
+
+    test("takes no more of the room for documents, and a little of that for all: TOO_MANY_POLICIES", async () => {
+      for (let count = 0; count < 33; count += 1) {
+        const wallet = await carol.session.createWallet({ kind: "single-key" });
+        await carol.session.setPolicy({ of: wallet.walletId, expectedVersion: 0, policy: strict });
+        await carol.session.deleteWallet({ walletId: wallet.walletId, withoutExport: true });
+      }
+      await carol.session.setPolicy({ of: "user", expectedVersion: 0, policy: strict });
+      for (let count = 0; count < 30; count += 1) {
+        const wallet = await carol.session.createWallet({ kind: "single-key" });
+        await carol.session.setPolicy({ of: wallet.walletId, expectedVersion: 0, policy: documentOf() });
+      }
+      const wallet = await carol.session.createWallet({ kind: "single-key" });
+      const more = { of: wallet.walletId, expectedVersion: 0, policy: documentOf() };
+      expect(await codeOf(carol.session.setPolicy(more))).toBe("TOO_MANY_POLICIES");
+    });
+  });
+
   test("that the parent withholds is missed, also by an enclave that was just booted", async () => {
     await alice.session.setPolicy({ of: "user", expectedVersion: 0, policy: strict });
     await simulator.killEnclave();

@@ -121,6 +121,7 @@ export class OwnKeys {
   }
 }
 
-function pathText(path: readonly number[]): string {
+/** As BIP-32 writes it. */
+export function pathText(path: readonly number[]): string {
   return ["m", ...path.map((step) => (step >= HARDENED ? `${step - HARDENED}'` : `${step}`))].join("/");
 }

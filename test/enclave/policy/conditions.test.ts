@@ -52,6 +52,20 @@ test("every field is read of the kinds that have it, and of no other", () => {
   expect(new Set(ALL_FACTS.map(({ kind }) => kind))).toEqual(new Set(FACT_KINDS));
 });
 
+test("memos: each is read whole, none is certain where an instruction was not understood, and nothing is none", () => {
+  const solana = SAMPLES["solana-transaction"];
+  const every = [{ every: "memos", is: [{ field: "memo.text", startsWith: "rent " }] }] as const;
+  const some = [{ some: "memos", is: [{ field: "memo.text", in: ["x"] }] }] as const;
+  expect(allows({ ...solana, memos: ["rent for May", "rent for June"] }, every)).toBe(true);
+  expect(allows({ ...solana, memos: ["rent for May", " rent for June"] }, every)).toBe(false);
+  expect(allows(solana, every)).toBe(false);
+  const hidden = { ...solana, memos: ["rent for May"], unknownInstructions: [0] };
+  expect(allows(hidden, every)).toBe(false);
+  expect(denies(hidden, some)).toBe(true);
+  expect(denies({ ...hidden, unknownInstructions: [] }, some)).toBe(false);
+  expect(denies({ ...solana, memos: ["a", "x"] }, some)).toBe(true);
+});
+
 test("uint256 is exact, at its ends and around 2^53 and 2^64", () => {
   const number = fc
     .oneof(
