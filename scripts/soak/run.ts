@@ -191,7 +191,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
       ...{ collections, held, resident, problems },
     };
   } finally {
-    enclave.close();
+    await enclave.close();
   }
 }
 

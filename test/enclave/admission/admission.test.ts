@@ -149,7 +149,9 @@ test("beside an app that sends all it can, the quiet one is served after two of 
 test("a thread that stands still is no hindrance to what another serves, of the same app too", async () => {
   const world = held();
   await proven(world, inApp(QUIET, 1));
-  const stuck = Array.from({ length: 500 }, () => world.admission.handle(inApp(QUIET, 1, { operation: "sign_digest" })));
+  const stuck = Array.from({ length: 500 }, () =>
+    world.admission.handle(inApp(QUIET, 1, { operation: "sign_digest" })),
+  );
   await world.turn();
   const held4 = world.running.splice(0);
   expect(held4.length).toBeGreaterThan(0);

@@ -150,7 +150,7 @@ describe("of one user", () => {
     const [made, many] = await Promise.all([
       create(100),
       wallets.createMany(ALICE, "batch", Array(70).fill(KEY)),
-      wallets.delete(ALICE, first.walletId, true),
+      wallets.delete(ALICE, first.walletId, true, async (user) => ({ user, changes: [] })),
     ]);
     expect(codes(made)).toEqual(Array(100).fill(null));
     expect(many.every((each) => "wallet" in each)).toBe(true);
