@@ -149,8 +149,8 @@ test.skipIf(isPostgresAbsent)(
     }
     expect(boots.size).toBe(2);
     const children = childrenOf(command.process.pid);
-    // Two enclaves, two parents, one database.
-    expect(children).toHaveLength(5);
+    // Two enclaves, two parents, one database and the guard that ends it.
+    expect(children).toHaveLength(6);
     command.process.kill("SIGTERM");
     expect(await command.exitCode).toBe(0);
     for (const child of children) expect(isRunning(child)).toBe(false);
