@@ -96,7 +96,7 @@ export class Custody {
    * Finishes a {@link recover} or {@link reshare} whose answer this device never had: the share is sealed to a key that the store
    * has kept, and the enclave gives the same answer under the same request id. Both do so by themselves before they ask anew.
    *
-   * @returns Null where nothing was begun, or nothing came of it.
+   * @returns Null where nothing was begun, or nothing came of it yet.
    * @throws as {@link Client.call}: try again
    */
   async resume(walletId: string, options: CallOptions = {}): Promise<Shared | null> {
@@ -131,7 +131,7 @@ export class Custody {
   /** Makes this device ready for a share that another one hands over. @returns The key to hand it over to: compare it there. */
   async expectShare(walletId: string): Promise<string> {
     const pair = await generateShareKey(this.#store.extractable);
-    await this.#save(walletId, pair, null);
+    await this.#saveBeside(await this.#device(walletId), walletId, pair, null);
     return await sharePublicKeyOf(pair);
   }
 
@@ -157,7 +157,7 @@ export class Custody {
     if (device === null) throw missing(walletId);
     const share = await openSealedShare(device.pair, this.#address(walletId), sealedShare);
     share.fill(0);
-    await this.#save(walletId, device.pair, sealedShare);
+    await this.#saveBeside(device, walletId, device.pair, sealedShare);
   }
 
   /** Takes this device's share away. It cannot be had again but by {@link recover} or from another device. */
@@ -177,10 +177,12 @@ export class Custody {
     // A recovery file may be for another passphrase by now.
     const isThis = asked?.operation === operation && asked.recovery.kind === "held" && choice.kind === "held";
     if (finished !== null && isThis) return finished;
-    const kept = finished === null ? begun : await this.#device(walletId);
+    const kept = begun === null ? null : await this.#device(walletId);
     if (operation === "reshare_wallet" && kept?.sealedShare == null) throw missing(walletId);
     const { requestId = crypto.randomUUID() } = options;
-    const pending = { operation, requestId, ...(await this.#newShare(choice)) };
+    // The same one again where it may still be on its way: whichever arrives first, this key opens what comes of it.
+    const again = isThis ? kept?.pending : undefined;
+    const pending = again ?? { operation, requestId, ...(await this.#newShare(choice)) };
     const { pair, sealedShare } = kept ?? { pair: pending.pair, sealedShare: null };
     const device = { ...this.#of(walletId), pair, sealedShare, pending };
     // Before it is asked: once it is answered, this is the only key that opens the share.
@@ -193,8 +195,9 @@ export class Custody {
     try {
       return await this.#ask(device, device.pending, options);
     } catch (error) {
-      if (!isOvertaken(error)) throw error;
-      await this.#save(device.walletId, device.pair, device.sealedShare);
+      if (!isOfNoUse(error)) throw error;
+      // Of the others the first asking may still be on its way: what it makes, this key alone opens.
+      if (error.code === "SHARE_OUTDATED") await this.#save(device.walletId, device.pair, device.sealedShare);
       return null;
     }
   }
@@ -202,7 +205,9 @@ export class Custody {
   async #ask(device: StoredDevice, pending: PendingShare, options: CallOptions): Promise<Shared> {
     const { walletId } = device;
     const { operation, requestId, pair, recovery, recipient } = pending;
-    const share = operation === "reshare_wallet" ? { share: await this.#textOf(device) } : {};
+    // One that is kept no more is not asked for, where the answer is given again.
+    const isBrought = operation === "reshare_wallet" && device.sealedShare !== null;
+    const share = isBrought ? { share: await this.#textOf(device) } : {};
     const params = { walletId, devicePublicKey: await sharePublicKeyOf(pair), recovery };
     const answer = await this.#call(operation, params, { ...options, ...share, requestId });
     return await this.#take(pair, recipient, answer);
@@ -252,6 +257,17 @@ export class Custody {
     await this.#store.save({ ...this.#of(walletId), pair, sealedShare });
   }
 
+  /** What is pending stays so: its key may be the only one that opens the share of the present set. */
+  async #saveBeside(
+    present: StoredDevice | null,
+    walletId: string,
+    pair: CryptoKeyPair,
+    sealedShare: string | null,
+  ): Promise<void> {
+    const { pending } = present ?? {};
+    await this.#store.save({ ...this.#of(walletId), pair, sealedShare, ...(pending && { pending }) });
+  }
+
   #of(walletId: string) {
     return { deployment: this.#deployment, appId: this.#appId, walletId } as const;
   }
@@ -266,10 +282,10 @@ function missing(walletId: string): CustodyError {
 }
 
 /**
- * Refused after the enclave has looked whether it gave this answer before: the set of shares that it made, if it made one, is
- * not the present one.
+ * Refused after the enclave has looked whether it gave this answer before: the set of shares that it made, if it made one by
+ * then, is not the present one. A share that is outdated was so for the first asking as well, whenever it arrives.
  */
-function isOvertaken(error: unknown): boolean {
+function isOfNoUse(error: unknown): error is RefusedError {
   if (!(error instanceof RefusedError) || !error.isFromEnclave) return false;
   return /^(?:SHARE|LOGIN|RECOVERY_SHARE)_/.test(error.code);
 }

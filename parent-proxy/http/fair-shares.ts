@@ -34,8 +34,13 @@ export class FairShares {
   }
 }
 
-/** Whom an address stands for: of IPv6 the first 64 bits, since whoever has one has them all. */
-export function holderOf(address: string): string {
+/**
+ * Whom an address stands for: of IPv6 the first 64 bits, since whoever has one has them all. Some proxies write a port behind
+ * it, which is of one connection: each would have a share of its own.
+ */
+export function holderOf(text: string): string {
+  const [, bracketed, plain] = /^(?:\[([^\]]*)\]|([0-9.]+))(?::[0-9]+)?$/.exec(text) ?? [];
+  const address = bracketed ?? plain ?? text;
   const [, mapped] = /^::ffff:([0-9.]+)$/i.exec(address) ?? [];
   if (mapped !== undefined) return mapped;
   if (!isIPv6(address)) return address;

@@ -546,7 +546,50 @@ describe("an answer that the parent withholds", () => {
     await expect(openSealedShare(thief, address, deviceShare)).rejects.toMatchObject({ code: "SHARE_NOT_OPENED" });
   });
 
-  test("is given up where the wallet was shared anew since, and where nothing was made", async () => {
+  test("is not given up for a refusal while the first asking may still arrive", async () => {
+    const store = memoryDeviceStore();
+    const { subject, walletId: id } = await lonely(store);
+    const call: ConstructorParameters<typeof Custody>[0]["call"] = async () => {
+      throw new Error("closed");
+    };
+    const program = new Custody({ deployment: simulator.deployment, appId, call, store });
+    await expect(program.reshare(id)).rejects.toThrow("closed");
+    const { pending } = (await store.load(id)) ?? {};
+    if (pending === undefined) throw new Error("nothing is pending");
+    const { operation, requestId, recovery, pair } = pending;
+    // By a session that may not share anew, however often.
+    const renewed = await deviceOf(simulator, client, appId, subject, store);
+    await simulator.advanceClock(6 * MINUTE_MS);
+    expect(await renewed.custody.resume(id)).toBeNull();
+    expect(await codeOf(renewed.custody.reshare(id))).toBe("LOGIN_NOT_FRESH");
+    const again = await deviceOf(simulator, client, appId, subject, store);
+    // What the parent held back arrives now.
+    const asked = { walletId: id, recovery, devicePublicKey: await sharePublicKeyOf(pair) };
+    await again.session.call(operation, asked, { requestId, share: await again.custody.shareOf(id) });
+    expect((await again.custody.resume(id))?.wallet.walletId).toBe(id);
+    expect(await setOf(again, id)).toBe(1);
+    await sign(again, id);
+  });
+
+  test("is not given up for a share that another device is to hand over", async () => {
+    const store = memoryDeviceStore();
+    const { device, walletId: id } = await lonely(store);
+    const other = device.session.custody(memoryDeviceStore());
+    await other.acceptShare(id, await device.custody.handOver(id, await other.expectShare(id)));
+    await expect(closedTooEarly(device, store).reshare(id)).rejects.toThrow("closed");
+    // Both shares are outdated by now: what opens the present one is pending.
+    const waits = await device.custody.expectShare(id);
+    expect((await store.load(id))?.pending).toBeDefined();
+    await device.custody.acceptShare(id, await other.handOver(id, waits));
+    expect((await device.custody.resume(id))?.wallet.walletId).toBe(id);
+    await sign(device, id);
+    await expect(closedTooEarly(device, store).reshare(id)).rejects.toThrow("closed");
+    await device.custody.expectShare(id);
+    expect((await device.custody.resume(id))?.wallet.walletId).toBe(id);
+    await sign(device, id);
+  });
+
+  test("is given up where the wallet was shared anew since", async () => {
     const store = memoryDeviceStore();
     const { device, walletId: id } = await lonely(store);
     const second = memoryDeviceStore();

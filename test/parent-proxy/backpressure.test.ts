@@ -252,6 +252,14 @@ test("an IPv6 network of 64 bits is one holder, and an address in its mapped for
   expect(holderOf("192.0.2.1")).toBe("192.0.2.1");
 });
 
+test("a port behind an address, as some proxies write it, makes nobody another holder", () => {
+  expect(holderOf("192.0.2.1:50000")).toBe("192.0.2.1");
+  expect(holderOf("[2001:db8::1]:50000")).toBe(holderOf("2001:db8::1"));
+  expect(holderOf("[2001:db8::1]")).toBe(holderOf("2001:db8::1"));
+  expect(holderOf("[::ffff:192.0.2.1]:50000")).toBe("192.0.2.1");
+  for (const none of ["", "unknown", "[", "[]", "1:2", ":443"]) expect(typeof holderOf(none)).toBe("string");
+});
+
 test("proxies are named by address or network", () => {
   const isTrusted = parseProxies(["10.0.0.0/8", "192.0.2.1", "fd00::/8"]);
   for (const address of ["10.255.0.1", "::ffff:10.0.0.1", "192.0.2.1", "fd00::1"])

@@ -155,10 +155,17 @@ describe.skipIf(isPostgresAbsent)("on PostgreSQL", () => {
     const store = await openStore(options);
     expect(await store.write([create("a")])).toEqual({ kind: "written" });
     expect(await store.list({ prefix: "", after: null, limit: 5 })).toHaveLength(1);
+    // More than there are connections: several in one transaction.
+    const together = Array.from({ length: 100 }, (_, at) => store.write([create(`b/${at}`)]));
+    expect((await Promise.all(together)).every(({ kind }) => kind === "written")).toBe(true);
     const client = new pg.Client({ ...server.admin, host: "127.0.0.1", user: "cloister", password: "of-the-parent" });
     await client.connect();
     onTestFinished(() => client.end());
     await expect(client.query("DROP TABLE cloister.records")).rejects.toThrow("must be owner");
+    // A schema of the version before is for a role that may change it.
+    await query(server, "UPDATE cloister.schema_version SET version = version - 1");
+    await expect(openStore(options)).rejects.toMatchObject({ code: "RECORDS_UNUSABLE" });
+    await query(server, "UPDATE cloister.schema_version SET version = version + 1");
     await writeFile(passwordFile, "another\n");
     await expect(openStore(options)).rejects.toMatchObject({ code: "RECORDS_UNUSABLE" });
   });
