@@ -11,6 +11,7 @@ parentPort.on("message", (message: ToWorker) => {
   const told = Buffer.from(hex, "hex").toString("utf8");
   if (told === "throw") throw new Error("told to");
   if (told === "exit") process.exit(0);
+  if (told === "work") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 55);
   const held: unknown[] = [];
   while (told === "hang" || told === "exhaust") {
     if (told === "exhaust") held.push(Array.from({ length: 10_000 }, () => ({})));

@@ -209,6 +209,14 @@ describe("a worker that fails", () => {
     60_000,
   );
 
+  test("is not one that has much to do: while it answers it is not silent, however late it comes to a heartbeat", async () => {
+    await start({ entry: FAULTY, heartbeatMs: 50 });
+    // Whose records it has read lately: nothing but work is between it and its answers.
+    for (let round = 0; round < 3; round += 1) expect(await bothSign()).toEqual([null, null]);
+    const requests = await Promise.all(Array.from({ length: 16 }, () => toSign("work", 0)));
+    expect(await Promise.all(requests.map(codeOf))).toEqual(Array(16).fill(null));
+  });
+
   test("is not waited for: until it is back, what is for it is refused", async () => {
     await start({ entry: FAULTY });
     expect(await codeOf(toSign("throw", 0))).toBe("WORKER_FAILED");
