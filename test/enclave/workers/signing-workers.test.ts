@@ -110,6 +110,14 @@ describe("a request", () => {
   });
 });
 
+test("a caller whose clock is ahead has as many requests wait as where there is one thread, at whichever it is", async () => {
+  await start({ nowMs: () => Date.now() - 400 });
+  const aheadAt = (worker: number) => Array.from({ length: 8 }, () => codeOf(toSign("x", worker)));
+  expect(await Promise.all([...aheadAt(0), ...aheadAt(1)])).toEqual(Array(16).fill(null));
+  const ahead = () => codeOf(enclave.stamp(key, "create_wallet", { kind: "single-key" }));
+  expect(await Promise.all(Array.from({ length: 8 }, ahead))).toEqual(Array(8).fill(null));
+});
+
 describe("what the main thread has acknowledged", () => {
   test("counts at every worker for the very next request: a session's end", async () => {
     await start();
