@@ -12,8 +12,7 @@ parentPort.on("message", (message: ToWorker) => {
   if (told === "throw") throw new Error("told to");
   if (told === "exit") process.exit(0);
   if (told === "work") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 55);
-  const held: unknown[] = [];
-  while (told === "hang" || told === "exhaust") {
-    if (told === "exhaust") held.push(Array.from({ length: 10_000 }, () => ({})));
+  while (told === "hang") {
+    // Until it is ended.
   }
 });

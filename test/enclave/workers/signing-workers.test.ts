@@ -199,7 +199,7 @@ describe("the vault", () => {
 });
 
 describe("a worker that fails", () => {
-  test.each(["throw", "exit", "hang", "exhaust"])(
+  test.each(["throw", "exit", "hang"])(
     "by %s is refused for, and started again; the other goes on",
     async (how) => {
       await start({ entry: FAULTY });
