@@ -82,7 +82,8 @@ export function makeServicesAround(rotation: Services["rotation"], options: Serv
     egress,
     replays: new ReplayGuard(
       ...([{ nowMs, sleep }, bootedAtMs, Math.ceil(MAX_REMEMBERED * part), REQUEST_WINDOW_MS] as const),
-      Math.ceil(MAX_WAITING * part),
+      // Not in parts: each thread has places of its own for what is under way, and these are half of them.
+      MAX_WAITING,
     ),
     administratorsReplays: new ReplayGuard(
       ...([{ nowMs, sleep }, bootedAtMs, MAX_ADMINISTRATORS_REQUESTS, ADMINISTRATORS_WINDOW_MS] as const),

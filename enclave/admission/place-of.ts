@@ -81,15 +81,18 @@ interface Head {
 
 const USUAL_HEAD = /^\{"operation":"([a-z0-9_]{1,64})","audience":"([^"\\]{1,256})"/;
 const USUAL_HEAD_BYTES = 360;
+/** More is not read to its end before its turn: that costs as much as verifying twenty stamps. */
+const MAX_READ_BYTES = 8 * 1024;
 
 /**
  * The two fields as strict JSON will find them, or wrong ones of what that refuses. Our own client and Turnkey's write
- * them first; whoever writes them elsewhere costs a reading more.
+ * them first; whoever writes them elsewhere costs a reading more, and with much to read waits among strangers.
  */
 function headOf(body: Uint8Array): Head {
   const start = Buffer.from(body.buffer, body.byteOffset, Math.min(body.length, USUAL_HEAD_BYTES)).toString("latin1");
   const usual = USUAL_HEAD.exec(start);
   if (usual !== null) return { operation: usual[1], audience: usual[2] };
+  if (body.length > MAX_READ_BYTES) return {};
   try {
     const parsed: unknown = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.length).toString("utf8"));
     if (typeof parsed !== "object" || parsed === null) return {};

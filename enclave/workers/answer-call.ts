@@ -2,12 +2,15 @@
 
 import { asRefusal } from "../refusal.ts";
 import type { FreshRecords } from "../vault/fresh-records.ts";
+import { generationOf, type RecordCipher } from "../vault/record-cipher.ts";
 import type { GenerationWatch } from "../vault/records.ts";
 import { alone, type Reply, type Result, type WorkerCall } from "./messages.ts";
 
 export interface ForWorkers {
   readonly sealed: FreshRecords;
   readonly watch: GenerationWatch;
+  /** What the main thread seals under. */
+  readonly cipher: Pick<RecordCipher, "generation">;
 }
 
 /** Never rejects. */
@@ -20,7 +23,8 @@ export async function answerCall(call: WorkerCall, from: ForWorkers): Promise<Re
   }
 }
 
-async function resultOf(call: WorkerCall, { sealed, watch }: ForWorkers): Promise<Result<WorkerCall>> {
+async function resultOf(call: WorkerCall, from: ForWorkers): Promise<Result<WorkerCall>> {
+  const { sealed, watch } = from;
   switch (call.kind) {
     case "get": {
       const given = await sealed.get(call.name);
@@ -31,6 +35,9 @@ async function resultOf(call: WorkerCall, { sealed, watch }: ForWorkers): Promis
       return page.map((stored) => ({ ...stored, value: alone(stored.value) }));
     }
     case "write":
+      // A worker may have sealed it a while ago, under what has been retired since: that would be lost to everybody.
+      await watch.beforeSealing();
+      if (call.changes.some(({ value }) => generationOf(value) !== from.cipher.generation)) return false;
       return await sealed.write(call.changes, call.deleted);
     case "follow":
       return void (await watch.follow(call.generation));

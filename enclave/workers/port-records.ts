@@ -47,7 +47,7 @@ export class PortRecords implements SealedStore {
   }
 }
 
-/** As the main thread's own looks, together far under what a rotation waits before it retires a generation. */
+/** As the main thread's own looks. It spares writes: the main thread sends back what is sealed under another generation. */
 const ASK_AGAIN_MS = 5_000;
 
 export class PortGenerations implements GenerationWatch {

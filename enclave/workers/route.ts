@@ -11,14 +11,30 @@ import { hashOf } from "./marks.ts";
  */
 const BY_WORKERS: ReadonlySet<unknown> = new Set([...Object.keys(SIGNING_HANDLERS), "sign_batch", "list_wallets"]);
 
+/** Parsed whole: to do so with all that may be sent costs as much as twenty stamps, and nothing is known yet of who sends it. */
+const MAX_PARSED_BYTES = 8 * 1024;
+const USUAL_HEAD = /^\{"operation":"([a-z0-9_]{1,64})","audience":"[^"\\]{1,256}","requestId":"([^"\\]{1,64})",/;
+const USUAL_HEAD_BYTES = 480;
+/** In strict JSON a key is written so, or with an escape. */
+const MAINS_KEYS = ['"secondFactor"', '"share"', "\\"];
+
 /** @returns Null for the main thread. */
 export function workerOf(body: Uint8Array, workers: number): number | null {
   if (workers === 0) return null;
+  if (body.length > MAX_PARSED_BYTES) return workerOfLarge(body, workers);
   const envelope = parse(body);
   if (envelope === null || !BY_WORKERS.has(envelope["operation"])) return null;
   if (Object.hasOwn(envelope, "secondFactor") || Object.hasOwn(envelope, "share")) return null;
   const { requestId } = envelope;
   return typeof requestId === "string" ? hashOf(requestId) % workers : null;
+}
+
+/** By its first bytes, as our own client and Turnkey's write them; what is written otherwise the main thread can serve as well. */
+function workerOfLarge(body: Uint8Array, workers: number): number | null {
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const [, operation, requestId] = USUAL_HEAD.exec(bytes.subarray(0, USUAL_HEAD_BYTES).toString("utf8")) ?? [];
+  if (operation === undefined || requestId === undefined || !BY_WORKERS.has(operation)) return null;
+  return MAINS_KEYS.some((key) => bytes.includes(key)) ? null : hashOf(requestId) % workers;
 }
 
 /** Less strict than what judges it: what only this takes is refused there. */

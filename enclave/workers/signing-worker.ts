@@ -13,7 +13,7 @@ import { SharedClock } from "./shared-clock.ts";
 const MAX_UNDER_WAY = 128;
 /** Beyond that. */
 const MAX_WAITING = 256;
-/** Heartbeats in a row: ten seconds, of which the main thread's own silence does not count. */
+/** Heartbeats in a row without a word from it: ten seconds, of which the main thread's own silence does not count. */
 const MAX_MISSED = 10;
 /** To load and begin: slow where everything is emulated. */
 const MAX_MISSED_AT_START = 120;
@@ -108,9 +108,21 @@ export class SigningWorker {
   }
 
   #start(): void {
-    const { entry, setup, nowMs, maxOldGenerationMb } = this.#options;
+    const { nowMs } = this.#options;
     const clock = new SharedClock();
     clock.set(nowMs());
+    const worker = this.#makeWorker(clock);
+    const thread: Thread = { worker, clock, startedAt: performance.now(), isReady: false, missed: 0 };
+    this.#thread = thread;
+    worker.on("message", (message: FromWorker) => this.#hear(thread, message));
+    worker.once("error", (error: NodeJS.ErrnoException) => this.#fail(thread, error.code ?? "WORKER_THREW"));
+    worker.once("exit", () => this.#fail(thread, "WORKER_ENDED"));
+    const beat = setInterval(() => this.#beat(thread, beat), this.#options.heartbeatMs);
+    beat.unref();
+  }
+
+  #makeWorker(clock: SharedClock): Worker {
+    const { entry, setup, maxOldGenerationMb } = this.#options;
     const workerData: WorkerSetup = { ...setup(), clock: clock.buffer, bootedAtMs: this.#bootedAtMs };
     const worker = new Worker(entry, {
       ...{ workerData, env: {}, argv: [], resourceLimits: { maxOldGenerationSizeMb: maxOldGenerationMb } },
@@ -119,13 +131,7 @@ export class SigningWorker {
     });
     worker.stdout.resume();
     worker.stderr.resume();
-    const thread: Thread = { worker, clock, startedAt: performance.now(), isReady: false, missed: 0 };
-    this.#thread = thread;
-    worker.on("message", (message: FromWorker) => this.#hear(thread, message));
-    worker.once("error", (error: NodeJS.ErrnoException) => this.#fail(thread, error.code ?? "WORKER_THREW"));
-    worker.once("exit", () => this.#fail(thread, "WORKER_ENDED"));
-    const beat = setInterval(() => this.#beat(thread, beat), this.#options.heartbeatMs);
-    beat.unref();
+    return worker;
   }
 
   #beat(thread: Thread, timer: NodeJS.Timeout): void {
@@ -142,16 +148,16 @@ export class SigningWorker {
   #hear(thread: Thread, message: FromWorker): void {
     // What it learnt of records is true even if it has failed since.
     if (thread !== this.#thread && message.kind !== "remember") return;
+    // Whatever it says, it lives: one with much to do comes late to a heartbeat.
+    thread.missed = 0;
     switch (message.kind) {
       case "remember":
         this.#options.from.sealed.remember(message.name, message.seen);
         return;
       case "ready":
         thread.isReady = true;
-        thread.missed = 0;
         return;
       case "pong":
-        thread.missed = 0;
         return;
       case "call":
         void answerCall(message.call, this.#options.from).then((reply) => {
@@ -189,15 +195,25 @@ export class SigningWorker {
     void this.#startAgain(thread);
   }
 
+  /** Never rejects: nobody waits for it. */
   async #startAgain({ worker, clock }: Thread): Promise<void> {
     const { signal } = this.#stopping;
     // Two of them at once could act on one request.
     await worker.terminate();
-    const backoffMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** (this.#failures - 1));
-    await sleep(backoffMs, undefined, { ref: false, signal }).catch(() => {});
-    if (signal.aborted) return;
-    this.#bootedAtMs = Math.max(this.#options.nowMs(), clock.lastMs);
-    this.#start();
+    while (!signal.aborted) {
+      const backoffMs = Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** (this.#failures - 1));
+      await sleep(backoffMs, undefined, { ref: false, signal }).catch(() => {});
+      if (signal.aborted) return;
+      this.#bootedAtMs = Math.max(this.#options.nowMs(), clock.lastMs);
+      try {
+        this.#start();
+        return;
+      } catch (error) {
+        // The kernel gives no thread: `new Worker` throws, and what others have goes on.
+        this.#failures += 1;
+        this.#options.onFailure((error as NodeJS.ErrnoException).code ?? "WORKER_NOT_MADE", this.#failures);
+      }
+    }
   }
 
   #refuseAll(): void {

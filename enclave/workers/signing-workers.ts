@@ -74,7 +74,7 @@ export class SigningWorkers {
       { length: count },
       () =>
         new SigningWorker({
-          ...{ entry, setup, from: { sealed, watch }, bootedAtMs, nowMs, writeLine, heartbeatMs },
+          ...{ entry, setup, from: { sealed, watch, cipher: vault.cipher }, bootedAtMs, nowMs, writeLine, heartbeatMs },
           refuse: (request, code) => refusal(answerKey, request, code),
           onFailure: (code, attempt) => log.error("signing-worker-failed", { code, attempt }),
           maxOldGenerationMb: maxOldGenerationMb(count),

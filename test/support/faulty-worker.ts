@@ -11,8 +11,8 @@ parentPort.on("message", (message: ToWorker) => {
   const told = Buffer.from(hex, "hex").toString("utf8");
   if (told === "throw") throw new Error("told to");
   if (told === "exit") process.exit(0);
-  const held: unknown[] = [];
-  while (told === "hang" || told === "exhaust") {
-    if (told === "exhaust") held.push(Array.from({ length: 10_000 }, () => ({})));
+  if (told === "work") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 55);
+  while (told === "hang") {
+    // Until it is ended.
   }
 });

@@ -8,6 +8,7 @@ import {
   admissionLimits,
   type Handler,
 } from "../../../enclave/admission/admission.ts";
+import { claimOf } from "../../../enclave/admission/place-of.ts";
 import { credentialOf, credentialOfKey, ProvenCredentials } from "../../../enclave/admission/proven-credentials.ts";
 import { type ReceivedRequest, type SignedAnswer, signAnswer } from "../../../enclave/answer.ts";
 import { createLog } from "../../../enclave/log.ts";
@@ -391,4 +392,13 @@ test("a noisy app's credentials push out its own, and then those of the app that
   expect([known.knowsApp("idle"), known.has("quiet", 1, 100)]).toEqual([false, true]);
   // Nothing is known for ever.
   expect(known.has("quiet", 1, 100 + 11 * 60_000)).toBe(false);
+});
+
+test("of what is large nothing is read before its turn but how it begins: parsing it would cost more than stamps do", () => {
+  const audience = `${DEPLOYMENT}/${QUIET}`;
+  const claimed = (fields: object) => claimOf({ body: Buffer.from(JSON.stringify(fields)), stamps: [] }, DEPLOYMENT);
+  const params = "x".repeat(10_000);
+  expect(claimed({ params: "", audience, operation: "sign_batch" })).toMatchObject({ app: QUIET, isBatch: true });
+  expect(claimed({ operation: "sign_batch", audience, params })).toMatchObject({ app: QUIET, isBatch: true });
+  expect(claimed({ params, audience, operation: "sign_batch" })).toMatchObject({ app: null, isBatch: false });
 });

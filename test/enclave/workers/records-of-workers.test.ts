@@ -18,6 +18,8 @@ const kind: RecordKind<{ n: number }> = { prefix: "user/", schema: z.strictObjec
 const NAME = "app_a/usr_a";
 const SECRET = new Uint8Array(32).fill(1);
 const cipher = () => new RecordCipher(SECRET, { deployment: "test", generation: 1 });
+/** The main thread's. */
+let mainCipher: RecordCipher;
 
 /** In order, as a port is. `hold` keeps what the main thread says from arriving. */
 class Channel implements MainThread {
@@ -38,7 +40,7 @@ class Channel implements MainThread {
 
   async ask<Call extends WorkerCall>(call: Call): Promise<Result<Call>> {
     const watch = { follow: async () => {}, beforeSealing: async () => {} };
-    const reply = await answerCall(call, { sealed: this.#main.sealed, watch });
+    const reply = await answerCall(call, { sealed: this.#main.sealed, watch, cipher: mainCipher });
     if (this.#held !== null) await new Promise<void>((resolve) => this.#held?.push(resolve));
     if (!reply.done) throw new RequestError(reply.code, reply.message);
     return reply.result as Result<Call>;
@@ -75,7 +77,8 @@ async function write(records: Records, n: number | undefined): Promise<void> {
 
 beforeEach(async () => {
   parent = new MemoryParent();
-  main = new Records(new RecordStore(parent.vsock), cipher());
+  mainCipher = cipher();
+  main = new Records(new RecordStore(parent.vsock), mainCipher);
   marks = new Marks();
   main.sealed.onNews((name) => marks.bump(name));
   await write(main, 1);
@@ -246,4 +249,14 @@ describe("writes", () => {
     }
     expect(asked).toHaveLength(2);
   });
+});
+
+test("what a worker has sealed under a generation that is not in use any more is not written: it would be retired unseen", async () => {
+  const { records } = worker();
+  const read = await records.read(kind, NAME);
+  mainCipher.add(2, new Uint8Array(32).fill(2));
+  mainCipher.use(2);
+  // The worker has not heard of it, or had sealed before.
+  expect(await records.write([change(kind, NAME, read, { n: 2 })])).toBe(false);
+  expect(parent.records.get(`user/${NAME}`)?.version).toBe(1);
 });

@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { hashOf, Marks } from "../../../enclave/workers/marks.ts";
 import { workerOf } from "../../../enclave/workers/route.ts";
 import { FollowingClock, SharedClock } from "../../../enclave/workers/shared-clock.ts";
-import { encodeRequest, SIGNING_OPERATIONS } from "../../../protocol/index.ts";
+import { decodeRequest, encodeRequest, SIGNING_OPERATIONS } from "../../../protocol/index.ts";
 
 describe("marks", () => {
   test("are others after a bump, for all who share them, and for that name", () => {
@@ -76,6 +76,36 @@ describe("which worker", () => {
   test("the same id is the same worker's, however its body is written", () => {
     const other = Buffer.from(`{ "params": {}, "requestId": "${requestId}", "operation": "sign_digest" }`);
     for (const count of [1, 2, 3, 16]) expect(workerOf(other, count)).toBe(workerOf(bodyOf("sign_message"), count));
+  });
+
+  describe("of a large one", () => {
+    const large = { data: "00".repeat(8_000) };
+
+    test("is the same by its first bytes alone", () => {
+      for (const count of [1, 2, 3, 16]) {
+        const body = bodyOf("sign_batch", { params: large });
+        expect(workerOf(body, count)).toBe(hashOf(requestId) % count);
+        expect(workerOf(body.subarray(0, -100), count)).toBe(hashOf(requestId) % count);
+        expect(workerOf(bodyOf("create_wallets", { params: large }), count)).toBeNull();
+      }
+    });
+
+    test("is the main thread's where it brings what that alone may remember, however that is spelt", () => {
+      expect(workerOf(bodyOf("sign_batch", { params: large, secondFactor: "123456" }), 2)).toBeNull();
+      expect(workerOf(bodyOf("sign_batch", { params: large, share: "AAAA" }), 2)).toBeNull();
+      const body = Buffer.from(bodyOf("sign_batch", { params: large, secondFactor: "123456" })).toString("utf8");
+      const escaped = body.replace("secondFactor", "second\\u0046actor");
+      expect(decodeRequest(Buffer.from(escaped)).secondFactor).toBe("123456");
+      expect(workerOf(Buffer.from(escaped), 2)).toBeNull();
+    });
+
+    test("is the main thread's where it begins otherwise", () => {
+      const text = JSON.stringify({ params: large, requestId, operation: "sign_batch" });
+      expect(workerOf(Buffer.from(text), 2)).toBeNull();
+      expect(
+        workerOf(Buffer.from(` ${JSON.stringify({ operation: "sign_batch", requestId, params: large })}`), 2),
+      ).toBeNull();
+    });
   });
 
   test("whatever bytes come, it is one of them or none", () => {

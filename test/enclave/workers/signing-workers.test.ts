@@ -110,6 +110,14 @@ describe("a request", () => {
   });
 });
 
+test("a caller whose clock is ahead has as many requests wait as where there is one thread, at whichever it is", async () => {
+  await start({ nowMs: () => Date.now() - 400 });
+  const aheadAt = (worker: number) => Array.from({ length: 8 }, () => codeOf(toSign("x", worker)));
+  expect(await Promise.all([...aheadAt(0), ...aheadAt(1)])).toEqual(Array(16).fill(null));
+  const ahead = () => codeOf(enclave.stamp(key, "create_wallet", { kind: "single-key" }));
+  expect(await Promise.all(Array.from({ length: 8 }, ahead))).toEqual(Array(8).fill(null));
+});
+
 describe("what the main thread has acknowledged", () => {
   test("counts at every worker for the very next request: a session's end", async () => {
     await start();
@@ -191,7 +199,7 @@ describe("the vault", () => {
 });
 
 describe("a worker that fails", () => {
-  test.each(["throw", "exit", "hang", "exhaust"])(
+  test.each(["throw", "exit", "hang"])(
     "by %s is refused for, and started again; the other goes on",
     async (how) => {
       await start({ entry: FAULTY });
@@ -208,6 +216,14 @@ describe("a worker that fails", () => {
     },
     60_000,
   );
+
+  test("is not one that has much to do: while it answers it is not silent, however late it comes to a heartbeat", async () => {
+    await start({ entry: FAULTY, heartbeatMs: 50 });
+    // Whose records it has read lately: nothing but work is between it and its answers.
+    for (let round = 0; round < 3; round += 1) expect(await bothSign()).toEqual([null, null]);
+    const requests = await Promise.all(Array.from({ length: 16 }, () => toSign("work", 0)));
+    expect(await Promise.all(requests.map(codeOf))).toEqual(Array(16).fill(null));
+  });
 
   test("is not waited for: until it is back, what is for it is refused", async () => {
     await start({ entry: FAULTY });
