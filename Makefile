@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-growth bench-in-process bench-attestation bench-database bench-egress bench-scale test-faults soak size fuzz flips hostile native image-base kernel eif reproduce emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native bench-signing cost clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-growth bench-in-process bench-attestation bench-database bench-egress bench-scale test-faults soak size fuzz flips hostile native image-base kernel eif reproduce release emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native bench-signing cost clean
 
 NPM := npm --loglevel=error
 

@@ -100,7 +100,7 @@ ${cautionsOf(report, comparison)
   .map((caution) => `<p class="caution">${escaped(caution)}</p>`)
   .join("\n")}
 ${loadsTable(report)}
-${comparison === null ? "" : comparisonTable(comparison)}
+${comparison === null || comparison.rows.length === 0 ? "" : comparisonTable(comparison)}
 <main></main>
 <script type="application/json" id="plots">${plots}</script>
 <script>${uplot("uPlot.iife.min.js")}</script>

@@ -1,5 +1,6 @@
 /** `cloister bench`: load on a deployment, and what a caller sees of it. */
-import { readFile, writeFile } from "node:fs/promises";
+import { access, constants, readFile, writeFile } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { AttestationError } from "../attestation/index.ts";
 import {
   cautionsOf,
@@ -36,6 +37,7 @@ export async function run(args: readonly string[], io: CommandIo = processIo): P
     }
     // Read first: a run of an hour is not thrown away for a name that is wrong.
     const before = options.compareWith === undefined ? null : await readReport(options.compareWith);
+    for (const file of [options.json, options.html]) if (file !== undefined) await expectWritable(file);
     const report = await measure(options, io);
     await write(report, before, options, io);
     return report.loads.every(({ done, failed }) => done > 0 && Object.keys(failed).length === 0) ? 0 : 1;
@@ -128,6 +130,10 @@ async function write(report: Report, before: Report | null, options: BenchOption
 }
 
 async function compareCommand(files: readonly string[], io: CommandIo): Promise<number> {
+  if (files.includes("--help")) {
+    io.out(HELP);
+    return 0;
+  }
   const [first, second, ...others] = files;
   if (first === undefined || second === undefined || others.length > 0) {
     throw new UsageError("expected compare BEFORE.json AFTER.json");
@@ -143,13 +149,25 @@ function writeComparison(before: Report, after: Report, io: CommandIo): void {
     pace,
     ...[perSecond, p50, p99].map((ratio) => `× ${ratio.toFixed(2)}`),
   ]);
-  io.out(tableOf([heads, ...cells]));
+  if (cells.length > 0) io.out(tableOf([heads, ...cells]));
   for (const caution of cautions) io.out(`! ${printable(caution)}\n`);
 }
 
 function tableOf(rows: readonly (readonly string[])[]): string {
   const lines = rows.map(([name = "", ...cells]) => name.padEnd(36) + cells.map((each) => each.padStart(11)).join(""));
   return `${lines.join("\n")}\n\n`;
+}
+
+/** What is there is left as it is, and nothing is left where nothing was. */
+async function expectWritable(file: string): Promise<void> {
+  try {
+    await access(file, constants.W_OK).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw error;
+      await access(dirname(resolve(file)), constants.W_OK);
+    });
+  } catch (cause) {
+    throw new UsageError(`${file} cannot be written`, { cause });
+  }
 }
 
 async function readReport(file: string): Promise<Report> {

@@ -155,3 +155,9 @@ test("work is counted as often as it is done", async () => {
   expect(await repeating(() => (count += 1), 1).round()).toBeGreaterThan(0);
   expect(count % 8).toBe(0);
 });
+
+test("what the machine gives to others is not counted", async () => {
+  // Of 20 ms with nothing to do: a clock on the wall would make fifty a second of it at the most.
+  const rate = await repeating(() => new Promise((resolve) => setTimeout(resolve, 20)), 1).round();
+  expect(rate).toBeGreaterThan(50);
+});

@@ -134,6 +134,8 @@ describe("wrong usage", () => {
     [["--url", "http://127.0.0.1:1"], "--deployment"],
     [["--compare", "/nowhere.json"], "cannot be read"],
     [["compare", "one.json"], "expected compare"],
+    [["--html", "/nowhere/report.html"], "cannot be written"],
+    [["--json", "/nowhere/report.json"], "cannot be written"],
   ])("%j", async (args, why) => {
     expect(await bench(...args)).toMatchObject({ code: 2, err: expect.stringContaining(why) });
   });
@@ -143,6 +145,10 @@ describe("wrong usage", () => {
     await writeFile(file, "{}");
     expect(await bench("compare", file, file)).toMatchObject({ code: 2, err: expect.stringContaining("not a report") });
   });
+});
+
+test("help is there for compare too", async () => {
+  expect(await bench("compare", "--help")).toMatchObject({ code: 0, out: expect.stringContaining("bench compare") });
 });
 
 test("help names every scenario", async () => {

@@ -28,7 +28,7 @@ export async function signing({ isQuick }: PartContext): Promise<readonly Sectio
     }
     return measured;
   };
-  const how = `${METHOD} A second on one core, the best of ${rounds} rounds of ${forMs} ms in turns after one of warm-up.`;
+  const how = `${METHOD} A second of CPU time, the best of ${rounds} rounds of ${forMs} ms in turns after one of warm-up.`;
   const evm = await measure(await evmRows());
   const others = await measure([
     ...(await solanaRows()),
@@ -61,7 +61,10 @@ export async function signing({ isQuick }: PartContext): Promise<readonly Sectio
       ...{
         name: "others",
         title: "Solana, Bitcoin, digests, split wallets and policies",
-        method: "As for Ethereum, beside one library each.",
+        method:
+          "As for Ethereum, beside one library each. Where Ed25519 signs, ours begins with the seed, of which OpenSSL makes the " +
+          "public key first: half of the time; Kit's key was imported before. A policy is asked about one transaction, and none " +
+          "of its rules is left out: there is no peer for that, so beside it stands what parsing the transaction takes.",
       },
       columns: [
         { label: "Cloister", digits: whole },
