@@ -47,6 +47,8 @@ export interface ServicesOptions {
   readonly nowMs: () => number;
   /** Of what may be remembered and kept: 1 unless other threads do so too. */
   readonly part?: number;
+  /** The same of request ids, if it is another. */
+  readonly requestIdsPart?: number;
 }
 
 export interface MainServicesOptions extends ServicesOptions {
@@ -68,7 +70,7 @@ export function makeServices(options: MainServicesOptions): Services {
 
 /** For any thread. The vault is rotated by one. */
 export function makeServicesAround(rotation: Services["rotation"], options: ServicesOptions): Services {
-  const { manifest, vault, randomness, egress, bootedAtMs, nowMs, part = 1 } = options;
+  const { manifest, vault, randomness, egress, bootedAtMs, nowMs, part = 1, requestIdsPart = part } = options;
   const { records, ids } = vault;
   const documents = new PolicyDocuments(records, part);
   const apps = new Apps({ records, ids, documents, nowMs, part });
@@ -81,7 +83,7 @@ export function makeServicesAround(rotation: Services["rotation"], options: Serv
     manifest,
     egress,
     replays: new ReplayGuard(
-      ...([{ nowMs, sleep }, bootedAtMs, Math.ceil(MAX_REMEMBERED * part), REQUEST_WINDOW_MS] as const),
+      ...([{ nowMs, sleep }, bootedAtMs, Math.ceil(MAX_REMEMBERED * requestIdsPart), REQUEST_WINDOW_MS] as const),
       // Not in parts: each thread has places of its own for what is under way, and these are half of them.
       MAX_WAITING,
     ),

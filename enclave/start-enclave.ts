@@ -45,7 +45,7 @@ import { randomizeContext, secp256k1Binding } from "./signing/secp256k1.ts";
 import { TrustedClock } from "./trusted-clock.ts";
 import { openVault } from "./vault/open-vault.ts";
 import { RecordStore } from "./vault/record-store.ts";
-import { mainPart, SigningWorkers } from "./workers/signing-workers.ts";
+import { mainParts, SigningWorkers } from "./workers/signing-workers.ts";
 
 export interface EnclaveOptions {
   /** `cloister.yaml` as the image holds it. */
@@ -236,7 +236,7 @@ class RunningEnclave implements Enclave {
         ...{ manifest, vault, kms, randomness, egress, bootedAtMs, nowMs, log: this.#log },
         fetchJson: (url) => getJson(url, webAgent, JWKS_LIMITS),
         attestImport: (...target) => this.#attestImport(...target),
-        ...{ signal: this.#stopping.signal, part: mainPart(signingWorkers.count) },
+        ...{ signal: this.#stopping.signal, ...mainParts(signingWorkers.count) },
       });
       const boot = encodeHex(await keyIdOf(this.#rawKeys()));
       const answerKey = this.#answerKeys.privateKey;

@@ -9,8 +9,8 @@ import { MAX_FUTURE_MS, REQUEST_WINDOW_MS, RequestError } from "../../protocol/i
 
 /** Some 400 bytes each (measured). Over this, requests are refused rather than forgotten. */
 export const MAX_REMEMBERED = 400_000;
-/** Of these no single asker may take more than a quarter: one busy session does not shut the others out. */
-const ASKER_SHARE = 4;
+/** Of these no single asker may take more than half: one busy backend does not shut the others out. */
+const ASKER_SHARE = 2;
 /** Requests that wait for their time. Each holds a place among those that the enclave works on. */
 export const MAX_WAITING = 32;
 const ASKER_SHARE_OF_WAITING = 4;

@@ -21,6 +21,7 @@ export interface WorkerSetup {
   readonly bootedAtMs: number;
   /** Of what all threads together may remember and keep. */
   readonly part: number;
+  readonly requestIdsPart: number;
   readonly marks: SharedArrayBuffer;
   readonly clock: SharedArrayBuffer;
 }

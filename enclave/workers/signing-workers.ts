@@ -20,6 +20,8 @@ import { SigningWorker } from "./signing-worker.ts";
 
 /** What the main thread keeps and remembers of what one thread would, while workers do most of the work. */
 const MAIN_PART = 1 / 8;
+/** Of request ids: it makes wallets, and one backend may make a thousand a second. */
+const MAIN_PART_OF_REQUEST_IDS = 1 / 2;
 const HEARTBEAT_MS = 1_000;
 /** V8's heap of one, without what lies outside it; less where all threads' would be more than half of the memory. */
 const MAX_OLD_GENERATION_MB = 256;
@@ -30,9 +32,9 @@ const MESSAGES = {
   BUSY: "too many requests wait for what serves this one",
 } as const;
 
-/** @param workers - How many there are. @returns What services on the main thread take as `part`. */
-export function mainPart(workers: number): number {
-  return workers === 0 ? 1 : MAIN_PART;
+/** @param workers - How many there are. @returns What services on the main thread take of what all threads may keep. */
+export function mainParts(workers: number): { readonly part: number; readonly requestIdsPart: number } {
+  return workers === 0 ? { part: 1, requestIdsPart: 1 } : { part: MAIN_PART, requestIdsPart: MAIN_PART_OF_REQUEST_IDS };
 }
 
 export interface SigningWorkersOptions {
@@ -68,7 +70,8 @@ export class SigningWorkers {
     if (count > 0) sealed.onNews((name) => marks.bump(name));
     const setup = () => ({
       ...{ manifest, answerKey, boot, idKey: vault.ids.key, generations: generationsOf(vault) },
-      ...{ seed: randomness.fork(), part: (1 - MAIN_PART) / count, marks: marks.buffer },
+      ...{ seed: randomness.fork(), marks: marks.buffer, part: (1 - MAIN_PART) / count },
+      requestIdsPart: (1 - MAIN_PART_OF_REQUEST_IDS) / count,
     });
     this.#workers = Array.from(
       { length: count },

@@ -49,7 +49,7 @@ class SigningWork implements MainThread {
 
   constructor(port: MessagePort, setup: WorkerSetup) {
     this.#port = port;
-    const { manifest, part, bootedAtMs } = setup;
+    const { manifest, part, requestIdsPart, bootedAtMs } = setup;
     const clock = new FollowingClock(setup.clock);
     const nowMs = () => clock.nowMs();
     const randomness = Randomness.ofFork(setup.seed);
@@ -60,7 +60,15 @@ class SigningWork implements MainThread {
     records.watchGenerations(new PortGenerations(this, nowMs));
     const log = createLog({ write: (line) => this.#lines.push(line), nowMs });
     this.#services = makeServicesAround(ROTATION, {
-      ...{ manifest, vault: { records, ids: new Ids(setup.idKey) }, randomness, bootedAtMs, nowMs, part },
+      ...{
+        manifest,
+        vault: { records, ids: new Ids(setup.idKey) },
+        randomness,
+        bootedAtMs,
+        nowMs,
+        part,
+        requestIdsPart,
+      },
       egress: new Egress({ vsock: NO_VSOCK, allowed: new Set(), nowMs }),
       ...{ fetchJson: notHere, attestImport: notHere },
     });

@@ -20,7 +20,7 @@ import { TrustedClock } from "../../enclave/trusted-clock.ts";
 import { openVault, type Vault } from "../../enclave/vault/open-vault.ts";
 import { RecordStore } from "../../enclave/vault/record-store.ts";
 import { WORKER_ENTRY } from "../../enclave/workers/entry.ts";
-import { mainPart, SigningWorkers } from "../../enclave/workers/signing-workers.ts";
+import { mainParts, SigningWorkers } from "../../enclave/workers/signing-workers.ts";
 import {
   type AppConfig,
   type AppOperation,
@@ -119,7 +119,7 @@ export class EnclaveInProcess {
     const { workers: count = 0, entry = WORKER_ENTRY } = options;
     const bootedAtMs = nowMs() - HOUR_MS;
     const services = makeServices({
-      part: mainPart(count),
+      ...mainParts(count),
       ...{ manifest: MANIFEST, vault, kms, randomness, nowMs, log, signal: stopping.signal },
       egress: new Egress({ vsock, allowed: new Set(), nowMs }),
       ...{ fetchJson: options.fetchJson ?? notHere, attestImport: notHere },

@@ -168,8 +168,8 @@ describe("claim", () => {
     expect(await codeOfClaim(guard, "d", ID, time.nowMs)).toBeNull();
   });
 
-  test("lets no single asker take more than a quarter of the memory", async () => {
-    const { guard } = guardAt(NOW, 8);
+  test("lets no single asker take more than half of the memory", async () => {
+    const { guard } = guardAt(NOW, 4);
     expect(await codeOfClaim(guard, "greedy", "1", NOW)).toBeNull();
     expect(await codeOfClaim(guard, "greedy", "2", NOW)).toBeNull();
     expect(await codeOfClaim(guard, "greedy", "3", NOW)).toBe("BUSY");
