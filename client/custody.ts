@@ -128,7 +128,12 @@ export class Custody {
     return await this.#textOf(device);
   }
 
-  /** Makes this device ready for a share that another one hands over. @returns The key to hand it over to: compare it there. */
+  /**
+   * Makes this device ready for a share that another one hands over.
+   *
+   * @returns The key to hand it over to: compare it there.
+   * @throws what the store throws for what stands there and cannot be read: it may hold the share. {@link forget} it first.
+   */
   async expectShare(walletId: string): Promise<string> {
     const pair = await generateShareKey(this.#store.extractable);
     await this.#saveBeside(await this.#device(walletId), walletId, pair, null);

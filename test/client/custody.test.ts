@@ -131,8 +131,13 @@ describe("a device", () => {
     await chmod(path, 0o644);
     await expect(device.shareOf(WALLET)).rejects.toEqual(code("KEY_FILE_EXPOSED"));
     await chmod(path, 0o600);
+    const careless = custodyOver(deviceFileStore(folder, { passphrase: null }));
+    // What cannot be read is not written over: it may hold the share.
+    await expect(careless.expectShare(WALLET)).rejects.toEqual(code("PASSPHRASE_WRONG"));
+    expect(await readFile(path, "utf8")).toBe(text);
     // One that is not encrypted may have been put there by somebody who does not know the passphrase.
-    await custodyOver(deviceFileStore(folder, { passphrase: null })).expectShare(WALLET);
+    await rm(path);
+    await careless.expectShare(WALLET);
     await expect(device.shareOf(WALLET)).rejects.toEqual(code("KEY_FILE_MALFORMED"));
     await expect(openDeviceShare(join(folder, "absent"), async () => "")).rejects.toEqual(code("KEY_FILE_UNREADABLE"));
     await expect(custodyOver(deviceFileStore(folder, { passphrase: null })).shareOf("../../etc")).rejects.toThrow(
