@@ -78,8 +78,8 @@ const MAX_RETRY_MS = 10_000;
 const CLOCK_CHECK_MS = 60_000;
 const FORGET_EXPIRED_MS = 10_000;
 const MAX_ATTESTING = 64;
-/** Of the parent. It needs one, and another while that one breaks. */
-const MAX_CONNECTIONS = 16;
+/** Of the parent, which needs one, and of services there that ask over vsock themselves. A frame of each is held: 1 MiB at most. */
+const MAX_CONNECTIONS = 80;
 /** Of one key set: a few keys are a few kilobytes. */
 const JWKS_LIMITS = { maxBytes: 256 * 1024, timeoutMs: 10_000 } as const;
 

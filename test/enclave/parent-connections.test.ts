@@ -43,10 +43,10 @@ async function booting(): Promise<() => { readonly near: Duplex; readonly far: D
   };
 }
 
-test("of the parent's connections to the enclave there are sixteen, and another when one has ended", async () => {
+test("of the parent's connections to the enclave there are eighty, and another when one has ended", async () => {
   const open = await booting();
-  const streams = Array.from({ length: 16 }, open);
-  expect(streams.map(({ far }) => far.destroyed)).toEqual(Array(16).fill(false));
+  const streams = Array.from({ length: 80 }, open);
+  expect(streams.map(({ far }) => far.destroyed)).toEqual(Array(80).fill(false));
   expect(open().far.destroyed).toBe(true);
   streams[3]?.far.destroy();
   await new Promise((resolve) => setImmediate(resolve));
