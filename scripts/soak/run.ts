@@ -63,10 +63,11 @@ const CAPS: Readonly<Record<string, number>> = {
   "sessions.#pointers": 100_000,
   "sessions.#derived": 10_000,
   "stamps.#keys": 10_000,
+  "stamps.#points": 10_000,
   "wallets.#cache.#kept": 1_000,
   "wallets.#cache.#openedAtMs": 10_000,
-  "onceForAll.#records.#seen": 1_000_000,
-  "onceForAll.#records.#folders": 1_000_000,
+  "onceForAll.#records.sealed.#seen": 1_000_000,
+  "onceForAll.#records.sealed.#folders": 1_000_000,
 };
 /** Of a collection that is not named, over the part that is looked at. */
 const MAX_GROWTH = 1_000;
@@ -91,17 +92,8 @@ const FILLING_UP: Mix = { ...DAILY, logIn: 3, createWallets: 0.35 };
 const QUIET: Mix = { ...DAILY, createWallet: 0.2, createWallets: 0.05, logIn: 0.1, logInAgain: 0.05, revoke: 0.02 };
 
 export async function runSoak(options: SoakOptions): Promise<SoakReport> {
-  const {
-    requests,
-    samples: wanted,
-    population,
-    apps,
-    msPerRequest,
-    walletsPerBatch,
-    fills,
-    strangers,
-    recipients,
-  } = options;
+  const { say, afterEach, ...asked } = options;
+  const { requests, samples: wanted, population, apps, msPerRequest, fills } = asked;
   const collect = collector();
   const startedAt = performance.now();
   const bootedAtMs = Date.now();
@@ -118,7 +110,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
     for (let at = 0; at < apps; at += 1) audiences.push(await enclave.makeApp({ name: `soak ${at}`, issuers }));
     const random = randomFrom(1);
     const traffic = new Traffic({
-      ...{ enclave, records, issuer, audiences, population, walletsPerBatch, strangers, recipients, nowMs, random },
+      ...{ ...asked, enclave, records, issuer, audiences, nowMs, random },
     });
     handled += await traffic.populate();
     const samples: SoakSample[] = [];
@@ -133,7 +125,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
         while (handled < until) {
           const sent = await traffic.send(mix);
           handled += sent;
-          options.afterEach?.();
+          afterEach?.();
           if (nowMs() < forgetAtMs) continue;
           forgetAtMs = nowMs() + FORGET_MS;
           enclave.forget();
@@ -151,7 +143,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
         storedRecords: records.count,
       };
       samples.push(sample);
-      options.say?.(sample);
+      say?.(sample);
       if (isFilling) filled = censusOf(enclave.parts.handler);
     }
     const collections = compared(filled, censusOf(enclave.parts.handler));
@@ -166,7 +158,9 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
             samples.map((each) => ({ requests: each.requests, bytes: each.rss })),
             RESIDENT_ALLOWED,
           );
-    const problems: string[] = [];
+    const problems = Object.keys(CAPS)
+      .filter((name) => collections[name] === undefined)
+      .map((name) => `${name} has a cap here and is not there: was it renamed?`);
     if (!held.isFlat) problems.push("what is held after collection grows");
     if (resident?.isFlat === false) problems.push("the resident set grows");
     for (const [name, { filled: before, end, cap }] of Object.entries(collections)) {
@@ -174,17 +168,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
       if (cap === null && end - before > MAX_GROWTH) problems.push(`${name} grew from ${before} to ${end} entries`);
     }
     return {
-      options: {
-        requests,
-        samples: wanted,
-        population,
-        apps,
-        msPerRequest,
-        walletsPerBatch,
-        fills,
-        strangers,
-        recipients,
-      },
+      options: asked,
       seconds: (performance.now() - startedAt) / 1000,
       samples,
       outcomes: Object.fromEntries([...traffic.outcomes].sort()),
