@@ -40,7 +40,7 @@ check: types lint imports size ## Everything that reads the code without running
 format: install ## Format, and repair what the linter can
 	@$(NPM) run --silent format
 
-bench: install ## Measure the standard set beside its peers and write docs/performance.md (some seven minutes; QUICK=1: prints alone)
+bench: install ## Measure the standard set beside its peers and write docs/performance.md (some three minutes; QUICK=1: prints alone)
 	@$(NPM) run --silent bench -- --set standard $(if $(QUICK),--quick,--write)
 
 bench-growth: install ## Measure growth by connections, enclaves and wallets and write docs/performance.md (WALLETS=100,10000,1000000)

@@ -21,7 +21,7 @@ export interface Handler {
   readonly threads: number;
   /** Which of them serves this one. */
   threadOf(request: ReceivedRequest): number;
-  handle(request: ReceivedRequest): Promise<SignedAnswer>;
+  handle(request: ReceivedRequest, thread: number): Promise<SignedAnswer>;
   handleSealed(sealed: Uint8Array, handle: (request: ReceivedRequest) => Promise<SignedAnswer>): Promise<Handled>;
 }
 
@@ -118,14 +118,15 @@ export class Admission {
   async handle(request: ReceivedRequest): Promise<SignedAnswer> {
     const { handler, deployment, monotonicMs } = this.#options;
     const claim = claimOf(request, deployment);
+    const thread = handler.threadOf(request);
     let leave: () => void;
     try {
-      leave = await this.#take(handler.threadOf(request), placeOf(request, claim, this.#known, monotonicMs()));
+      leave = await this.#take(thread, placeOf(request, claim, this.#known, monotonicMs()));
     } catch (error) {
       return this.#refusal(error, request);
     }
     try {
-      const answer = await handler.handle(request);
+      const answer = await handler.handle(request, thread);
       if (answer.status === 200) this.#prove(claim);
       return answer;
     } finally {

@@ -9,10 +9,6 @@ import { answerCall, type ForWorkers } from "./answer-call.ts";
 import { alone, type FromWorker, type ToWorker, type WorkerSetup } from "./messages.ts";
 import { SharedClock } from "./shared-clock.ts";
 
-/** Under way at once, like all that one thread would have: what waits for its time or for the parent holds a place. */
-const MAX_UNDER_WAY = 128;
-/** Beyond that. */
-const MAX_WAITING = 256;
 /** Heartbeats in a row without a word from it: ten seconds, of which the main thread's own silence does not count. */
 const MAX_MISSED = 10;
 /** To load and begin: slow where everything is emulated. */
@@ -33,7 +29,8 @@ export interface SigningWorkerOptions {
   readonly bootedAtMs: number;
   /** The trusted clock. */
   readonly nowMs: () => number;
-  readonly refuse: (request: ReceivedRequest, code: "WORKER_FAILED" | "BUSY") => SignedAnswer;
+  /** `WORKER_FAILED`, signed. */
+  readonly refuse: (request: ReceivedRequest) => SignedAnswer;
   readonly writeLine: (line: string) => void;
   readonly onFailure: (code: string, attempt: number) => void;
   readonly maxOldGenerationMb: number;
@@ -56,7 +53,6 @@ interface Thread {
 export class SigningWorker {
   readonly #options: SigningWorkerOptions;
   readonly #underWay = new Map<number, Pending>();
-  readonly #waiting: Pending[] = [];
   readonly #stopping = new AbortController();
   #lastId = 0;
   #failures = 0;
@@ -74,15 +70,15 @@ export class SigningWorker {
     return this.#thread?.isReady === true;
   }
 
-  /** Never rejects. */
+  /** Never rejects. How many are under way is bounded before: `admission/admission.ts`. */
   handle(request: ReceivedRequest): Promise<SignedAnswer> {
     const thread = this.#thread;
-    if (thread === undefined) return Promise.resolve(this.#options.refuse(request, "WORKER_FAILED"));
-    if (this.#waiting.length >= MAX_WAITING) return Promise.resolve(this.#options.refuse(request, "BUSY"));
-    return new Promise((resolve) => {
-      this.#waiting.push({ request, resolve });
-      this.#send(thread);
-    });
+    if (thread === undefined) return Promise.resolve(this.#options.refuse(request));
+    this.#lastId += 1;
+    const id = this.#lastId;
+    const message: ToWorker = { kind: "request", id, request: { ...request, body: alone(request.body) } };
+    thread.worker.postMessage(message);
+    return new Promise((resolve) => this.#underWay.set(id, { request, resolve }));
   }
 
   /** For all that happens to be said to every worker. */
@@ -169,19 +165,7 @@ export class SigningWorker {
         const pending = this.#underWay.get(message.id);
         this.#underWay.delete(message.id);
         pending?.resolve(message.answer);
-        this.#send(thread);
       }
-    }
-  }
-
-  #send(thread: Thread): void {
-    while (this.#underWay.size < MAX_UNDER_WAY) {
-      const pending = this.#waiting.shift();
-      if (pending === undefined) return;
-      this.#lastId += 1;
-      this.#underWay.set(this.#lastId, pending);
-      const request = { ...pending.request, body: alone(pending.request.body) };
-      thread.worker.postMessage({ kind: "request", id: this.#lastId, request } satisfies ToWorker);
     }
   }
 
@@ -217,8 +201,8 @@ export class SigningWorker {
   }
 
   #refuseAll(): void {
-    const refused = [...this.#underWay.values(), ...this.#waiting.splice(0)];
+    const refused = [...this.#underWay.values()];
     this.#underWay.clear();
-    for (const { request, resolve } of refused) resolve(this.#options.refuse(request, "WORKER_FAILED"));
+    for (const { request, resolve } of refused) resolve(this.#options.refuse(request));
   }
 }

@@ -27,9 +27,9 @@ const HEARTBEAT_MS = 1_000;
 const MAX_OLD_GENERATION_MB = 256;
 const MIN_OLD_GENERATION_MB = 64;
 const BYTES_PER_MB = 1024 * 1024;
-const MESSAGES = {
-  WORKER_FAILED: "what served this request ended before it answered: it may or may not have been done",
-  BUSY: "too many requests wait for what serves this one",
+const WORKER_FAILED = {
+  code: "WORKER_FAILED",
+  message: "what served this request ended before it answered: it may or may not have been done",
 } as const;
 
 /** @param workers - How many there are. @returns What services on the main thread take of what all threads may keep. */
@@ -78,7 +78,7 @@ export class SigningWorkers {
       () =>
         new SigningWorker({
           ...{ entry, setup, from: { sealed, watch, cipher: vault.cipher }, bootedAtMs, nowMs, writeLine, heartbeatMs },
-          refuse: (request, code) => refusal(answerKey, request, code),
+          refuse: (request) => refusal(answerKey, request),
           onFailure: (code, attempt) => log.error("signing-worker-failed", { code, attempt }),
           maxOldGenerationMb: maxOldGenerationMb(count),
         }),
@@ -103,10 +103,13 @@ export class SigningWorkers {
     return worker === null ? 0 : 1 + worker;
   }
 
-  /** Never rejects: a refusal is an answer, and signed like one. */
-  handle(request: ReceivedRequest): Promise<SignedAnswer> {
-    const at = this.threadOf(request);
-    return this.#workers[at - 1]?.handle(request) ?? this.#handler.handle(request);
+  /**
+   * Never rejects: a refusal is an answer, and signed like one.
+   *
+   * @param thread - {@link threadOf} it.
+   */
+  handle(request: ReceivedRequest, thread: number = this.threadOf(request)): Promise<SignedAnswer> {
+    return this.#workers[thread - 1]?.handle(request) ?? this.#handler.handle(request);
   }
 
   /**
@@ -144,7 +147,7 @@ function generationsOf({ cipher }: SigningWorkersOptions["vault"]): readonly Gen
 }
 
 /** Without the request's id: it was not read here. */
-function refusal(answerKey: KeyObject, request: ReceivedRequest, code: "WORKER_FAILED" | "BUSY"): SignedAnswer {
-  const error = { code, message: MESSAGES[code] };
-  return signAnswer(answerKey, request, ERROR_CODES[code].status, { requestId: null, error });
+function refusal(answerKey: KeyObject, request: ReceivedRequest): SignedAnswer {
+  const { status } = ERROR_CODES[WORKER_FAILED.code];
+  return signAnswer(answerKey, request, status, { requestId: null, error: WORKER_FAILED });
 }
