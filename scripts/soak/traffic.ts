@@ -12,9 +12,7 @@ import {
   REQUEST_WINDOW_MS,
 } from "../../protocol/index.ts";
 import { usdcTransfer } from "../../test/support/transactions.ts";
-import type { EnclaveInProcess } from "../bench/enclave-in-process.ts";
-import { type Caller, newKey, type SoakIssuer, type SoakKey, stampOf } from "./callers.ts";
-import type { SoakRecords } from "./records.ts";
+import { type Caller, newKey, type SoakKey, stampOf } from "./callers.ts";
 
 /** As many requests of each kind as these numbers to one another. */
 export interface Mix {
@@ -36,12 +34,21 @@ export interface Mix {
   readonly stranger: number;
 }
 
-type Kind = keyof Mix;
+export type Kind = keyof Mix;
 
 export interface TrafficOptions {
-  readonly enclave: EnclaveInProcess;
-  readonly records: SoakRecords;
-  readonly issuer: SoakIssuer;
+  readonly answer: (
+    request: ReceivedRequest,
+    kind: Kind,
+  ) => Promise<{ readonly status: number; readonly body: Uint8Array }>;
+  /** Whether such an outcome belongs to the load, whatever was asked: who is told so asks again, or does without. */
+  readonly isExcused: (code: string) => boolean;
+  /** Takes note of a user who is not asked about any more. */
+  readonly forgetUser: (appId: string, userId: string) => void;
+  /** A token that logs this subject in with this key. */
+  readonly token: (subject: string, key: SoakKey, nowMs: number) => string | Promise<string>;
+  /** Of the enclave, in hex: some requests name it. */
+  readonly boot: string;
   /** Of the apps. */
   readonly audiences: readonly string[];
   readonly population: number;
@@ -72,7 +79,6 @@ const MAX_WALLETS = 40;
 const OPERATIONS_IN_BATCH = 8;
 const RECIPIENT = "d8da6bf26964af9d7eed9e03e53415d37aa96045";
 const [HEAD = "", TAIL = ""] = usdcTransfer().split(RECIPIENT);
-const BOOT = "00".repeat(8);
 
 export class Traffic {
   readonly outcomes = new Map<string, number>();
@@ -173,6 +179,20 @@ export class Traffic {
     }
   }
 
+  /** One that would be done, for who does something else with it than to send it and wait. */
+  signing(unsignedTransaction?: string): ReceivedRequest {
+    const endsAfterMs = this.#options.nowMs() + REQUEST_WINDOW_MS;
+    let caller = this.#caller();
+    // Most are; and if none is found, it is refused.
+    for (let tries = 0; tries < 20 && (caller.isRevoked || caller.endsAtMs < endsAfterMs); tries += 1) {
+      caller = this.#caller();
+    }
+    const signing = this.#signing(caller);
+    const params = unsignedTransaction === undefined ? signing : { ...signing, unsignedTransaction };
+    const body = this.#body(caller, "sign_transaction", params);
+    return { body, stamps: [stampOf(caller.key, body)] };
+  }
+
   #pick(mix: Mix): Kind {
     const kinds = Object.entries(mix) as [Kind, number][];
     let left = this.#options.random() * kinds.reduce((sum, [, weight]) => sum + weight, 0);
@@ -226,14 +246,14 @@ export class Traffic {
   }
 
   async #register(caller: Caller, key: SoakKey, kind: Kind, lifetimeS: number): Promise<void> {
-    const { issuer, nowMs, random } = this.#options;
+    const { token, isExcused, nowMs, random } = this.#options;
     // While there is no room for another request, a newcomer waits, as one at a counter does.
     for (;;) {
-      const jwt = issuer.token(caller.subject, key, nowMs());
-      const boot = random() < 0.5 ? BOOT : undefined;
+      const jwt = await token(caller.subject, key, nowMs());
+      const boot = random() < 0.5 ? this.#options.boot : undefined;
       const body = this.#body(caller, "register_session", { jwt, lifetimeS }, boot === undefined ? {} : { boot });
       const { code, result } = await this.#expect(kind, { body, stamps: [stampOf(key, body)] }, caller, ["done"]);
-      if (code === "BUSY") {
+      if (isExcused(code)) {
         await new Promise((resolve) => setImmediate(resolve));
         continue;
       }
@@ -252,7 +272,7 @@ export class Traffic {
       const params = { kind: "single-key" };
       const { code, result } = await this.#answer(caller, "createWallet", "create_wallet", params);
       if (code === "done") caller.wallets.push(String(result["walletId"]));
-      else if (caller.wallets.length === 0 && code === "BUSY") continue;
+      else if (caller.wallets.length === 0 && this.#options.isExcused(code)) continue;
       return 1;
     }
   }
@@ -279,7 +299,7 @@ export class Traffic {
     return answered;
   }
 
-  /** @throws Error for any other outcome than these; `BUSY` is one where the memory of requests is full. */
+  /** @throws Error for any other outcome than these, and those that are excused. */
   async #expect(
     kind: Kind,
     request: ReceivedRequest,
@@ -287,7 +307,7 @@ export class Traffic {
     codes: readonly string[],
     sessionId: string = caller.sessionId,
   ): Promise<Answered> {
-    const { status, body } = await this.#options.enclave.answer(request);
+    const { status, body } = await this.#options.answer(request, kind);
     const said = JSON.parse(Buffer.from(body).toString("utf8")) as {
       readonly result?: Readonly<Record<string, unknown>>;
       readonly error?: { readonly code: string; readonly message: string };
@@ -297,7 +317,7 @@ export class Traffic {
     this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
     const hasEnded = caller.endsAtMs <= this.#options.nowMs() + 2_000;
     const isExcused =
-      code === "BUSY" ||
+      this.#options.isExcused(code) ||
       // Ended, revoked, or driven out by the same user's later logins.
       (code === "SESSION_EXPIRED" && hasEnded) ||
       (code === "SESSION_UNKNOWN" &&
@@ -312,7 +332,7 @@ export class Traffic {
     this.#leaving.push(caller);
     if (this.#leaving.length <= LEAVING) return;
     const gone = this.#leaving.shift();
-    if (gone !== undefined) this.#options.records.forgetUser(gone.audience.split("/").at(-1) ?? "", gone.userId);
+    if (gone !== undefined) this.#options.forgetUser(gone.audience.split("/").at(-1) ?? "", gone.userId);
   }
 
   #body(

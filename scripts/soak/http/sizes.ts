@@ -1,0 +1,38 @@
+/** How much is asked of a soak over HTTP, by how long it is. */
+import type { HttpSoakOptions } from "./run.ts";
+
+/** Wall-clock time passes over a minute's window many times. */
+export const LONG: HttpSoakOptions = {
+  requests: 1_000_000,
+  samples: 50,
+  population: 400,
+  apps: 4,
+  inFlight: 32,
+  walletsPerBatch: 20,
+  strangers: 1_000,
+  recipients: 1_000,
+  creations: 1_000,
+  advanceMs: 0,
+  warmUp: 2_000,
+  crowds: 20,
+  neverReading: 2,
+  restLooks: 180,
+};
+
+/** For the tests: the world's clock is moved on after each sample, so that a minute's window never fills. */
+export const SHORT: HttpSoakOptions = {
+  requests: 6_000,
+  samples: 12,
+  population: 32,
+  apps: 2,
+  inFlight: 16,
+  walletsPerBatch: 5,
+  strangers: 20,
+  recipients: 50,
+  creations: 60,
+  advanceMs: 70_000,
+  warmUp: 300,
+  crowds: 1,
+  neverReading: 1,
+  restLooks: 60,
+};
