@@ -39,8 +39,8 @@ export interface HttpSoakOptions {
   readonly warmUp: number;
   /** How often some hundreds come at once, over the whole run. */
   readonly crowds: number;
-  /** How many there are at any time who do not read their answers. */
-  readonly neverReading: number;
+  /** So often so many come who do not read their answers: every other one until it is cut, the others for a while. */
+  readonly neverReading: { readonly times: number; readonly callers: number };
   /** How often it is looked, at most, whether all is closed again once everybody has gone: twice a second. */
   readonly restLooks: number;
   /** The requests that count begin, so many seconds after the start. */
@@ -133,14 +133,11 @@ export async function runHttpSoak(options: HttpSoakOptions): Promise<HttpSoakRep
     };
     await Promise.all(Array.from({ length: inFlight }, worker));
   };
-  let neverReading: Promise<unknown>[] = [];
-  const startNeverReading = (isDone: () => boolean) => {
-    neverReading = Array.from({ length: asked.neverReading }, async (_, at) => {
-      for (let round = at; !isDone() && !isStopped(); round += 1) await rude.neverReads(round % 3 === 2);
-    });
+  const neverReading = async (): Promise<void> => {
+    const callers = Array.from({ length: asked.neverReading.callers }, (_, at) => rude.neverReads(at % 2 === 1));
+    await Promise.all(callers);
   };
   const everybodyGone = async () => {
-    await Promise.all(neverReading);
     await pool.close();
     await closeFetch();
   };
@@ -162,18 +159,19 @@ export async function runHttpSoak(options: HttpSoakOptions): Promise<HttpSoakRep
   const elapsedS = () => (performance.now() - startedAt) / 1000;
   let handled = 0;
   begun?.(elapsedS());
-  startNeverReading(() => handled >= requests);
   for (let at = 1; at <= wanted && !isStopped(); at += 1) {
     const until = Math.round((requests * at) / wanted);
-    if (Math.floor((at * asked.crowds) / wanted) > Math.floor(((at - 1) * asked.crowds) / wanted)) {
-      handled += await rude.crowd();
-    }
+    const isDue = (times: number) => Math.floor((at * times) / wanted) > Math.floor(((at - 1) * times) / wanted);
+    if (isDue(asked.crowds)) handled += await rude.crowd();
+    // Gone by the time of the sample: what is held for them is no growth.
+    const slow = isDue(asked.neverReading.times) ? neverReading() : undefined;
     await sendUntil(
       () => handled >= until,
       (sent) => {
         handled += sent;
       },
     );
+    await slow;
     collect();
     const { heapUsed, external, rss } = process.memoryUsage();
     const sample = {

@@ -15,24 +15,24 @@ export const LONG: HttpSoakOptions = {
   advanceMs: 0,
   warmUp: 2_000,
   crowds: 20,
-  neverReading: 2,
+  neverReading: { times: 50, callers: 4 },
   restLooks: 180,
 };
 
 /** For the tests: the world's clock is moved on after each sample, so that a minute's window never fills. */
 export const SHORT: HttpSoakOptions = {
-  requests: 6_000,
-  samples: 12,
+  requests: 4_000,
+  samples: 11,
   population: 32,
   apps: 2,
   inFlight: 16,
   walletsPerBatch: 5,
   strangers: 20,
   recipients: 50,
-  creations: 60,
+  creations: 40,
   advanceMs: 70_000,
   warmUp: 300,
   crowds: 1,
-  neverReading: 1,
+  neverReading: { times: 1, callers: 2 },
   restLooks: 60,
 };
