@@ -52,12 +52,14 @@ async function run(): Promise<void> {
       before = { requests: 0, atS };
     },
     say({ requests: done, atS, parent, enclave, caller }) {
-      const leftS = ((atS - begunAtS) / done) * (requests - done);
+      const leftS = ((atS - begunAtS) / done) * Math.max(0, requests - done);
       const perSecond = (done - before.requests) / (atS - before.atS);
       before = { requests: done, atS };
       const cells = [
         String(done).padStart(10),
-        ((100 * done) / requests).toFixed(1).padStart(6),
+        Math.min(100, (100 * done) / requests)
+          .toFixed(1)
+          .padStart(6),
         `${Math.floor(leftS / 60)}m${String(Math.floor(leftS % 60)).padStart(2, "0")}s`.padStart(8),
         perSecond.toFixed(0).padStart(7),
         ...[parent, enclave].flatMap(({ heapUsed, external, rss, descriptors }) => [

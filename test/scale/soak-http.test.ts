@@ -18,10 +18,10 @@ test("parent, enclave and client are flat over HTTP, and what rude callers open 
     ...["replay: REQUEST_REPLAYED", "outOfTime: REQUEST_STALE", "malformed: MALFORMED_JSON"],
     ...["badStamp: STAMP_INVALID", "stranger: SESSION_UNKNOWN", "noStamp: STAMP_MISSING"],
     ...["tooLarge: PARENT_BODY_TOO_LARGE", "garbage: PARENT_INVALID_REQUEST", "unknownPath: PARENT_NOT_FOUND"],
-    ...["crowd: done", "crowd: PARENT_OVER_SHARE", "neverReads: cut", "slowReader: done", "sendsInPieces: done"],
+    ...["crowd: done", "crowd: PARENT_OVER_SHARE", "neverReads: cut", "sendsInPieces: done"],
     ...["goesAway: gone", "sendsHalf: gone", "isSilent: gone", "library: done", "attestation: done"],
   ]) {
-    expect(outcomes[outcome], outcome).toBeGreaterThan(0);
+    expect(outcomes[outcome] ?? 0, outcome).toBeGreaterThan(0);
   }
 });
 

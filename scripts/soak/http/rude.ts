@@ -18,9 +18,11 @@ export interface RudeOptions {
 const PATH = "/v1/sign_transaction";
 /** More than the parent lets one address have under way. */
 const CROWD = 520;
-/** Answered with as much, a quarter of a megabyte: so many are more than the kernel's buffers between the two ends take. */
+/** Answered with as much, a quarter of a megabyte: so many are more than the kernel's buffers between the two ends take (4 MiB). */
 const LONG_TRANSACTION = transactionWithData(new Uint8Array(124 * 1024).fill(0x5a));
-const PIPELINED = 15;
+const UNREAD = 30;
+/** One after another: more than sixteen that wait for their answers would end the connection before. */
+const UNREAD_EVERY_MS = 100;
 const READS_ON_AFTER_MS = 3_000;
 /** Longer than the parent gives an answer to be taken. */
 const CUT_WITHIN_MS = 40_000;
@@ -69,10 +71,12 @@ export class RudeCallers {
     const connection = this.#connect();
     const { socket } = connection;
     socket.pause();
-    const answers = Array.from({ length: PIPELINED }, () => {
+    const answers: Promise<HttpAnswer>[] = [];
+    for (let at = 0; at < UNREAD && connection.isOpen; at += 1) {
       const { body, stamps } = request(LONG_TRANSACTION);
-      return connection.ask(requestOf(PATH, body, stamps));
-    });
+      answers.push(connection.ask(requestOf(PATH, body, stamps)));
+      await sleep(UNREAD_EVERY_MS);
+    }
     if (readsOn) {
       await sleep(READS_ON_AFTER_MS);
       socket.resume();
@@ -104,6 +108,17 @@ export class RudeCallers {
       crowd.map(({ connection }) => connection.close(this.#options.random() < 0.5 ? "end" : "destroy")),
     );
     return CROWD;
+  }
+
+  /** Why the parent has closed connections, and how many, as it says itself. */
+  async cuts(): Promise<ReadonlyMap<string, number>> {
+    const connection = this.#connect();
+    const { body } = await connection.ask(METRICS);
+    await connection.close();
+    const lines = body
+      .toString("utf8")
+      .matchAll(/^cloister_http_connections_cut_total\{reason="([a-z-]+)"\} ([0-9]+)$/gm);
+    return new Map(Array.from(lines, ([, reason = "", times]) => [reason, Number(times)]));
   }
 
   /** Ends what has been begun. */

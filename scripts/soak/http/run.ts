@@ -67,7 +67,7 @@ export interface HttpSoakSample {
   readonly parent: Held;
   readonly enclave: Held;
   /** This process: load generator, client library, and all that is AWS's. */
-  readonly caller: { readonly heapUsed: number; readonly external: number; readonly rss: number };
+  readonly caller: Pick<Holdings, "heapUsed" | "external" | "rss" | "cpuUs">;
 }
 
 export type AtRest = Readonly<Record<ProcessName, Held>>;
@@ -174,10 +174,11 @@ export async function runHttpSoak(options: HttpSoakOptions): Promise<HttpSoakRep
     await slow;
     collect();
     const { heapUsed, external, rss } = process.memoryUsage();
+    const { user, system } = process.cpuUsage();
     const sample = {
       ...{ requests: handled, atS: elapsedS() },
       ...{ parent: await held("parent", "memory"), enclave: await held("enclave", "memory") },
-      caller: { heapUsed, external, rss },
+      caller: { heapUsed, external, rss, cpuUs: user + system },
     };
     samples.push(sample);
     say?.(sample);
@@ -187,6 +188,7 @@ export async function runHttpSoak(options: HttpSoakOptions): Promise<HttpSoakRep
   const after = await atRest(held, asked.restLooks, before);
   signal?.throwIfAborted();
   for (const [outcome, times] of traffic.outcomes) outcomes.add(outcome, times);
+  for (const [reason, times] of await rude.cuts()) outcomes.add(`cut by the parent: ${reason}`, times);
   const seen = { samples, outcomes, atRest: { before, after } };
   return {
     options: asked,
