@@ -87,7 +87,7 @@ const DAILY: Mix = {
   ...{ replay: 22, outOfTime: 20, malformed: 10, badStamp: 10, stranger: 3 },
 };
 /** Many newcomers and many wallets: what fills the memory of records, sessions and users. */
-const FILLING_UP: Mix = { ...DAILY, logIn: 3, createWallets: 0.35 };
+const FILLING_UP: Mix = { ...DAILY, logIn: 4, createWallets: 1.2 };
 /** Where caches have no time to fill: few records and keys that are new. */
 const QUIET: Mix = { ...DAILY, createWallet: 0.2, createWallets: 0.05, logIn: 0.1, logInAgain: 0.05, revoke: 0.02 };
 

@@ -230,7 +230,7 @@ export class Traffic {
       const boot = random() < 0.5 ? BOOT : undefined;
       const body = this.#body(caller, "register_session", { jwt, lifetimeS }, boot === undefined ? {} : { boot });
       const { code, result } = await this.#expect(kind, { body, stamps: [stampOf(key, body)] }, caller, ["done"]);
-      if (code === "BUSY") {
+      if (isForLater(code)) {
         await new Promise((resolve) => setImmediate(resolve));
         continue;
       }
@@ -249,7 +249,7 @@ export class Traffic {
       const params = { kind: "single-key" };
       const { code, result } = await this.#answer(caller, "createWallet", "create_wallet", params);
       if (code === "done") caller.wallets.push(String(result["walletId"]));
-      else if (caller.wallets.length === 0 && code === "BUSY") continue;
+      else if (caller.wallets.length === 0 && isForLater(code)) continue;
       return;
     }
   }
@@ -280,7 +280,7 @@ export class Traffic {
     return answered;
   }
 
-  /** @throws Error for any other outcome than these; `BUSY` is one where the memory of requests is full. */
+  /** @throws Error for any other outcome than these, or one that is for later. */
   async #expect(
     kind: Kind,
     request: ReceivedRequest,
@@ -299,7 +299,7 @@ export class Traffic {
     this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
     const hasEnded = caller.endsAtMs <= this.#options.nowMs() + 2_000;
     const isExcused =
-      code === "BUSY" ||
+      isForLater(code) ||
       // Ended, revoked, or driven out by the same user's later logins.
       (code === "SESSION_EXPIRED" && hasEnded) ||
       (code === "SESSION_UNKNOWN" &&
@@ -346,4 +346,9 @@ export class Traffic {
   #walletOf({ wallets }: Caller): string {
     return wallets[Math.floor(this.#options.random() * wallets.length)] ?? "";
   }
+}
+
+/** The memory of requests is full, or this process stood still for longer than the store has time to answer. */
+function isForLater(code: string): boolean {
+  return code === "BUSY" || code === "RECORDS_UNAVAILABLE";
 }
