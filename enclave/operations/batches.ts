@@ -23,6 +23,9 @@ export const createWallets: AppHandler<"create_wallets"> = async ({ actor, envel
   return { results: made.map((each) => ("wallet" in each ? each : { error: refusalJson(asRefusal(each.error)) })) };
 };
 
+/** Of all its refusals: what policies found on sixty elements can be greater than an answer. Those after it have none. */
+const MAX_DETAILS_CHARACTERS = 64 * 1024;
+
 type BatchRequest = AppRequest & { readonly actor: ActorOf<"sign_batch"> };
 
 /** One after another, in their order: what one uses up of a limit, the next does not have. */
@@ -31,11 +34,15 @@ export const signBatch: AppHandler<"sign_batch"> = async (request, { requests },
     throw new RequestError("INVALID_PARAMS", "a batch collects no approval: send what was approved by itself");
   }
   const results: ({ result: JsonValue } | { error: ReturnType<typeof refusalJson> })[] = [];
+  let characters = 0;
   for (const [at, { operation, params }] of requests.entries()) {
     try {
       results.push({ result: await signOne(operation, params, at, request, services) });
     } catch (error) {
-      results.push({ error: refusalJson(asRefusal(error)) });
+      const { code, message, details } = refusalJson(asRefusal(error));
+      characters += details === undefined ? 0 : JSON.stringify(details).length;
+      const isShown = details !== undefined && characters <= MAX_DETAILS_CHARACTERS;
+      results.push({ error: { code, message, ...(isShown ? { details } : {}) } });
     }
   }
   return { results };
