@@ -26,7 +26,7 @@ export const createWallets: AppHandler<"create_wallets"> = async ({ actor, envel
 
 /** Then what others ask of this thread comes between: what a batch asks for may all be in memory, and takes no turn to wait. */
 const LONGEST_TURN_MS = 2;
-/** Of all its refusals: what policies found on sixty elements can be greater than an answer. Those after it have none. */
+/** Of all that policies deny in it: what they found on sixty elements can be greater than an answer. Those after it have none. */
 const MAX_DETAILS_CHARACTERS = 64 * 1024;
 
 type BatchRequest = AppRequest & { readonly actor: ActorOf<"sign_batch"> };
@@ -44,8 +44,10 @@ export const signBatch: AppHandler<"sign_batch"> = async (request, { requests },
       results.push({ result: await signOne(operation, params, at, request, services) });
     } catch (error) {
       const { code, message, details } = refusalJson(asRefusal(error));
-      characters += details === undefined ? 0 : JSON.stringify(details).length;
-      const isShown = details !== undefined && characters <= MAX_DETAILS_CHARACTERS;
+      // Others, such as what waits for approval, are few words, and nobody can do without them.
+      const isLong = details !== undefined && code === "POLICY_DENIED";
+      characters += isLong ? JSON.stringify(details).length : 0;
+      const isShown = details !== undefined && (!isLong || characters <= MAX_DETAILS_CHARACTERS);
       results.push({ error: { code, message, ...(isShown ? { details } : {}) } });
     }
     if (performance.now() - sinceMs < LONGEST_TURN_MS) continue;

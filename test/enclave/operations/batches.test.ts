@@ -16,7 +16,13 @@ test("others come between the elements of a batch that takes long", async () => 
       },
     },
   } as unknown as Services;
-  const actor = { kind: "session", appId: "app_1", userId: "usr_1", session: { sessionId: "ses_1" }, scope: WHOLE_SCOPE };
+  const actor = {
+    kind: "session",
+    appId: "app_1",
+    userId: "usr_1",
+    session: { sessionId: "ses_1" },
+    scope: WHOLE_SCOPE,
+  };
   const request = { actor, envelope: { requestId: "r" } } as unknown as Parameters<AppHandler<"sign_batch">>[0];
   const params = { walletId: `wal_${"0".repeat(32)}`, message: "0x61" };
   const requests = Array(8).fill({ operation: "sign_message", params }) as Params<"sign_batch">["requests"];
