@@ -1,102 +1,20 @@
 /** Rotation against a KMS and a store in memory: what interrupts it, and what a parent can do to it. */
-import { randomBytes } from "node:crypto";
-import { encode } from "cborg";
 import { describe, expect, test } from "vitest";
 import { StartError } from "../../../enclave/errors.ts";
-import type { Manifest } from "../../../enclave/manifest.ts";
-import { Nsm } from "../../../enclave/nsm/nsm.ts";
-import { Randomness } from "../../../enclave/nsm/randomness.ts";
-import { TrustedClock } from "../../../enclave/trusted-clock.ts";
-import { openVault, type Vault } from "../../../enclave/vault/open-vault.ts";
 import { generationOf } from "../../../enclave/vault/record-cipher.ts";
-import { RecordStore } from "../../../enclave/vault/record-store.ts";
-import { change, type RecordKind } from "../../../enclave/vault/records.ts";
-import { VaultRotation } from "../../../enclave/vault/vault-rotation.ts";
-import { z } from "../../../protocol/index.ts";
-import { FakeKms, KEY_ARN } from "../../support/fake-kms.ts";
-import { MemoryParent } from "../../support/memory-parent.ts";
-
-const MANIFEST: Manifest = {
-  version: 1,
-  deployment: "test",
-  region: "us-east-1",
-  kmsKeyArn: KEY_ARN,
-  administrators: { threshold: 1, publicKeys: [] },
-  egress: [],
-  digest: new Uint8Array(32),
-};
-const SETTLED_MS = 60_000;
-const COUNT = 40;
-
-const notes: RecordKind<{ text: string }> = { prefix: "note/", schema: z.strictObject({ text: z.string() }) };
-
-interface Boot {
-  readonly vault: Vault;
-  readonly rotation: VaultRotation;
-  readonly stop: () => void;
-}
-
-class World {
-  readonly parent = new MemoryParent();
-  kms = new FakeKms();
-  nowMs = 1_000;
-
-  async boot(): Promise<Boot> {
-    const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
-    const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
-    const { kms } = this;
-    const vault = await openVault({ store: new RecordStore(this.parent.vsock), kms, manifest: MANIFEST, randomness });
-    const stopping = new AbortController();
-    const rotation = new VaultRotation({
-      vault,
-      kms,
-      manifest: MANIFEST,
-      randomness,
-      nowMs: () => this.nowMs,
-      // Every wait is over at once, and takes no time by this clock.
-      sleep: () => new Promise(setImmediate),
-      log: { info() {}, warn() {}, error() {} },
-      signal: stopping.signal,
-    });
-    return { vault, rotation, stop: () => stopping.abort() };
-  }
-
-  generations(): Set<number | null> {
-    const sealed = [...this.parent.records.values()].filter(({ name }) => !name.startsWith("vault/"));
-    return new Set(sealed.map(({ value }) => generationOf(value)));
-  }
-
-  wrapped(): string[] {
-    return [...this.parent.records.keys()].filter((name) => name.startsWith("vault/")).sort();
-  }
-}
-
-async function fill({ vault }: Boot): Promise<void> {
-  for (let at = 0; at < COUNT; at += 1) {
-    await vault.records.write([change(notes, `a/${at}`, null, { text: `text ${at}` })]);
-  }
-}
-
-async function expectAllThere({ vault }: Boot): Promise<void> {
-  for (let at = 0; at < COUNT; at += 1) {
-    expect((await vault.records.read(notes, `a/${at}`))?.value.text).toBe(`text ${at}`);
-  }
-}
-
-/** What an enclave that is gone began, another goes on with once it has seen no beat for so long. */
-const TAKEN_OVER_MS = 20_000;
-
-/** Looks at who is at work, and lets so much time pass. */
-async function outwait(world: World): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  world.nowMs += TAKEN_OVER_MS;
-}
-
-async function finish(world: World, { rotation }: Boot): Promise<void> {
-  await expect.poll(() => world.generations().size).toBe(1);
-  world.nowMs += SETTLED_MS;
-  await expect.poll(() => rotation.status().retiring).toEqual([]);
-}
+import { change } from "../../../enclave/vault/records.ts";
+import {
+  type Boot,
+  COUNT,
+  expectAllThere,
+  fill,
+  finish,
+  MANY,
+  notes,
+  outwait,
+  SETTLED_MS,
+  World,
+} from "./rotation-world.ts";
 
 test("seals everything anew, retires the old generation, and the ids stay", async () => {
   const world = new World();
@@ -147,10 +65,11 @@ test("asked for again and again while it runs, it neither starts over nor puts o
 });
 
 test("cut off after any of its writes, nothing is lost and the next boot finishes it", async () => {
-  for (let writes = 0; writes < 12; writes += 1) {
+  // The switch, a beat, and five of the pass.
+  for (let writes = 0; writes < 7; writes += 1) {
     const world = new World();
     const boot = await world.boot();
-    await fill(boot);
+    await fill(boot, MANY);
     let left = writes;
     world.parent.answer = (call, act) => {
       if (call.kind !== "write") return act();
@@ -166,12 +85,12 @@ test("cut off after any of its writes, nothing is lost and the next boot finishe
     world.parent.answer = (_call, act) => act();
 
     const next = await world.boot();
-    await expectAllThere(next);
+    await expectAllThere(next, MANY);
     if (next.rotation.status().retiring.length > 0) {
       await outwait(world);
       await finish(world, next);
     } else expect(world.wrapped()).toHaveLength(1);
-    await expectAllThere(next);
+    await expectAllThere(next, MANY);
     next.stop();
   }
 });
@@ -257,22 +176,22 @@ describe("several enclaves over one store", () => {
   test("the enclave that makes the pass dies in its middle, and another goes on", async () => {
     const world = new World();
     const [first, second] = [await world.boot(), await world.boot()];
-    await fill(first);
+    await fill(first, MANY);
     let writes = 0;
     world.parent.answer = (call, act) => {
       if (call.kind === "write") writes += 1;
       // The switch, a beat and some records; then it hangs for ever, as a machine that is gone.
-      return writes > 10 && call.kind === "write" ? new Promise(() => {}) : act();
+      return writes > 4 && call.kind === "write" ? new Promise(() => {}) : act();
     };
     await first.rotation.begin();
-    await expect.poll(() => writes).toBeGreaterThan(10);
+    await expect.poll(() => writes).toBeGreaterThan(4);
     first.stop();
     world.parent.answer = (_call, act) => act();
     expect(await second.rotation.currentStatus()).toMatchObject({ generation: 2, retiring: [1] });
     await outwait(world);
     await finish(world, second);
     expect(world.wrapped()).toEqual(["vault/2"]);
-    await expectAllThere(second);
+    await expectAllThere(second, MANY);
     second.stop();
   });
 
