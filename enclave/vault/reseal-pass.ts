@@ -35,6 +35,7 @@ export class ResealPass {
   #found = 0;
   /** Of records that it could not seal anew: the first. */
   #refused: RequestError | undefined;
+  /** For the next write. */
   #ready: SealedChange[] = [];
   #readyBytes = 0;
   /** None rejects. */
@@ -53,10 +54,10 @@ export class ResealPass {
   }
 
   /**
-   * Looks at all records, or, where a call of before failed, at those that are left: what that had found has to be met again by
-   * another pass in any case. When this settles, no write is under way any more.
+   * Looks at all records, or, where a call of before failed, at those that are left: what that could not write has been found,
+   * and so another pass will meet it. When this settles, no write is under way any more.
    *
-   * @returns How many records of an older generation there were; null if it was stopped before the end.
+   * @returns How often it met a record of an older generation; null if it was stopped before the end.
    * @throws {@link RequestError} `RECORDS_UNAVAILABLE`, `RECORD_CONFLICT`, what `keepBeating` throws; after the end,
    *   `RECORD_TAMPERED` and `RECORD_ROLLED_BACK` for a record that could not be sealed anew: all others were
    */
@@ -66,8 +67,6 @@ export class ResealPass {
       while (!this.#isOver && !this.#options.signal.aborted) await this.#takePage();
       await this.#begin();
     } finally {
-      this.#ready = [];
-      this.#readyBytes = 0;
       await Promise.all(this.#underWay);
     }
     this.#throwFailure();
@@ -82,8 +81,10 @@ export class ResealPass {
     if (signal.aborted) return;
     await keepBeating();
     if (cipher.generation !== this.generation) throw new RequestError("RECORD_CONFLICT", "there is a newer generation");
-    for (const record of page) await this.#take(record);
-    this.#after = page.at(-1)?.name ?? this.#after;
+    for (const record of page) {
+      await this.#take(record);
+      this.#after = record.name;
+    }
     this.#isOver = page.length === 0;
   }
 

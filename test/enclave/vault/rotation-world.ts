@@ -27,7 +27,7 @@ const MANIFEST: Manifest = {
 export const SETTLED_MS = 60_000;
 export const COUNT = 40;
 /** Several writes' worth: 64 go into one. */
-export const MANY = 300;
+export const MANY = 200;
 
 export const notes: RecordKind<{ text: string }> = { prefix: "note/", schema: z.strictObject({ text: z.string() }) };
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { StartError } from "../../../enclave/errors.ts";
 import { generationOf } from "../../../enclave/vault/record-cipher.ts";
 import { change } from "../../../enclave/vault/records.ts";
+import { encodeCbor } from "../../../protocol/index.ts";
 import {
   type Boot,
   COUNT,
@@ -15,6 +16,8 @@ import {
   SETTLED_MS,
   World,
 } from "./rotation-world.ts";
+
+const TEXT = encodeCbor({ text: "late" });
 
 test("seals everything anew, retires the old generation, and the ids stay", async () => {
   const world = new World();
@@ -65,8 +68,8 @@ test("asked for again and again while it runs, it neither starts over nor puts o
 });
 
 test("cut off after any of its writes, nothing is lost and the next boot finishes it", async () => {
-  // The switch, a beat, and five of the pass.
-  for (let writes = 0; writes < 7; writes += 1) {
+  // The switch, a beat, and four of the pass.
+  for (let writes = 0; writes < 6; writes += 1) {
     const world = new World();
     const boot = await world.boot();
     await fill(boot, MANY);
@@ -125,6 +128,77 @@ test("records that are written meanwhile are sealed anew by that", async () => {
   await finish(world, boot);
   await expectAllThere(boot);
   boot.stop();
+});
+
+test("comes to its end over a store of which every eleventh call fails", async () => {
+  const world = new World();
+  const boot = await world.boot();
+  await fill(boot, MANY);
+  await boot.rotation.begin();
+  let calls = 0;
+  world.parent.answer = (_call, act) => {
+    calls += 1;
+    return calls % 11 === 0 ? { kind: "failed" } : act();
+  };
+  await expect.poll(() => world.generations().size, { timeout: 10_000 }).toBe(1);
+  world.nowMs += SETTLED_MS;
+  await expect.poll(() => boot.rotation.status().retiring, { timeout: 10_000 }).toEqual([]);
+  world.parent.answer = (_call, act) => act();
+  expect(world.wrapped()).toEqual(["vault/2"]);
+  await expectAllThere(boot, MANY);
+  boot.stop();
+});
+
+test("an enclave that ends in the middle of a pass does not retire what it has not looked for", async () => {
+  const world = new World();
+  const boot = await world.boot();
+  await fill(boot, MANY);
+  await boot.rotation.begin();
+  await expect.poll(() => boot.rotation.status().resealed).toBe(MANY);
+  // One of the old generation is left where the next pass looks last, as if this enclave had been started anew in the middle.
+  const next = await world.boot();
+  const late = { name: "note/z", version: 1, value: next.vault.cipher.seal({ name: "note/z", version: 1 }, TEXT, 1) };
+  world.parent.records.set(late.name, { ...late, value: Uint8Array.from(late.value) });
+  boot.stop();
+  const atPage = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  let isSettled = false;
+  world.parent.answer = async (call, act) => {
+    if (isSettled && call.kind === "list" && call.after !== null && call.after > "note/a/2") {
+      atPage.resolve();
+      await goOn.promise;
+    }
+    return act();
+  };
+  world.nowMs += SETTLED_MS;
+  isSettled = true;
+  await outwait(world);
+  await atPage.promise;
+  next.stop();
+  goOn.resolve();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(world.wrapped()).toEqual(["vault/1", "vault/2"]);
+  const last = await world.boot();
+  await outwait(world);
+  await finish(world, last);
+  expect((await last.vault.records.read(notes, "z"))?.value.text).toBe("late");
+  last.stop();
+});
+
+test("a record that the parent keeps back from the pass is lost to all, as if it were deleted", async () => {
+  const world = new World();
+  const boot = await world.boot();
+  await fill(boot);
+  const kept = world.parent.records.get("note/a/7");
+  if (kept === undefined) throw new Error("no such record");
+  world.parent.records.delete(kept.name);
+  await boot.rotation.begin();
+  await finish(world, boot);
+  world.parent.records.set(kept.name, kept);
+  for (const each of [boot, await world.boot()]) {
+    await expect(each.vault.records.read(notes, "a/7")).rejects.toMatchObject({ code: "RECORD_TAMPERED" });
+    each.stop();
+  }
 });
 
 describe("several enclaves over one store", () => {
@@ -193,6 +267,69 @@ describe("several enclaves over one store", () => {
     expect(world.wrapped()).toEqual(["vault/2"]);
     await expectAllThere(second, MANY);
     second.stop();
+  });
+
+  test("one that was taken for dead while its writes were under way ends its pass, and neither undoes the other's", async () => {
+    const world = new World();
+    const [first, second] = [await world.boot(), await world.boot()];
+    await fill(first, MANY);
+    const held: (() => void)[] = [];
+    let writes = 0;
+    world.parent.answer = async (call, act) => {
+      if (call.kind === "write") writes += 1;
+      // After the switch and a beat: two of the pass are on their way, and arrive when the other is far ahead.
+      if (call.kind === "write" && writes > 2 && held.length < 2) {
+        await new Promise<void>((resolve) => void held.push(resolve));
+      }
+      return act();
+    };
+    await first.rotation.begin();
+    await expect.poll(() => held.length).toBe(2);
+    await second.rotation.currentStatus();
+    await outwait(world);
+    await expect.poll(() => [...world.generations()]).toEqual([2]);
+    expect(second.rotation.status().resealed).toBe(MANY);
+    for (const arrive of held) arrive();
+    await finish(world, second);
+    expect(await first.rotation.currentStatus()).toMatchObject({ generation: 2, retiring: [], resealed: 0 });
+    expect(world.wrapped()).toEqual(["vault/2"]);
+    for (const boot of [first, second]) await expectAllThere(boot, MANY);
+    for (const boot of [first, second]) boot.stop();
+  });
+
+  test("one that was about to retire a generation does not retire the next, which another began meanwhile", async () => {
+    const world = new World();
+    const [first, second] = [await world.boot(), await world.boot()];
+    await fill(first);
+    await first.rotation.begin();
+    await expect.poll(() => first.rotation.status().resealed).toBe(COUNT);
+    const atRetiring = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    let hold: "the end of a pass" | "what comes next" | "nothing" = "the end of a pass";
+    world.parent.answer = async (call, act) => {
+      if (call.kind === "get" && call.name === "keys/vault" && hold === "what comes next") {
+        hold = "nothing";
+        atRetiring.resolve();
+        await goOn.promise;
+      }
+      const answer = act();
+      if (hold === "the end of a pass" && answer.kind === "records" && answer.records.length === 0)
+        hold = "what comes next";
+      return answer;
+    };
+    world.nowMs += SETTLED_MS;
+    await atRetiring.promise;
+    await second.rotation.currentStatus();
+    await outwait(world);
+    world.nowMs += SETTLED_MS;
+    await expect.poll(() => world.wrapped()).toEqual(["vault/2"]);
+    expect(await second.rotation.begin()).toMatchObject({ generation: 3, retiring: [2] });
+    expect(await first.rotation.currentStatus()).toMatchObject({ generation: 3, retiring: [2] });
+    goOn.resolve();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(world.wrapped()).toEqual(["vault/2", "vault/3"]);
+    await expectAllThere(first);
+    for (const boot of [first, second]) boot.stop();
   });
 
   test("one that boots while the generations change opens the vault as it is by then", async () => {
