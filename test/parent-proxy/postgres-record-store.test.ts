@@ -170,7 +170,7 @@ describe.skipIf(isPostgresAbsent)("on PostgreSQL", () => {
     await expect(openStore(options)).rejects.toMatchObject({ code: "RECORDS_UNUSABLE" });
   });
 
-  test("where nobody may execute functions unasked, a role needs those grants that docs/run-the-parent.md names, each of them", async () => {
+  test("where PUBLIC may execute nothing, a role writes with the grants that docs/run-the-parent.md names, and not without them", async () => {
     const server = await startPostgres();
     await (await openStore(optionsFor(server))).close();
     await query(
@@ -192,7 +192,7 @@ describe.skipIf(isPostgresAbsent)("on PostgreSQL", () => {
     expect(await store.write([create("a")])).toEqual({ kind: "written" });
     const many = (prefix: string) =>
       Promise.allSettled(Array.from({ length: 100 }, (_, at) => store.write([create(`${prefix}/${at}`)])));
-    // Several in one transaction are one call of the other. The server undoes nothing that was done: each is tried by itself.
+    // Several that go together are one call of the other function, which is refused: each is then tried by itself.
     expect((await many("b")).every(({ status }) => status === "fulfilled")).toBe(true);
     await query(
       server,

@@ -7,8 +7,8 @@ import { ResealPass } from "../../../enclave/vault/reseal-pass.ts";
 import {
   MAX_RECORD_CHANGES,
   MAX_RECORDS_PER_PAGE,
-  RequestError,
   type RecordsCall,
+  RequestError,
   type StoredRecord,
   z,
 } from "../../../protocol/index.ts";
