@@ -53,6 +53,11 @@ export class ResealPass {
     return this.#isOver;
   }
 
+  /** How often it has met a record of an older generation so far. */
+  get found(): number {
+    return this.#found;
+  }
+
   /**
    * Looks at all records, or, where a call of before failed, at those that are left: what that could not write has been found,
    * and so another pass will meet it. When this settles, no write is under way any more.

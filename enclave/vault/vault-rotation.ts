@@ -366,12 +366,18 @@ export class VaultRotation implements GenerationWatch {
     }
   }
 
-  /** One that failed goes on: with very many records, none would ever come to its end otherwise. */
+  /**
+   * One that failed goes on: with very many records, none would ever come to its end otherwise. What the last one has found
+   * stays true until what follows from it is done as well.
+   */
   #passToMake(): { readonly pass: ResealPass; readonly isSettled: boolean } {
     const { vault, nowMs, signal } = this.#options;
     const { records, cipher } = vault;
     const before = this.#pass;
-    if (before?.pass.isOver === false && before.pass.generation === cipher.generation) return before;
+    if (before?.pass.generation === cipher.generation) {
+      const isLast = before.isSettled && before.pass.found === 0;
+      if (isLast || !before.pass.isOver) return before;
+    }
     const pass = new ResealPass({
       ...{ records, cipher, signal },
       keepBeating: () => this.#keepBeating(),

@@ -130,7 +130,7 @@ test("records that are written meanwhile are sealed anew by that", async () => {
   boot.stop();
 });
 
-test("comes to its end over a store of which every eleventh call fails", async () => {
+test("comes to its end over a store of which every eleventh and every thirteenth call fails", async () => {
   const world = new World();
   const boot = await world.boot();
   await fill(boot, MANY);
@@ -138,7 +138,7 @@ test("comes to its end over a store of which every eleventh call fails", async (
   let calls = 0;
   world.parent.answer = (_call, act) => {
     calls += 1;
-    return calls % 11 === 0 ? { kind: "failed" } : act();
+    return calls % 11 === 0 || calls % 13 === 0 ? { kind: "failed" } : act();
   };
   await expect.poll(() => world.generations().size, { timeout: 10_000 }).toBe(1);
   world.nowMs += SETTLED_MS;
@@ -146,6 +146,28 @@ test("comes to its end over a store of which every eleventh call fails", async (
   world.parent.answer = (_call, act) => act();
   expect(world.wrapped()).toEqual(["vault/2"]);
   await expectAllThere(boot, MANY);
+  boot.stop();
+});
+
+test("retiring that fails is tried again, without another look at all records", async () => {
+  const world = new World();
+  const boot = await world.boot();
+  await fill(boot);
+  await boot.rotation.begin();
+  await expect.poll(() => boot.rotation.status().resealed).toBe(COUNT);
+  let failures = 0;
+  let lists = 0;
+  world.parent.answer = (call, act) => {
+    const isRetiring = call.kind === "write" && call.changes.some(({ name }) => name === "vault/1");
+    if (isRetiring) failures += 1;
+    if (failures > 0 && call.kind === "list") lists += 1;
+    return isRetiring && failures < 5 ? { kind: "failed" } : act();
+  };
+  world.nowMs += SETTLED_MS;
+  await expect.poll(() => boot.rotation.status().retiring).toEqual([]);
+  expect(failures).toBe(5);
+  expect(lists).toBe(0);
+  await expectAllThere(boot);
   boot.stop();
 });
 
