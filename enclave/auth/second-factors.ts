@@ -6,6 +6,7 @@
 import { type AppConfig, type AppOperation, type Params, RequestError } from "../../protocol/index.ts";
 import type { Events } from "../events/events.ts";
 import type { Randomness } from "../nsm/randomness.ts";
+import { RecencyMap } from "../recency-map.ts";
 import type { User } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
 import { encodeBase32 } from "./totp/base32.ts";
@@ -52,7 +53,7 @@ export class SecondFactors {
   readonly #events: Events;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
-  readonly #unsettled = new Map<string, Failures>();
+  readonly #unsettled = new RecencyMap<string, Failures>(MAX_REMEMBERED);
 
   constructor(options: {
     readonly users: Users;
@@ -221,11 +222,6 @@ export class SecondFactors {
   #remember(name: string, asFailure: ReturnType<typeof attempt>): void {
     if (asFailure.kind !== "refused") return;
     const { failures, lockedUntilMs } = asFailure.next;
-    this.#unsettled.delete(name);
-    if (this.#unsettled.size >= MAX_REMEMBERED) {
-      const [oldest] = this.#unsettled.keys();
-      if (oldest !== undefined) this.#unsettled.delete(oldest);
-    }
     this.#unsettled.set(name, { failures, lockedUntilMs });
   }
 }

@@ -8,6 +8,7 @@
  * (docs/decisions/0522-signing-workers-share-one-memory-of-records.md).
  */
 import { MAX_RECORDS_PER_PAGE, RequestError, type StoredRecord } from "../../protocol/index.ts";
+import { RecencyMap } from "../recency-map.ts";
 import { tagOf } from "./record-cipher.ts";
 import type { StoredChange } from "./record-store.ts";
 
@@ -62,7 +63,7 @@ export class FreshRecords {
   readonly #store: SealedStore;
   readonly #maxRemembered: number;
   readonly #nowMs: () => number;
-  readonly #seen = new Map<string, Remembered>();
+  readonly #seen = new RecencyMap<string, Remembered>();
   /** Names of records that are known to exist, by their folder: what a list must not leave out. */
   readonly #folders = new Map<string, Set<string>>();
   #onNews: ((name: string) => void) | undefined;
@@ -194,8 +195,7 @@ export class FreshRecords {
   isLatest({ name, version }: { readonly name: string; readonly version: number }): boolean {
     const seen = this.#seen.get(name);
     if (seen === undefined || seen.isDeleted) return false;
-    this.#seen.delete(name);
-    this.#seen.set(name, seen);
+    this.#seen.use(name);
     return seen.version === version && seen.mark === this.#markBelow(name);
   }
 
@@ -247,8 +247,6 @@ export class FreshRecords {
     // Answers can overtake one another: an older one must not lower what is known.
     if (seen !== undefined && seen.version > now.version && !this.#hasExpired(seen)) return;
     const isSame = seen?.version === now.version && seen.tag === now.tag;
-    // At the end: the first in order is the one not touched for longest.
-    this.#seen.delete(name);
     // The same one is not another for being seen again: a read that waits tells by that whether something was learnt.
     this.#seen.set(name, isSame && (now.mark === NO_MARK || now.mark === seen.mark) ? seen : now);
     const folder = folderOf(name);
@@ -260,7 +258,7 @@ export class FreshRecords {
   }
 
   #forgetOldest(): void {
-    const [oldest] = this.#seen.keys();
+    const [oldest] = this.#seen.oldest() ?? [];
     if (oldest === undefined) return;
     this.#seen.delete(oldest);
     const names = this.#folders.get(folderOf(oldest));
