@@ -1,7 +1,7 @@
 /**
  * A map in order of use, with everything in constant time. A `Map` with deletions is none: V8 leaves a hole for each until it makes
  * the table anew, and walks over all of them to find the first key, or to set a key again that was deleted
- * (docs/decisions/0536-maps-in-order-of-use.md has what that cost).
+ * (docs/decisions/0536-order-without-walking-over-holes.md has what that cost).
  */
 
 /** A class, so that what looks through the enclave's memory for collections does not follow the chain. */

@@ -6,7 +6,7 @@
 import { isWebauthnStamp } from "../../protocol/index.ts";
 import { RecencyMap } from "../recency-map.ts";
 
-/** Some 50 bytes each. */
+/** Some 130 bytes each. */
 const MAX_CREDENTIALS = 262_144;
 const MAX_PER_APP = MAX_CREDENTIALS / 4;
 const LONGEST_IDLE_MS = 10 * 60_000;
