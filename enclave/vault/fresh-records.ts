@@ -58,6 +58,7 @@ export const NO_MARK = -1;
 const MAX_REMEMBERED = 1_000_000;
 /** An answer can be overtaken by what another enclave wrote, and then it is asked for again: so often. */
 const MAX_READS = 4;
+const NO_NAMES: ReadonlySet<string> = new Set();
 
 export class FreshRecords {
   readonly #store: SealedStore;
@@ -147,31 +148,39 @@ export class FreshRecords {
     if (!(await this.#store.write([...changes, ...unsealed], deleted))) return false;
     // Something else stands there by now: written on top of this, or in its place by a store that lied to one of two
     // writers. The next read shows which.
-    if (changes.some((each) => this.#isOvertaken(each))) return false;
+    if (changes.some((each) => this.#isReplaced(each))) return false;
     for (const each of changes) this.#remember(each.name, { ...seenOf(each, deleted.has(each.name)), mark: NO_MARK });
     return true;
   }
 
   /**
-   * Puts what says the same in a record's place. What was not remembered is not remembered for that: a pass over all
-   * records must not drive out those that are in use.
+   * Puts what says the same in the place of each of some records, all or none. What was not remembered is not remembered for
+   * that: a pass over all records must not drive out those that are in use.
    *
-   * @returns False if another write came between.
-   * @throws {@link RequestError} `RECORDS_UNAVAILABLE`
+   * @returns How many stand there now; null, and none was made, if another write came between one of them.
+   * @throws {@link RequestError} `RECORDS_UNAVAILABLE`: unknown whether they were made
    */
-  async replace(written: SealedChange): Promise<boolean> {
-    const { name } = written;
-    if (!(await this.#store.write([written], new Set())) || this.#isOvertaken(written)) return false;
-    const seen = this.#seen.get(name);
-    // When it may go is what its plaintext says, not what the store says of it.
-    if (seen === undefined) this.#onNews?.(name);
-    else this.#remember(name, { ...seen, ...seenOf(written, seen.isDeleted), expiresAtMs: seen.expiresAtMs });
-    return true;
+  async replace(written: readonly SealedChange[]): Promise<number | null> {
+    if (!(await this.#store.write(written, NO_NAMES))) return null;
+    const standing = written.filter((each) => !this.#isReplaced(each));
+    for (const each of standing) {
+      const seen = this.#seen.get(each.name);
+      // When it may go is what its plaintext says, not what the store says of it.
+      if (seen === undefined) this.#onNews?.(each.name);
+      else this.#remember(each.name, { ...seen, ...seenOf(each, seen.isDeleted), expiresAtMs: seen.expiresAtMs });
+    }
+    return standing.length;
   }
 
-  /** @throws {@link RequestError} `RECORD_ROLLED_BACK` for what is behind what is remembered */
-  check(stored: StoredRecord): void {
-    if (this.#isBehind(stored)) throw rolledBack();
+  /**
+   * Whether a record that was listed is behind what was learnt of it while the list was on its way.
+   *
+   * @throws {@link RequestError} `RECORD_ROLLED_BACK` if the parent gives nothing newer; `RECORDS_UNAVAILABLE`
+   */
+  async isOvertaken(listed: StoredRecord): Promise<boolean> {
+    if (!this.#isBehind(listed)) return false;
+    await this.get(listed.name);
+    return true;
   }
 
   /** Takes note of a record that was opened. @param mark - As it was given. */
@@ -237,7 +246,7 @@ export class FreshRecords {
     return expectedVersion === 0 && this.#hasExpired(seen);
   }
 
-  #isOvertaken({ name, version, value }: SealedChange): boolean {
+  #isReplaced({ name, version, value }: SealedChange): boolean {
     const seen = this.#seen.get(name);
     if (seen === undefined || seen.version < version || this.#hasExpired(seen)) return false;
     return seen.version > version || seen.tag !== hexTag(value);
