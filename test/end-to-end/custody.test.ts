@@ -13,7 +13,8 @@ import { deviceFileStore } from "../../client-node/index.ts";
 import { generateShareKey, sharePublicKeyOf } from "../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
 import { createPasskeyApp } from "../support/account.ts";
-import { codeOf, type Device, deviceOf, linkLogin, MESSAGE, sign } from "../support/custody.ts";
+import { type Device, deviceOf, linkLogin, MESSAGE, sign } from "../support/custody.ts";
+import { codeOf } from "../support/refusals.ts";
 
 let simulator: Simulator;
 let client: Client;
