@@ -6,6 +6,7 @@
 import { type AppConfig, type AppOperation, encodeBase32, type Params, RequestError } from "../../protocol/index.ts";
 import type { Events } from "../events/events.ts";
 import type { Randomness } from "../nsm/randomness.ts";
+import { RecencyMap } from "../recency-map.ts";
 import type { User } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
 import { isRecoveryCode, makeRecoveryCodes } from "./totp/recovery-codes.ts";
@@ -51,7 +52,7 @@ export class SecondFactors {
   readonly #events: Events;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
-  readonly #unsettled = new Map<string, Failures>();
+  readonly #unsettled = new RecencyMap<string, Failures>(MAX_REMEMBERED);
 
   constructor(options: {
     readonly users: Users;
@@ -220,11 +221,6 @@ export class SecondFactors {
   #remember(name: string, asFailure: ReturnType<typeof attempt>): void {
     if (asFailure.kind !== "refused") return;
     const { failures, lockedUntilMs } = asFailure.next;
-    this.#unsettled.delete(name);
-    if (this.#unsettled.size >= MAX_REMEMBERED) {
-      const [oldest] = this.#unsettled.keys();
-      if (oldest !== undefined) this.#unsettled.delete(oldest);
-    }
     this.#unsettled.set(name, { failures, lockedUntilMs });
   }
 }

@@ -54,7 +54,7 @@ const GB = 1e9;
 /** Records of a user: the user, and the link from the identity. */
 const RECORDS_PER_USER = 2;
 /** enclave/vault/records.ts: what it remembers of records, at most. */
-const REMEMBERED = { records: 1_000_000, bytes: 270 };
+const REMEMBERED = { records: 1_000_000, bytes: 360 };
 /** openVault asks KMS for each generation that counts: two while it is rotated, one otherwise. */
 const KMS_PER_BOOT = 2;
 /** The enclave that rotates encrypts and opens again; every other opens. */

@@ -52,6 +52,8 @@ export interface TrafficOptions {
   /** Whom transactions pay. */
   readonly recipients: number;
   readonly nowMs: () => number;
+  /** Hears of each answer, those that say `BUSY` as well: the clock moves by them, else whoever waits would wait for ever. */
+  readonly onAnswer: () => void;
   /** From 0 to 1. */
   readonly random: () => number;
 }
@@ -88,20 +90,16 @@ export class Traffic {
     this.#options = options;
   }
 
-  /** As many users as there are to be, with a wallet each. Counts as requests. */
-  async populate(): Promise<number> {
+  /** As many users as there are to be, with a wallet each. */
+  async populate(): Promise<void> {
     const { population } = this.#options;
-    let requests = 0;
     for (let at = 0; at < population; at += 16) {
       const some = Array.from({ length: Math.min(16, population - at) }, () => this.#logInAnew());
       this.#callers.push(...(await Promise.all(some)));
-      requests += 2 * some.length;
     }
-    return requests;
   }
 
-  /** @returns How many requests that were. */
-  async send(mix: Mix): Promise<number> {
+  async send(mix: Mix): Promise<void> {
     const kind = this.#pick(mix);
     const caller = this.#caller();
     switch (kind) {
@@ -131,7 +129,7 @@ export class Traffic {
         const newcomer = await this.#logInAnew();
         const [gone] = this.#callers.splice(at, 1, newcomer);
         if (gone !== undefined) this.#leave(gone);
-        return 2;
+        return;
       }
       case "logInAgain":
         return this.#logInAgain(caller);
@@ -141,9 +139,9 @@ export class Traffic {
       }
       case "replay": {
         const done = this.#done[Math.floor(this.#options.random() * this.#done.length)];
-        if (done === undefined) return 0;
+        if (done === undefined) return;
         await this.#expect(kind, done.request, done.by, ["REQUEST_REPLAYED", "REQUEST_STALE"]);
-        return 1;
+        return;
       }
       case "outOfTime": {
         const isStale = this.#options.random() < 0.8;
@@ -151,24 +149,24 @@ export class Traffic {
         const body = this.#body(caller, "sign_transaction", this.#signing(caller), { offMs });
         const codes = [isStale ? "REQUEST_STALE" : "REQUEST_FROM_FUTURE"];
         await this.#expect(kind, { body, stamps: this.#anotherStamp() }, caller, codes);
-        return 1;
+        return;
       }
       case "malformed": {
         const body = this.#body(caller, "sign_transaction", this.#signing(caller));
         const stamps = this.#anotherStamp();
         await this.#expect(kind, { body: body.subarray(0, -1), stamps }, caller, ["MALFORMED_JSON"]);
-        return 1;
+        return;
       }
       case "badStamp": {
         const body = this.#body(caller, "sign_transaction", this.#signing(caller));
         await this.#expect(kind, { body, stamps: this.#anotherStamp() }, caller, ["STAMP_INVALID"]);
-        return 1;
+        return;
       }
       case "stranger": {
         const key = this.#stranger();
         const body = this.#body(caller, "sign_transaction", this.#signing(caller));
         await this.#expect(kind, { body, stamps: [stampOf(key, body)] }, caller, ["SESSION_UNKNOWN"]);
-        return 1;
+        return;
       }
     }
   }
@@ -218,11 +216,10 @@ export class Traffic {
     return caller;
   }
 
-  async #logInAgain(caller: Caller): Promise<number> {
+  async #logInAgain(caller: Caller): Promise<void> {
     const key = newKey(this.#made);
     this.#made += 1;
     await this.#register(caller, key, "logInAgain", LONG_SESSION_S);
-    return 1;
   }
 
   async #register(caller: Caller, key: SoakKey, kind: Kind, lifetimeS: number): Promise<void> {
@@ -246,20 +243,24 @@ export class Traffic {
     }
   }
 
-  async #createWallet(caller: Caller): Promise<number> {
+  async #createWallet(caller: Caller): Promise<void> {
     if (caller.wallets.length >= MAX_WALLETS) caller.wallets.shift();
     for (;;) {
       const params = { kind: "single-key" };
       const { code, result } = await this.#answer(caller, "createWallet", "create_wallet", params);
       if (code === "done") caller.wallets.push(String(result["walletId"]));
       else if (caller.wallets.length === 0 && code === "BUSY") continue;
-      return 1;
+      return;
     }
   }
 
-  async #ask(caller: Caller, kind: Kind, operation: AppOperation | "register_session", params: JsonValue): Promise<1> {
+  async #ask(
+    caller: Caller,
+    kind: Kind,
+    operation: AppOperation | "register_session",
+    params: JsonValue,
+  ): Promise<void> {
     await this.#answer(caller, kind, operation, params);
-    return 1;
   }
 
   async #answer(
@@ -288,6 +289,7 @@ export class Traffic {
     sessionId: string = caller.sessionId,
   ): Promise<Answered> {
     const { status, body } = await this.#options.enclave.answer(request);
+    this.#options.onAnswer();
     const said = JSON.parse(Buffer.from(body).toString("utf8")) as {
       readonly result?: Readonly<Record<string, unknown>>;
       readonly error?: { readonly code: string; readonly message: string };

@@ -152,6 +152,26 @@ describe("RECORD_ROLLED_BACK", () => {
     expect(await records.list(notes, "a/", "a/110")).toHaveLength(MAX_RECORDS_PER_PAGE + 2 - 11);
   });
 
+  test("for any one of many that is withheld, from each page where it belongs, and from no other", async () => {
+    const { parent, records } = start();
+    const names = Array.from({ length: 3 * MAX_RECORDS_PER_PAGE }, (_, at) => `a/${at + 100}`);
+    for (const name of names) await put(records, name, "x");
+    for (const withheld of [0, 1, MAX_RECORDS_PER_PAGE - 1, MAX_RECORDS_PER_PAGE, names.length - 1]) {
+      const record = stored(parent, names[withheld] ?? "");
+      parent.records.delete(record.name);
+      for (let from = 0; from < names.length; from += 1) {
+        const page = records.list(notes, "a/", names[from - 1] ?? null);
+        const isOnPage = withheld >= from && withheld <= from + MAX_RECORDS_PER_PAGE - 1;
+        if (isOnPage) await expect(page, `${withheld} from ${from}`).rejects.toMatchObject(rolledBack);
+        else
+          expect(await page).toHaveLength(
+            Math.min(MAX_RECORDS_PER_PAGE, names.length - from - Number(withheld >= from)),
+          );
+      }
+      parent.records.set(record.name, record);
+    }
+  });
+
   test("for a deleted record that comes back", async () => {
     const { parent, records } = start();
     await put(records, "a/1", "one");
@@ -507,6 +527,28 @@ describe("a record that goes by itself", () => {
     // With a version over the one before: that one does not come back while this one must be there.
     parent.records.set(kept.name, kept);
     await expect(records.read(passing, "a")).rejects.toMatchObject(rolledBack);
+  });
+
+  test("may be missing from a list if it expired while that was on its way, and hides no other by that", async () => {
+    const { parent, clock, records } = startAt(1_000);
+    const names = Array.from({ length: MAX_RECORDS_PER_PAGE + 5 }, (_, at) => `a/${at + 100}`);
+    const untilMs = (name: string) => (name === "a/101" ? 2_000 : 9_000);
+    for (const name of names) await records.write([change(passing, name, null, { untilMs: untilMs(name) })]);
+    const expireMeanwhile = (withheld: readonly string[]) => {
+      for (const name of withheld) parent.records.delete(`passing/${name}`);
+      clock.nowMs = 1_000;
+      parent.answer = (_call, act) => {
+        clock.nowMs = 2_000;
+        return act();
+      };
+    };
+    expireMeanwhile(["a/101"]);
+    const listed = await records.list(passing, "a/", null);
+    expect(listed.map(({ name }) => name.slice("passing/".length))).toEqual(
+      names.filter((name) => name !== "a/101").slice(0, MAX_RECORDS_PER_PAGE),
+    );
+    expireMeanwhile(["a/101", `a/${100 + MAX_RECORDS_PER_PAGE}`]);
+    await expect(records.list(passing, "a/", null)).rejects.toMatchObject(rolledBack);
   });
 
   test("that another enclave has made anew is taken, once the one before may have gone", async () => {
