@@ -1,8 +1,8 @@
 /** Options of `cloister bench`. */
 import { type Pace, SCENARIOS, type Scenario, scenarioNamed } from "../bench/index.ts";
-import { parseOptions } from "./admin-options.ts";
 import type { TargetOptions } from "./bench-target.ts";
 import { UsageError } from "./command-io.ts";
+import { parseOptions } from "./command-options.ts";
 import { ENCLAVE_HELP, ENCLAVE_OPTIONS } from "./enclave-options.ts";
 import { PASSPHRASE_HELP, PASSPHRASE_OPTIONS } from "./passphrase.ts";
 
@@ -60,26 +60,22 @@ export interface BenchOptions {
 
 /** @returns Null where help was asked for. @throws {@link UsageError} */
 export function readOptions(args: readonly string[]): BenchOptions | null {
-  const { values, positionals } = parseOptions({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      ...ENCLAVE_OPTIONS,
-      ...PASSPHRASE_OPTIONS,
-      app: { type: "string" },
-      key: { type: "string" },
-      concurrency: { type: "string" },
-      rate: { type: "string" },
-      duration: { type: "string", default: "10" },
-      "warm-up": { type: "string", default: "2" },
-      wallets: { type: "string", default: "10" },
-      users: { type: "string", default: "1" },
-      chain: { type: "string", default: "1" },
-      json: { type: "string" },
-      html: { type: "string" },
-      compare: { type: "string" },
-      help: { type: "boolean", default: false },
-    },
+  const { values, positionals } = parseOptions(args, {
+    ...ENCLAVE_OPTIONS,
+    ...PASSPHRASE_OPTIONS,
+    app: { type: "string" },
+    key: { type: "string" },
+    concurrency: { type: "string" },
+    rate: { type: "string" },
+    duration: { type: "string", default: "10" },
+    "warm-up": { type: "string", default: "2" },
+    wallets: { type: "string", default: "10" },
+    users: { type: "string", default: "1" },
+    chain: { type: "string", default: "1" },
+    json: { type: "string" },
+    html: { type: "string" },
+    compare: { type: "string" },
+    help: { type: "boolean", default: false },
   });
   if (values.help) return null;
   const [name = SCENARIOS[0]?.name ?? "", ...others] = positionals;

@@ -1,7 +1,6 @@
 /** `cloister enclave`: keeps the enclave of this EC2 parent running. systemd starts it (deploy/systemd). */
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import {
   checkImage,
   HostError,
@@ -13,6 +12,7 @@ import {
   terminateIfRunning,
 } from "../host/index.ts";
 import { UsageError } from "./command-io.ts";
+import { parseOptions } from "./command-options.ts";
 import { measureImage } from "./measure-image.ts";
 
 const HELP = `Usage: cloister enclave <check|run|stop> [options]
@@ -106,18 +106,10 @@ async function readGiven(path: string): Promise<Uint8Array> {
 }
 
 function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        config: { type: "string", default: "/etc/cloister/enclave.json" },
-        measurements: { type: "string", default: "/etc/cloister/measurements.json" },
-        lock: { type: "string", default: "/run/nitro_enclaves/cloister-launch.lock" },
-        help: { type: "boolean", default: false },
-      },
-    });
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
+  return parseOptions(args, {
+    config: { type: "string", default: "/etc/cloister/enclave.json" },
+    measurements: { type: "string", default: "/etc/cloister/measurements.json" },
+    lock: { type: "string", default: "/run/nitro_enclaves/cloister-launch.lock" },
+    help: { type: "boolean", default: false },
+  });
 }

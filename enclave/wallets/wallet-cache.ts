@@ -10,7 +10,7 @@ import { copyOf, type StoredWallet, walletRecords, wipe } from "./wallet-value.t
 
 /** Since it was last opened. {@link WalletCache.forgetIdle} is asked every ten seconds: seventy at most. */
 export const KEPT_IDLE_MS = 60_000;
-export const MAX_KEPT = 1_000;
+const MAX_KEPT = 1_000;
 /** As they are stored. */
 const MAX_KEPT_BYTES = 4 * 1024 * 1024;
 /** Names alone, without anything secret. */

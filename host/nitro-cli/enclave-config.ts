@@ -3,7 +3,7 @@ import { describeIssues, parseStrictJson, z } from "../../protocol/index.ts";
 import { HostError } from "../errors.ts";
 
 /** Enclave CIDs: 0 to 3 and 2^32 − 1 are taken (nitro.md 5.1). */
-export const MIN_ENCLAVE_CID = 4;
+const MIN_ENCLAVE_CID = 4;
 const MAX_ENCLAVE_CID = 0xffff_fffe;
 
 const config = z.strictObject({

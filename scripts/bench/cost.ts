@@ -4,7 +4,7 @@ import { z } from "../../protocol/index.ts";
 import { type Figures, figureOf, type Section } from "./figures.ts";
 import { between, tableOf } from "./page.ts";
 
-export const INPUTS_FILE = "docs/cost-inputs.json";
+const INPUTS_FILE = "docs/cost-inputs.json";
 const COST_FILE = "docs/cost.md";
 
 const positive = z.number().check(z.positive());

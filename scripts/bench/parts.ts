@@ -29,7 +29,7 @@ export const SETS: Readonly<Record<SetName, readonly Part[]>> = {
   ],
 };
 
-export const PARTS: readonly Part[] = [...SETS.standard, ...SETS.growth];
+const PARTS: readonly Part[] = [...SETS.standard, ...SETS.growth];
 
 /** @throws Error for a name that is none. */
 export function partNamed(name: string): Part {

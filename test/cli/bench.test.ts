@@ -5,9 +5,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseReport, SCENARIOS } from "../../bench/index.ts";
 import { run } from "../../cli/bench.ts";
 import { createKeyFile, publicKeyOfFile } from "../../client-node/index.ts";
-import { encodeHex } from "../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
 import { createApp } from "../support/app.ts";
+import { enclaveOptions } from "../support/cloister-process.ts";
+import { called } from "../support/command-call.ts";
 
 let folder: string;
 let simulator: Simulator;
@@ -28,13 +29,10 @@ beforeAll(async () => {
       },
     ],
   });
-  const root = join(folder, "root.pem");
   const passphrase = join(folder, "passphrase");
-  await writeFile(root, simulator.attestationRootPem);
   await writeFile(passphrase, "a passphrase\n");
-  const pcr0 = encodeHex(simulator.expected.pcrs[0]?.get(0) ?? new Uint8Array(0));
   deployment = [
-    ...["--url", simulator.url, "--deployment", simulator.deployment, "--root", root, "--pcr", `0=${pcr0}`],
+    ...(await enclaveOptions(simulator, folder)),
     ...["--app", appId, "--key", keyFile, "--passphrase-file", passphrase],
   ];
 });
@@ -44,20 +42,11 @@ afterAll(async () => {
 });
 
 async function bench(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let out = "";
-  let err = "";
-  const code = await run(args, {
-    read: async (path) => new Uint8Array(await readFile(path)),
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    nowMs: Date.now,
-    isErrTerminal: true,
-  });
-  return { code, out, err };
+  const read = async (path: string) => new Uint8Array(await readFile(path));
+  const { status, ...said } = await called((says) =>
+    run(args, { ...says, read, nowMs: Date.now, isErrTerminal: true }),
+  );
+  return { code: status, ...said };
 }
 
 const SHORT = ["--duration", "0.4", "--warm-up", "0.1", "--wallets", "3"];

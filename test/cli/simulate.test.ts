@@ -1,5 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
+import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -8,38 +7,21 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { decodeUnverified } from "../../attestation/index.ts";
 import { secp256k1Binding } from "../../enclave/signing/secp256k1.ts";
 import { isPostgresAbsent } from "../../simulator/local-postgres.ts";
+import { type CloisterProcess, killCloisters, startCloister } from "../support/cloister-process.ts";
 
 let folder: string;
-const running = new Set<ChildProcess>();
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "cloister-test-"));
 });
 afterEach(async () => {
-  for (const process of running) process.kill("SIGKILL");
+  killCloisters();
   await rm(folder, { recursive: true, force: true });
 });
 
-interface Command {
-  readonly process: ChildProcess;
-  readonly output: () => string;
-  readonly exitCode: Promise<number | null>;
-}
+const cloister = (...args: string[]) => startCloister(args);
 
-function cloister(...args: string[]): Command {
-  const child = spawn(process.execPath, ["bin/cloister.js", ...args], { stdio: ["ignore", "pipe", "pipe"] });
-  running.add(child);
-  let output = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  const exitCode = once(child, "close").then(([code]) => {
-    running.delete(child);
-    return code as number | null;
-  });
-  return { process: child, output: () => output, exitCode };
-}
-
-async function simulate(): Promise<Command & { readonly url: string }> {
+async function simulate(): Promise<CloisterProcess & { readonly url: string }> {
   const command = cloister("simulate", "--port", "0", "--state", folder);
   await expect.poll(command.output, { timeout: 20_000 }).toContain("Ctrl-C stops everything.");
   const url = /ready in [0-9]+ ms: (http:\/\/127\.0\.0\.1:[0-9]+)/.exec(command.output())?.[1] ?? "";

@@ -16,7 +16,7 @@ import type { PartContext } from "../part.ts";
 import { type Contestant, inTurns, perSecond } from "../rounds.ts";
 
 const IN_FLIGHT = 16;
-export const PEER = "node:crypto and viem";
+const PEER = "node:crypto and viem";
 const MANY_IN_FLIGHT = 64;
 const NO_WORKERS = "the main thread alone";
 const WORKERS: readonly (readonly [name: string, workers: number])[] = [
