@@ -111,7 +111,7 @@ test("two on one port, or on one folder: the second says why it cannot start", a
   const second = cloister("simulate", "--port", new URL(url).port, "--state", join(folder, "second"));
   expect(await second.exitCode).toBe(1);
   expect(second.output()).toMatch(
-    /^cloister simulate: PARENT_FAILED: HTTP_UNAVAILABLE: cannot listen on 127\.0\.0\.1:[0-9]+\n$/,
+    /^cloister simulate: PARENT_FAILED: HTTP_UNAVAILABLE: cannot listen on 127\.0\.0\.1:[0-9]+: another process does; .*\n$/,
   );
   const third = cloister("simulate", "--port", "0", "--state", folder);
   expect(await third.exitCode).toBe(1);
