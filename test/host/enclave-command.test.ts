@@ -135,7 +135,7 @@ test.each<[string, number, string, (fake: FakeNitroCli) => string[]]>([
   ],
   ["an image that is not there", 78, "IMAGE_UNREADABLE", (it) => it.options("cloister", 16, { eif_path: "/nowhere" })],
   ["debug mode", 78, "DEBUG_MODE", (it) => it.options("cloister", 16, { debug_mode: true })],
-  ["the parent's own CID", 78, "CONFIG_INVALID", (it) => it.options("cloister", 3)],
+  ["the parent's own CID", 78, "cloister.json: enclave_cid: at least 4", (it) => it.options("cloister", 3)],
   ["no configuration", 78, "cannot read /nowhere", () => ["--config", "/nowhere"]],
   ["another option", 2, "Unknown option", () => ["--debug"]],
   ["a word too many", 2, 'unexpected "now"', () => ["now"]],
