@@ -14,7 +14,7 @@ import {
   writeFigures,
 } from "../../scripts/bench/figures.ts";
 import { between, pageWith } from "../../scripts/bench/page.ts";
-import { inTurns, perSecond, rateOf, repeating } from "../../scripts/bench/rounds.ts";
+import { CpuByThread, inTurns, perSecond, rateOf, repeating } from "../../scripts/bench/rounds.ts";
 
 const RUN: Run = {
   ...{ measuredAt: "2026-01-02T03:04:05.000Z", commit: "abcdef012345", tookS: 90 },
@@ -189,4 +189,21 @@ test("what the machine gives to others is not counted", async () => {
   // Of 20 ms with nothing to do: a clock on the wall would make fifty a second of it at the most.
   const rate = await repeating(() => new Promise((resolve) => setTimeout(resolve, 20)), 1).round();
   expect(rate).toBeGreaterThan(50);
+});
+
+test("CPU time is told by thread, and the first round counts for nothing", async () => {
+  const used = new CpuByThread();
+  const work = (forUs: number) => () => {
+    const before = process.threadCpuUsage();
+    for (;;) {
+      const { user, system } = process.threadCpuUsage(before);
+      if (user + system >= forUs) return Promise.resolve("done");
+    }
+  };
+  expect(await used.of(1, work(0))).toBe("done");
+  expect(() => used.medians()).toThrow("no round");
+  for (let round = 0; round < 3; round += 1) await used.of(10, work(20_000));
+  const [mainUs, othersUs] = used.medians();
+  expect(mainUs).toBeGreaterThanOrEqual(2_000);
+  expect(othersUs).toBeGreaterThanOrEqual(0);
 });
