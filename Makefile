@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-growth bench-in-process bench-attestation bench-database bench-egress bench-scale test-faults soak soak-http size fuzz flips hostile native image-base kernel eif reproduce release emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native bench-signing cost clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-growth bench-in-process bench-attestation bench-database bench-egress bench-scale test-faults soak soak-http size fuzz flips hostile native image-base kernel eif reproduce release emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native bench-signing bench-rotation cost clean
 
 NPM := npm --loglevel=error
 
@@ -82,6 +82,9 @@ bench-database: install ## Show PostgreSQL's plan for each query of the records 
 
 bench-scale: install ## Measure requests on one, two and three enclaves over one PostgreSQL, and what looking anew costs
 	@$(NPM) run --silent bench -- --parts enclaves
+
+bench-rotation: install ## Measure the pass that seals all records anew, over SQLite and PostgreSQL
+	@$(NPM) run --silent bench -- --parts rotation
 
 test-faults: SECONDS ?= 20
 test-faults: install ## Kill, cut, throttle and fill what several enclaves rest on, under load (some minutes): SECONDS=20

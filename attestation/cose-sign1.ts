@@ -6,7 +6,7 @@ import { AttestationError } from "./errors.ts";
 /** AWS sets no limit; real documents are 4.5 to 5.2 kB, and aws-nitro-enclaves-sdk-c reserves this much. */
 export const MAX_DOCUMENT_BYTES = 16 * 1024;
 /** r ‖ s, each as long as the P-384 group order (RFC 9053 section 2.1). */
-export const ES384_SIGNATURE_BYTES = 96;
+const ES384_SIGNATURE_BYTES = 96;
 
 /** RFC 9053 table 1. The only algorithm accepted, whatever the header or the certificate say. */
 const ES384 = -35;

@@ -12,7 +12,7 @@ export const MAX_CERTIFICATE_BYTES = 1024;
 /** Same document: `user_data = bytes .size (0..1024)`; covers nonce and public_key too. */
 export const MAX_FIELD_BYTES = 1024;
 /** AWS's bundles hold 4. Each costs a signature check, so the list is bounded before any is made. */
-export const MAX_CABUNDLE_CERTIFICATES = 8;
+const MAX_CABUNDLE_CERTIFICATES = 8;
 /** The last millisecond that a JavaScript Date can show (ECMA-262, 21.4.1.1). */
 export const MAX_DATE_MS = 8.64e15;
 

@@ -22,7 +22,9 @@ export interface ComparedLoad {
 export function compare(before: Report, after: Report): Comparison {
   const cautions: string[] = [];
   if (before.scenario !== after.scenario) cautions.push(`another scenario: ${before.scenario}, ${after.scenario}`);
-  if (before.wallets !== after.wallets) cautions.push(`another number of wallets: ${before.wallets}, ${after.wallets}`);
+  // Another scenario may need none.
+  else if (before.wallets !== after.wallets)
+    cautions.push(`another number of wallets: ${before.wallets}, ${after.wallets}`);
   for (const field of ["cpu", "cores", "memoryGib", "node", "system"] as const) {
     const [first, second] = [before.machine[field], after.machine[field]];
     if (first !== second) cautions.push(`another machine: ${field} ${first}, ${second}`);

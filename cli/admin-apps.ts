@@ -1,29 +1,27 @@
 /** What one administrator can do alone, or several whose keys are in one place. */
 import type { Client, StampKey } from "../client/index.ts";
 import { describeIssues, OPERATIONS, type OperationName, type Params } from "../protocol/index.ts";
-import { onePositional, parseOptions, readJson } from "./admin-options.ts";
 import { type CommandIo, printable, UsageError } from "./command-io.ts";
+import { onePositional, parseOptions } from "./command-options.ts";
 import { connectTo, ENCLAVE_OPTIONS, openKeys } from "./enclave-options.ts";
+import { readJson } from "./json-input.ts";
 import { PASSPHRASE_OPTIONS } from "./passphrase.ts";
 
 type Name = "create-app" | "get-app" | "update-app" | "list-apps" | "rotate-app-key";
 
 export async function appsCommand(name: Name, args: readonly string[], io: CommandIo): Promise<void> {
-  const { values, positionals } = parseOptions({
-    ...{ args: [...args], allowPositionals: true },
-    options: {
-      ...ENCLAVE_OPTIONS,
-      ...PASSPHRASE_OPTIONS,
-      key: { type: "string", multiple: true },
-      params: { type: "string" },
-      "expected-version": { type: "string" },
-    },
+  const { values, positionals } = parseOptions(args, {
+    ...ENCLAVE_OPTIONS,
+    ...PASSPHRASE_OPTIONS,
+    key: { type: "string", multiple: true },
+    params: { type: "string" },
+    "expected-version": { type: "string" },
   });
   const appId = name === "create-app" || name === "list-apps" ? "" : onePositional(positionals, "APP");
   const file = values.params;
   const isGiven = name === "get-app" || name === "list-apps" || file !== undefined;
   if (!isGiven) throw new UsageError("--params is needed");
-  const json = file === undefined ? {} : await readJson(file, "--params", io);
+  const json = file === undefined ? {} : await readJson(file, io);
   const client = await connectTo(values, io, { key: values.key });
   const keys = await openKeys(values.key ?? [], "--key", values, io);
   switch (name) {

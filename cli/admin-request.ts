@@ -14,9 +14,10 @@ import {
   type RequestEnvelope,
   z,
 } from "../protocol/index.ts";
-import { onePositional, parseOptions, readJson } from "./admin-options.ts";
 import { type CommandIo, printable, UsageError } from "./command-io.ts";
+import { onePositional, parseOptions } from "./command-options.ts";
 import { connectTo, ENCLAVE_OPTIONS, openKeys } from "./enclave-options.ts";
+import { readJson } from "./json-input.ts";
 import { PASSPHRASE_OPTIONS } from "./passphrase.ts";
 
 const requestFile = z.strictObject({
@@ -30,9 +31,10 @@ const requestFile = z.strictObject({
 type RequestFile = z.output<typeof requestFile>;
 
 export async function prepareCommand(args: readonly string[], io: CommandIo): Promise<void> {
-  const { values, positionals } = parseOptions({
-    ...{ args: [...args], allowPositionals: true },
-    options: { params: { type: "string" }, deployment: { type: "string" }, out: { type: "string" } },
+  const { values, positionals } = parseOptions(args, {
+    params: { type: "string" },
+    deployment: { type: "string" },
+    out: { type: "string" },
   });
   const operation = onePositional(positionals, "OPERATION");
   const { params: paramsFile, deployment, out } = values;
@@ -41,7 +43,7 @@ export async function prepareCommand(args: readonly string[], io: CommandIo): Pr
     const names = Object.entries(ACCESS).flatMap(([name, { kind }]) => (kind === "administrators" ? [name] : []));
     throw new UsageError(`expected one of ${names.join(", ")}`);
   }
-  const params = paramsFile === undefined ? {} : await readJson(paramsFile, "--params", io);
+  const params = paramsFile === undefined ? {} : await readJson(paramsFile, io);
   const parsed = OPERATIONS[operation].params.safeParse(params);
   if (!parsed.success) throw new UsageError(`--params: ${describeIssues(parsed.error)}`);
   const request = { operation, audience: deployment, requestId: randomUUID(), issuedAtMs: io.nowMs(), params };
@@ -50,9 +52,10 @@ export async function prepareCommand(args: readonly string[], io: CommandIo): Pr
 }
 
 export async function stampCommand(args: readonly string[], io: CommandIo): Promise<void> {
-  const { values, positionals } = parseOptions({
-    ...{ args: [...args], allowPositionals: true },
-    options: { key: { type: "string", multiple: true }, out: { type: "string" }, ...PASSPHRASE_OPTIONS },
+  const { values, positionals } = parseOptions(args, {
+    key: { type: "string", multiple: true },
+    out: { type: "string" },
+    ...PASSPHRASE_OPTIONS,
   });
   const { key: keyFiles, out } = values;
   if (!keyFiles || !out) throw new UsageError("--key and --out are needed");
@@ -68,10 +71,7 @@ export async function stampCommand(args: readonly string[], io: CommandIo): Prom
 }
 
 export async function sendCommand(args: readonly string[], io: CommandIo): Promise<void> {
-  const { values, positionals } = parseOptions({
-    ...{ args: [...args], allowPositionals: true },
-    options: ENCLAVE_OPTIONS,
-  });
+  const { values, positionals } = parseOptions(args, ENCLAVE_OPTIONS);
   const files = await Promise.all(positionals.map((path) => read(path, io)));
   const [first, ...others] = files;
   if (first === undefined) throw new UsageError("expected one FILE or more");
@@ -84,7 +84,7 @@ export async function sendCommand(args: readonly string[], io: CommandIo): Promi
 }
 
 async function read(path: string, io: CommandIo): Promise<RequestFile> {
-  const parsed = requestFile.safeParse(await readJson(path, "FILE", io));
+  const parsed = requestFile.safeParse(await readJson(path, io));
   if (!parsed.success) throw new UsageError(`${path}: no prepared request`);
   return parsed.data;
 }

@@ -11,7 +11,7 @@ import { hexOf, readAttestationOptions, readDocument } from "./attestation-optio
 import { documentToJson } from "./attestation-verify.ts";
 import { type CommandIo, printable, UsageError } from "./command-io.ts";
 
-export const INSPECT_HELP = `Usage: cloister attestation inspect [FILE] [options]
+const INSPECT_HELP = `Usage: cloister attestation inspect [FILE] [options]
 
 Shows an attestation document, raw, base64 or hex, from FILE or standard input: its chain, PCRs, fields, and each step
 of the verification with ✓, ✗, or ~ where nothing was given to compare with. Takes the options of "verify", but judges at the document's own time unless --at says

@@ -1,5 +1,4 @@
 /** What `cloister attestation verify` and `inspect` have in common: options, input, and text for a terminal. */
-import { parseArgs } from "node:util";
 import {
   type AttestationRoot,
   AWS_NITRO_ROOT_G1,
@@ -8,12 +7,24 @@ import {
   type PcrSet,
 } from "../attestation/index.ts";
 import { type CommandIo, MAX_INPUT_BYTES, UsageError } from "./command-io.ts";
+import { parseOptions, parseTime, readGiven } from "./command-options.ts";
 
 export interface AttestationOptions {
   readonly path: string;
   readonly expected: ExpectedAttestation;
   readonly json: boolean;
 }
+
+const OPTIONS = {
+  at: { type: "string" },
+  nonce: { type: "string" },
+  pcr: { type: "string", multiple: true },
+  root: { type: "string", multiple: true },
+  "max-age": { type: "string", default: "300" },
+  "allow-debug": { type: "boolean", default: false },
+  json: { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+} as const;
 
 /**
  * @param defaultAt - What `--at` is where it is not given.
@@ -25,7 +36,7 @@ export async function readAttestationOptions(
   io: CommandIo,
   defaultAt: "now" | "document",
 ): Promise<AttestationOptions | null> {
-  const { values, positionals } = parse(args);
+  const { values, positionals } = parseOptions(args, OPTIONS);
   if (values.help) return null;
   if (positionals.length > 1) throw new UsageError(`expected one FILE, got ${positionals.length}`);
   const roots = await Promise.all((values.root ?? []).map((path) => readRoot(path, io)));
@@ -40,34 +51,11 @@ export async function readAttestationOptions(
   return { path: positionals[0] ?? "-", expected, json: values.json };
 }
 
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        at: { type: "string" },
-        nonce: { type: "string" },
-        pcr: { type: "string", multiple: true },
-        root: { type: "string", multiple: true },
-        "max-age": { type: "string", default: "300" },
-        "allow-debug": { type: "boolean", default: false },
-        json: { type: "boolean", default: false },
-        help: { type: "boolean", default: false },
-      },
-    });
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
-}
-
 function readTime(text: string, io: CommandIo): number | "document" {
   if (text === "document") return text;
   if (text === "now") return io.nowMs();
-  const ms = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/.test(text)
-    ? Date.parse(text)
-    : NaN;
-  if (Number.isNaN(ms)) throw new UsageError("--at: expected now, document, or a time such as 2026-01-31T12:00:00Z");
+  const ms = parseTime(text);
+  if (ms === null) throw new UsageError("--at: expected now, document, or a time such as 2026-01-31T12:00:00Z");
   return ms;
 }
 
@@ -96,7 +84,7 @@ export function parsePcrs(texts: readonly string[], allowDebug: boolean): PcrSet
 }
 
 async function readRoot(path: string, io: CommandIo): Promise<AttestationRoot> {
-  return parseRoot(await readFile(path, io), path);
+  return parseRoot(await readGiven(path, io), path);
 }
 
 /** @throws {@link UsageError} for what is no certificate in PEM or DER. */
@@ -115,21 +103,13 @@ export function parseRoot(bytes: Uint8Array, path: string): AttestationRoot {
  * @throws {@link UsageError} if there is no such file.
  */
 export async function readDocument(path: string, io: CommandIo): Promise<Uint8Array> {
-  const bytes = await readFile(path, io);
+  const bytes = await readGiven(path, io);
   // Too large for any form: the verifier refuses it by its size.
   if (bytes.length > MAX_INPUT_BYTES || bytes.some((byte) => byte > 0x7e)) return bytes;
   const text = Buffer.from(bytes).toString("latin1").replaceAll(/\s/g, "");
   if (/^([0-9a-fA-F]{2})+$/.test(text)) return new Uint8Array(Buffer.from(text, "hex"));
   if (/^[A-Za-z0-9+/_-]+={0,2}$/.test(text)) return new Uint8Array(Buffer.from(text, "base64"));
   return bytes;
-}
-
-async function readFile(path: string, io: CommandIo): Promise<Uint8Array> {
-  try {
-    return await io.read(path);
-  } catch (cause) {
-    throw new UsageError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
-  }
 }
 
 export function hexOf(bytes: Uint8Array): string {

@@ -8,7 +8,7 @@ import {
 import { hexOf, readAttestationOptions, readDocument } from "./attestation-options.ts";
 import { type CommandIo, printable, UsageError } from "./command-io.ts";
 
-export const VERIFY_HELP = `Usage: cloister attestation verify [FILE] [options]
+const VERIFY_HELP = `Usage: cloister attestation verify [FILE] [options]
 
 Verifies an attestation document of AWS Nitro Enclaves, raw, base64 or hex, from FILE or standard input.
 

@@ -2,6 +2,7 @@
 import { inspectAttestationCommand } from "./attestation-inspect.ts";
 import { verifyAttestationCommand } from "./attestation-verify.ts";
 import { processIo } from "./command-io.ts";
+import { runSubcommand } from "./subcommands.ts";
 
 const HELP = `Usage: cloister attestation <verify|inspect> [FILE] [options]
 
@@ -12,17 +13,9 @@ const HELP = `Usage: cloister attestation <verify|inspect> [FILE] [options]
 `;
 
 /** @returns The exit status: 0 verified or shown, 1 refused, 2 wrong usage. */
-export async function run([command, ...args]: readonly string[]): Promise<number> {
-  switch (command) {
-    case "verify":
-      return verifyAttestationCommand(args, processIo);
-    case "inspect":
-      return inspectAttestationCommand(args, processIo);
-    case "--help":
-      processIo.out(HELP);
-      return 0;
-    default:
-      processIo.err(HELP);
-      return 2;
-  }
+export function run(args: readonly string[]): Promise<number> {
+  return runSubcommand(args, processIo, {
+    help: HELP,
+    subcommands: { verify: verifyAttestationCommand, inspect: inspectAttestationCommand },
+  });
 }

@@ -1,13 +1,13 @@
 /** Options of `cloister bench`. */
 import { type Pace, SCENARIOS, type Scenario, scenarioNamed } from "../bench/index.ts";
-import { parseOptions } from "./admin-options.ts";
 import type { TargetOptions } from "./bench-target.ts";
 import { UsageError } from "./command-io.ts";
+import { parseOptions } from "./command-options.ts";
 import { ENCLAVE_HELP, ENCLAVE_OPTIONS } from "./enclave-options.ts";
 import { PASSPHRASE_HELP, PASSPHRASE_OPTIONS } from "./passphrase.ts";
 
 export const HELP = `Usage: cloister bench [SCENARIO] [options]
-       cloister bench compare BEFORE.json AFTER.json
+       cloister bench compare BEFORE.json AFTER.json [--at-least RATIO]
 
 Puts load on a deployment, or on a simulator of its own, and measures what a caller sees: every request is stamped,
 every answer is verified.
@@ -34,9 +34,12 @@ What comes of it, beside the table:
   --json FILE          the whole run, for "compare" and programs
   --html FILE          one page with plots, which needs no network
   --compare FILE       an earlier run's --json: shows ratios to it, here and on the page
+  --at-least RATIO     of --compare and compare: fail if a load has less than so much of the earlier one's answers a
+                       second (0.8, say), or if no load is in both
   --help               show this
 
-Exit status: 0 measured, 1 some requests failed, none was answered, or the deployment could not be reached, 2 wrong usage.
+Exit status: 0 measured, 1 some requests failed, none was answered, the deployment could not be reached, or there was less
+than --at-least, 2 wrong usage.
 `;
 
 const MAX_CALLERS = 4096;
@@ -44,6 +47,7 @@ const MAX_PER_SECOND = 1_000_000;
 const MAX_SECONDS = 7 * 86_400;
 const MAX_WALLETS = 10_000_000;
 const MAX_USERS = 10_000;
+const MAX_RATIO = 1_000;
 
 export interface BenchOptions {
   readonly scenario: Scenario;
@@ -56,30 +60,29 @@ export interface BenchOptions {
   readonly json: string | undefined;
   readonly html: string | undefined;
   readonly compareWith: string | undefined;
+  /** Undefined: whatever comes of the comparison is no failure. */
+  readonly atLeast: number | undefined;
 }
 
 /** @returns Null where help was asked for. @throws {@link UsageError} */
 export function readOptions(args: readonly string[]): BenchOptions | null {
-  const { values, positionals } = parseOptions({
-    args: [...args],
-    allowPositionals: true,
-    options: {
-      ...ENCLAVE_OPTIONS,
-      ...PASSPHRASE_OPTIONS,
-      app: { type: "string" },
-      key: { type: "string" },
-      concurrency: { type: "string" },
-      rate: { type: "string" },
-      duration: { type: "string", default: "10" },
-      "warm-up": { type: "string", default: "2" },
-      wallets: { type: "string", default: "10" },
-      users: { type: "string", default: "1" },
-      chain: { type: "string", default: "1" },
-      json: { type: "string" },
-      html: { type: "string" },
-      compare: { type: "string" },
-      help: { type: "boolean", default: false },
-    },
+  const { values, positionals } = parseOptions(args, {
+    ...ENCLAVE_OPTIONS,
+    ...PASSPHRASE_OPTIONS,
+    app: { type: "string" },
+    key: { type: "string" },
+    concurrency: { type: "string" },
+    rate: { type: "string" },
+    duration: { type: "string", default: "10" },
+    "warm-up": { type: "string", default: "2" },
+    wallets: { type: "string", default: "10" },
+    users: { type: "string", default: "1" },
+    chain: { type: "string", default: "1" },
+    json: { type: "string" },
+    html: { type: "string" },
+    compare: { type: "string" },
+    "at-least": { type: "string" },
+    help: { type: "boolean", default: false },
   });
   if (values.help) return null;
   const [name = SCENARIOS[0]?.name ?? "", ...others] = positionals;
@@ -106,7 +109,34 @@ export function readOptions(args: readonly string[]): BenchOptions | null {
     wallets: wholeOf(values.wallets, "--wallets", MAX_WALLETS),
     chainId: values.chain,
     ...{ json: values.json, html: values.html, compareWith: values.compare },
+    atLeast: atLeastOf(values["at-least"], values.compare),
   };
+}
+
+export interface CompareOptions {
+  readonly before: string;
+  readonly after: string;
+  readonly atLeast: number | undefined;
+}
+
+/** @returns Null where help was asked for. @throws {@link UsageError} */
+export function readCompareOptions(args: readonly string[]): CompareOptions | null {
+  const { values, positionals } = parseOptions(args, {
+    "at-least": { type: "string" },
+    help: { type: "boolean", default: false },
+  });
+  if (values.help) return null;
+  const [before, after, ...others] = positionals;
+  if (before === undefined || after === undefined || others.length > 0) {
+    throw new UsageError("expected compare BEFORE.json AFTER.json");
+  }
+  return { before, after, atLeast: atLeastOf(values["at-least"], before) };
+}
+
+function atLeastOf(text: string | undefined, before: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (before === undefined) throw new UsageError("--at-least: of what? give --compare FILE too");
+  return numberOf(text, "--at-least", MAX_RATIO);
 }
 
 function pacesOf(concurrency: string | undefined, rate: string | undefined): readonly Pace[] {

@@ -25,8 +25,13 @@ export type TargetOptions = EnclaveOptions &
   };
 
 /** @throws {@link UsageError}, and what connecting throws */
-export async function openTarget(options: TargetOptions, chainId: string, io: CommandIo): Promise<Target> {
-  if (options.url === undefined) return await simulated(chainId, options.users);
+export async function openTarget(
+  options: TargetOptions,
+  chainId: string,
+  signal: AbortSignal,
+  io: CommandIo,
+): Promise<Target> {
+  if (options.url === undefined) return await simulated(chainId, options.users, signal);
   const { url, app, key } = options;
   const client = await connectTo(options, io, { app, key });
   const [stampKey] = await openKeys([key ?? ""], "--key", options, io);
@@ -41,8 +46,8 @@ export async function openTarget(options: TargetOptions, chainId: string, io: Co
 }
 
 /** Users of a simulator's, who ask in turn. What one changes waits for what the same one changes, and for no other's. */
-async function simulated(chainId: string, users: number): Promise<Target> {
-  const simulator = await startSimulator();
+async function simulated(chainId: string, users: number, signal: AbortSignal): Promise<Target> {
+  const simulator = await startSimulator({ signal });
   try {
     const client = await simulator.connect();
     const { issuer, jwksUri } = simulator.issuer;
@@ -62,7 +67,7 @@ async function simulated(chainId: string, users: number): Promise<Target> {
     };
     const first = await logIn("bench");
     const sessions = [first];
-    while (sessions.length < users) sessions.push(await logIn(`bench-${sessions.length}`));
+    while (sessions.length < users && !signal.aborted) sessions.push(await logIn(`bench-${sessions.length}`));
     let asked = 0;
     const next = () => sessions[asked++ % sessions.length] ?? first;
     return {

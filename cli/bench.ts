@@ -17,7 +17,7 @@ import {
 import { ClientError, RefusedError } from "../client/index.ts";
 import { isErrorCode } from "../protocol/index.ts";
 import { SimulatorError } from "../simulator/index.ts";
-import { type BenchOptions, HELP, readOptions } from "./bench-options.ts";
+import { type BenchOptions, HELP, readCompareOptions, readOptions } from "./bench-options.ts";
 import { openTarget, type Target } from "./bench-target.ts";
 import { type CommandIo, printable, processIo, UsageError } from "./command-io.ts";
 
@@ -39,8 +39,9 @@ export async function run(args: readonly string[], io: CommandIo = processIo): P
     const before = options.compareWith === undefined ? null : await readReport(options.compareWith);
     for (const file of [options.json, options.html]) if (file !== undefined) await expectWritable(file);
     const report = await measure(options, io);
-    await write(report, before, options, io);
-    return report.loads.every(({ done, failed }) => done > 0 && Object.keys(failed).length === 0) ? 0 : 1;
+    const isEnough = await write(report, before, options, io);
+    const isWhole = report.loads.every(({ done, failed }) => done > 0 && Object.keys(failed).length === 0);
+    return isEnough && isWhole ? 0 : 1;
   } catch (error) {
     return complain(error, io);
   }
@@ -48,16 +49,17 @@ export async function run(args: readonly string[], io: CommandIo = processIo): P
 
 async function measure(options: BenchOptions, io: CommandIo): Promise<Report> {
   const startedAt = new Date(io.nowMs()).toISOString();
-  await using target = await openTarget(options.target, options.chainId, io);
   const stopping = new AbortController();
   const stop = () => stopping.abort(new Interrupted());
-  process.once("SIGINT", stop);
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, stop);
   try {
+    await using target = await openTarget(options.target, options.chainId, stopping.signal, io);
     const walletIds = await makeWallets(options, target, stopping.signal, io);
     const { ask, connect, memoryMib } = target;
     const work = options.scenario.work({ ask, connect, walletIds, chainId: options.chainId });
     const loads: Load[] = [];
     for (const pace of options.paces) {
+      announce(`${describePace(pace)}: ${options.warmUpS + options.durationS} s`, io);
       const load = await runLoad({
         ...{ work, pace, warmUpS: options.warmUpS, durationS: options.durationS, signal: stopping.signal },
         ...(memoryMib === null ? {} : { memoryMib }),
@@ -71,7 +73,7 @@ async function measure(options: BenchOptions, io: CommandIo): Promise<Report> {
       ...{ wallets: walletIds.length, machine: thisMachine(), loads },
     };
   } finally {
-    process.removeListener("SIGINT", stop);
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.removeListener(signal, stop);
     clearProgress(io);
   }
 }
@@ -83,6 +85,7 @@ async function makeWallets(
   io: CommandIo,
 ): Promise<readonly string[]> {
   const made: string[] = [];
+  if (scenario.needsWallets) announce(`making wallets: ${wallets}`, io);
   while (scenario.needsWallets && made.length < wallets) {
     signal.throwIfAborted();
     const left = wallets - made.length;
@@ -110,7 +113,8 @@ function refused({ code, message }: { readonly code: string; readonly message: s
   return new RefusedError(isErrorCode(code) ? code : "INTERNAL", message, { isFromEnclave: true });
 }
 
-async function write(report: Report, before: Report | null, options: BenchOptions, io: CommandIo): Promise<void> {
+/** @returns Whether the run is as good as was asked for, compared with the one before. */
+async function write(report: Report, before: Report | null, options: BenchOptions, io: CommandIo): Promise<boolean> {
   const { scenario, target, machine } = report;
   io.out(
     printable(`${scenario} on ${target}; ${machine.cpu}, ${machine.cores} cores, Node ${machine.node}`).concat("\n\n"),
@@ -123,26 +127,25 @@ async function write(report: Report, before: Report | null, options: BenchOption
     ...[latency.p50Ms, latency.p99Ms, latency.p999Ms, latency.maxMs].map((ms) => ms.toFixed(2)),
   ]);
   io.out(tableOf([heads, ...rows]));
-  if (before !== null) writeComparison(before, report, io);
+  const isEnough = before === null || writeComparison(before, report, options.atLeast, io);
   for (const caution of cautionsOf(report, null)) io.out(`! ${printable(caution)}\n`);
   if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(report, null, 1)}\n`);
   if (options.html !== undefined) await writeFile(options.html, htmlReport(report, before));
+  return isEnough;
 }
 
-async function compareCommand(files: readonly string[], io: CommandIo): Promise<number> {
-  if (files.includes("--help")) {
+async function compareCommand(args: readonly string[], io: CommandIo): Promise<number> {
+  const options = readCompareOptions(args);
+  if (options === null) {
     io.out(HELP);
     return 0;
   }
-  const [first, second, ...others] = files;
-  if (first === undefined || second === undefined || others.length > 0) {
-    throw new UsageError("expected compare BEFORE.json AFTER.json");
-  }
-  writeComparison(await readReport(first), await readReport(second), io);
-  return 0;
+  const [before, after] = [await readReport(options.before), await readReport(options.after)];
+  return writeComparison(before, after, options.atLeast, io) ? 0 : 1;
 }
 
-function writeComparison(before: Report, after: Report, io: CommandIo): void {
+/** @returns False where a load has less than `atLeast` of the answers, or where that cannot be told. */
+function writeComparison(before: Report, after: Report, atLeast: number | undefined, io: CommandIo): boolean {
   const { rows, cautions } = compare(before, after);
   const heads = ["after by before", "a second", "50%", "99%"];
   const cells = rows.map(({ pace, perSecond, p50, p99 }) => [
@@ -151,6 +154,14 @@ function writeComparison(before: Report, after: Report, io: CommandIo): void {
   ]);
   if (cells.length > 0) io.out(tableOf([heads, ...cells]));
   for (const caution of cautions) io.out(`! ${printable(caution)}\n`);
+  if (rows.length === 0) io.out("! no load is in both runs: there is nothing to compare\n");
+  if (atLeast === undefined) return true;
+  // What cannot be divided is not enough either.
+  const tooFew = rows.filter(({ perSecond }) => !(perSecond >= atLeast));
+  for (const { pace, perSecond } of tooFew) {
+    io.out(`! ${pace}: × ${perSecond.toFixed(2)} answers a second, asked for at least × ${atLeast.toFixed(2)}\n`);
+  }
+  return rows.length > 0 && tooFew.length === 0;
 }
 
 function tableOf(rows: readonly (readonly string[])[]): string {
@@ -184,6 +195,11 @@ async function readReport(file: string): Promise<Report> {
   }
 }
 
+/** Where no bar is drawn, as in the log of a CI job, a line says what takes its time. */
+function announce(what: string, io: CommandIo): void {
+  if (io.isErrTerminal !== true) io.err(`${what}\n`);
+}
+
 function showProgress(what: string, { share, isWarmUp, perSecond, failed }: Progress, io: CommandIo): void {
   if (io.isErrTerminal !== true) return;
   const full = Math.round(share * BAR);
@@ -209,8 +225,8 @@ function complain(error: unknown, io: CommandIo): number {
     io.err(`cloister bench: ${error.message}; "cloister bench --help" tells more\n`);
     return 2;
   }
-  if (error instanceof Interrupted) {
-    io.err(`cloister bench: ${error.message}\n`);
+  if (error instanceof Interrupted || (error instanceof SimulatorError && error.code === "STOPPED")) {
+    io.err(`cloister bench: ${new Interrupted().message}\n`);
     return 1;
   }
   const isExpected = [ClientError, RefusedError, SimulatorError, AttestationError].some(

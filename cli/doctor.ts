@@ -1,5 +1,4 @@
 /** `cloister doctor`: what on this EC2 parent is not as the enclave needs it. */
-import { parseArgs } from "node:util";
 import { pcr3OfRoleArn } from "../attestation/index.ts";
 import {
   Context,
@@ -14,6 +13,7 @@ import {
 } from "../host/index.ts";
 import { parseConfig } from "../parent-proxy/index.ts";
 import { type CommandIo, printable, processIo, UsageError } from "./command-io.ts";
+import { parseOptionsAlone } from "./command-options.ts";
 import { measureImage } from "./measure-image.ts";
 
 const HELP = `Usage: cloister doctor [options]
@@ -35,6 +35,18 @@ keys safe from this host is checked inside the enclave and by KMS.
 Outcomes: ok, warning, failure, skipped. Exit status: 0 no failure, 1 failures (with --strict: or warnings), 2 wrong usage.
 `;
 
+const OPTIONS = {
+  enclave: { type: "string", default: DEFAULT_PATHS.enclaveConfig },
+  parent: { type: "string", default: DEFAULT_PATHS.parentConfig },
+  measurements: { type: "string", default: DEFAULT_PATHS.measurements },
+  manifest: { type: "string", default: DEFAULT_PATHS.manifest },
+  allocator: { type: "string", default: DEFAULT_PATHS.allocator },
+  "key-policy": { type: "string" },
+  strict: { type: "boolean", default: false },
+  json: { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+} as const;
+
 /** @returns The exit status. */
 export async function run(
   args: readonly string[],
@@ -42,7 +54,7 @@ export async function run(
   facts: Facts = nodeFacts({ fetchKeyPolicy }),
 ): Promise<number> {
   try {
-    const { values } = parse(args);
+    const values = parseOptionsAlone(args, OPTIONS);
     if (values.help) {
       io.out(HELP);
       return 0;
@@ -90,25 +102,4 @@ export async function doctorTools(): Promise<Tools> {
       };
     },
   };
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        enclave: { type: "string", default: DEFAULT_PATHS.enclaveConfig },
-        parent: { type: "string", default: DEFAULT_PATHS.parentConfig },
-        measurements: { type: "string", default: DEFAULT_PATHS.measurements },
-        manifest: { type: "string", default: DEFAULT_PATHS.manifest },
-        allocator: { type: "string", default: DEFAULT_PATHS.allocator },
-        "key-policy": { type: "string" },
-        strict: { type: "boolean", default: false },
-        json: { type: "boolean", default: false },
-        help: { type: "boolean", default: false },
-      },
-    });
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
 }

@@ -1,7 +1,6 @@
 /** What `cloister eif build` is asked for: options read, files opened, the manifest held against its schema. */
 import { X509Certificate } from "node:crypto";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
 import {
   type Architecture,
   type BuildEifOptions,
@@ -12,6 +11,7 @@ import {
 } from "../eif/index.ts";
 import { parseManifest } from "../enclave/index.ts";
 import { UsageError } from "./command-io.ts";
+import { parseOptionsAlone, required } from "./command-options.ts";
 
 const OPTIONS = {
   image: { type: "string" },
@@ -50,11 +50,7 @@ const MAX_EPOCH_SECONDS = 0xffff_ffff;
 export type BuildValues = ReturnType<typeof parseBuildArgs>;
 
 export function parseBuildArgs(args: readonly string[]) {
-  try {
-    return parseArgs({ args: [...args], options: OPTIONS }).values;
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
+  return parseOptionsAlone(args, OPTIONS);
 }
 
 export interface BuildWorld {
@@ -101,11 +97,6 @@ export async function readBuildOptions(values: BuildValues, world: BuildWorld): 
           },
         }),
   };
-}
-
-function required(value: string | undefined, option: string): string {
-  if (value === undefined || value === "") throw new UsageError(`${option} is required`);
-  return value;
 }
 
 function readSource({ image, rootfs }: BuildValues): BuildEifOptions["source"] {

@@ -1,27 +1,26 @@
 /** What the `cloister eif` commands have in common: options, refusals, and progress. */
-import { parseArgs } from "node:util";
+import type { ParseArgsOptionsConfig } from "node:util";
 import { EifError, type ReadOptions } from "../eif/index.ts";
 import { type CommandIo, printable, UsageError } from "./command-io.ts";
-
-type Options = NonNullable<NonNullable<Parameters<typeof parseArgs>[0]>["options"]>;
+import { parseOptions, parseTime, readGiven } from "./command-options.ts";
 
 /**
  * Runs one command: help, exit status, and how a refusal is told.
  *
  * @returns 0 done, 1 refused, 2 wrong usage; or what `work` says.
  */
-export async function runEifCommand<const T extends Options>(
+export async function runEifCommand<const T extends ParseArgsOptionsConfig>(
   command: { readonly name: string; readonly help: string; readonly options: T; readonly files: readonly string[] },
   args: readonly string[],
   io: CommandIo,
-  work: (values: ReturnType<typeof parse<T>>["values"], files: readonly string[]) => Promise<number>,
+  work: (values: ReturnType<typeof parseOptions<T>>["values"], files: readonly string[]) => Promise<number>,
 ): Promise<number> {
   try {
     if (args.includes("--help")) {
       io.out(command.help);
       return 0;
     }
-    const { values, positionals } = parse(args, command.options);
+    const { values, positionals } = parseOptions(args, command.options);
     if (positionals.length !== command.files.length) {
       throw new UsageError(`expected ${command.files.join(" and ")}, got ${positionals.length} of them`);
     }
@@ -43,30 +42,16 @@ function isSystemError(error: unknown): error is NodeJS.ErrnoException {
   return error instanceof Error && "syscall" in error;
 }
 
-function parse<const T extends Options>(args: readonly string[], options: T) {
-  try {
-    return parseArgs({ args: [...args], allowPositionals: true, options });
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
-}
-
 /** A file that the user named as an option. @throws {@link UsageError} */
 export async function readOptionFile(path: string, io: CommandIo): Promise<string> {
-  try {
-    return Buffer.from(await io.read(path)).toString("utf8");
-  } catch (cause) {
-    throw new UsageError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
-  }
+  return Buffer.from(await readGiven(path, io)).toString("utf8");
 }
 
 /** @throws {@link UsageError} */
 export function readTime(text: string | undefined, io: CommandIo): number {
   if (text === undefined || text === "now") return io.nowMs();
-  const ms = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/.test(text)
-    ? Date.parse(text)
-    : NaN;
-  if (Number.isNaN(ms)) throw new UsageError("--at: expected now, or a time such as 2026-01-31T12:00:00Z");
+  const ms = parseTime(text);
+  if (ms === null) throw new UsageError("--at: expected now, or a time such as 2026-01-31T12:00:00Z");
   return ms;
 }
 

@@ -1,5 +1,6 @@
 /** `cloister eif`: build, look into, compare, take apart, sign and verify enclave images. */
 import { processIo } from "./command-io.ts";
+import { runSubcommand } from "./subcommands.ts";
 
 const HELP = `Usage: cloister eif <command> [options]
 
@@ -16,27 +17,19 @@ and each error code.
 `;
 
 /** @returns The exit status. */
-export async function run([command, ...args]: readonly string[]): Promise<number> {
-  switch (command) {
-    case "build":
-      return (await import("./eif-build.ts")).run(args);
-    case "inspect":
-      return (await import("./eif-inspect.ts")).inspectEifCommand(args, processIo);
-    case "pcrs":
-      return (await import("./eif-pcrs.ts")).eifPcrsCommand(args, processIo);
-    case "diff":
-      return (await import("./eif-diff.ts")).diffEifsCommand(args, processIo);
-    case "extract":
-      return (await import("./eif-extract.ts")).extractEifCommand(args, processIo);
-    case "sign":
-      return (await import("./eif-sign.ts")).signEifCommand(args, processIo);
-    case "verify-signature":
-      return (await import("./eif-verify-signature.ts")).verifyEifSignatureCommand(args, processIo);
-    case "--help":
-      processIo.out(HELP);
-      return 0;
-    default:
-      processIo.err(HELP);
-      return 2;
-  }
+export function run(args: readonly string[]): Promise<number> {
+  return runSubcommand(args, processIo, {
+    help: HELP,
+    // Each loads what it needs, and building needs the most.
+    subcommands: {
+      build: async (rest) => (await import("./eif-build.ts")).run(rest),
+      inspect: async (rest, io) => (await import("./eif-inspect.ts")).inspectEifCommand(rest, io),
+      pcrs: async (rest, io) => (await import("./eif-pcrs.ts")).eifPcrsCommand(rest, io),
+      diff: async (rest, io) => (await import("./eif-diff.ts")).diffEifsCommand(rest, io),
+      extract: async (rest, io) => (await import("./eif-extract.ts")).extractEifCommand(rest, io),
+      sign: async (rest, io) => (await import("./eif-sign.ts")).signEifCommand(rest, io),
+      "verify-signature": async (rest, io) =>
+        (await import("./eif-verify-signature.ts")).verifyEifSignatureCommand(rest, io),
+    },
+  });
 }

@@ -9,7 +9,7 @@ import {
   SimulatorError,
   startEmulation,
 } from "../simulator/index.ts";
-import { introduce, parsePort, stopSignal } from "./introduce.ts";
+import { introduce, parsePort, stopSignal, withdraw } from "./introduce.ts";
 
 const HELP = `Usage: cloister emulate [--eif FILE] [--memory MIB] [--port N] [--state FOLDER] [--as-is] [--console] [--verbose]
 
@@ -63,6 +63,7 @@ export async function run(args: readonly string[]): Promise<number> {
     console.log(end === undefined ? "stopping" : `the enclave has ended. ${end}`);
     return end === undefined ? 0 : 1;
   } finally {
+    await withdraw(options.state);
     await emulation.stop();
   }
 }

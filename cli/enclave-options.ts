@@ -3,6 +3,7 @@ import { type Client, connect, type StampKey } from "../client/index.ts";
 import { KeyFileError, openKeyFile } from "../client-node/index.ts";
 import { parseHex, parsePcrs, parseRoot } from "./attestation-options.ts";
 import { type CommandIo, UsageError } from "./command-io.ts";
+import { readGiven } from "./command-options.ts";
 import { type PassphraseOptions, readPassphrase } from "./passphrase.ts";
 
 export const ENCLAVE_OPTIONS = {
@@ -48,20 +49,12 @@ export async function connectTo(
     url,
     deployment,
     expected: {
-      roots: [parseRoot(await readInput(root, "--root", io), root)],
+      roots: [parseRoot(await readGiven(root, io), root)],
       pcrs: [parsePcrs(pcr, false)],
       manifestDigest: "covered-by-pcrs",
       vaultId: vaultId === undefined ? "any" : parseHex(vaultId, "--vault-id"),
     },
   });
-}
-
-export async function readInput(file: string, option: string, io: CommandIo): Promise<Uint8Array> {
-  try {
-    return await io.read(file);
-  } catch (cause) {
-    throw new UsageError(`${option}: ${file} cannot be read`, { cause });
-  }
 }
 
 /** @throws {@link UsageError} */

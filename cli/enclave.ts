@@ -1,7 +1,6 @@
 /** `cloister enclave`: keeps the enclave of this EC2 parent running. systemd starts it (deploy/systemd). */
 import { readFile } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
-import { parseArgs } from "node:util";
 import {
   checkImage,
   HostError,
@@ -13,6 +12,7 @@ import {
   terminateIfRunning,
 } from "../host/index.ts";
 import { UsageError } from "./command-io.ts";
+import { parseOptions } from "./command-options.ts";
 import { measureImage } from "./measure-image.ts";
 
 const HELP = `Usage: cloister enclave <check|run|stop> [options]
@@ -44,15 +44,19 @@ export async function run(args: readonly string[]): Promise<number> {
     }
     const [command, ...more] = positionals;
     if (more.length > 0) throw new UsageError(`unexpected ${JSON.stringify(more[0])}`);
+    // Before the files: whoever asks for nothing is not told what is wrong with them.
+    if (command !== "check" && command !== "run" && command !== "stop") {
+      throw new UsageError("expected check, run or stop");
+    }
     const nitroCli = new NitroCli(runCommand, values.lock);
-    const config = parseEnclaveConfig(await readGiven(values.config));
+    const config = await parsed(values.config, parseEnclaveConfig);
     switch (command) {
       case "stop":
         await terminateIfRunning({ config, nitroCli, log });
         return 0;
       case "check":
       case "run": {
-        const expected = parseMeasurements(await readGiven(values.measurements));
+        const expected = await parsed(values.measurements, parseMeasurements);
         if (command === "check") {
           checkImage(await measureImage(config.eifPath), expected, config);
           return 0;
@@ -63,8 +67,6 @@ export async function run(args: readonly string[]): Promise<number> {
         );
         return 0;
       }
-      default:
-        throw new UsageError("expected check, run or stop");
     }
   } catch (error) {
     if (error instanceof UsageError) {
@@ -97,27 +99,27 @@ function stopSignal(): AbortSignal {
   return stopping.signal;
 }
 
-async function readGiven(path: string): Promise<Uint8Array> {
+/** What is said of a file's content says of which file. */
+async function parsed<Value>(path: string, parse: (bytes: Uint8Array) => Value): Promise<Value> {
+  let bytes: Uint8Array;
   try {
-    return await readFile(path);
+    bytes = await readFile(path);
   } catch (cause) {
     throw new HostError("CONFIG_INVALID", `cannot read ${path}: ${(cause as Error).message}`, { cause });
+  }
+  try {
+    return parse(bytes);
+  } catch (cause) {
+    if (!(cause instanceof HostError)) throw cause;
+    throw new HostError(cause.code, `${path}: ${cause.message}`, { cause });
   }
 }
 
 function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: {
-        config: { type: "string", default: "/etc/cloister/enclave.json" },
-        measurements: { type: "string", default: "/etc/cloister/measurements.json" },
-        lock: { type: "string", default: "/run/nitro_enclaves/cloister-launch.lock" },
-        help: { type: "boolean", default: false },
-      },
-    });
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
+  return parseOptions(args, {
+    config: { type: "string", default: "/etc/cloister/enclave.json" },
+    measurements: { type: "string", default: "/etc/cloister/measurements.json" },
+    lock: { type: "string", default: "/run/nitro_enclaves/cloister-launch.lock" },
+    help: { type: "boolean", default: false },
+  });
 }

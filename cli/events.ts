@@ -1,9 +1,9 @@
 /** `cloister events`: checks a file of a user's events without asking anybody. */
 import { createReadStream } from "node:fs";
-import { parseArgs } from "node:util";
 import { EventsError, verifyEvents } from "../client/index.ts";
 import { type ListedEvent, listedEvent, MAX_EVENT_BYTES, parseStrictJson, type UserEvent } from "../protocol/index.ts";
 import { type CommandIo, printable, processIo, UsageError } from "./command-io.ts";
+import { parseOptions } from "./command-options.ts";
 
 const HELP = `Usage: cloister events verify FILE --key HEX
 
@@ -15,6 +15,8 @@ FILE holds one event a line, {"event":"…","signature":"…"}, as "list_events"
 
 Exit status: 0 the events are whole, 1 they are not, 2 wrong usage.
 `;
+
+const OPTIONS = { key: { type: "string" }, help: { type: "boolean", default: false } } as const;
 
 /** Twice what one event can have. */
 const MAX_LINE_LENGTH = 2 * MAX_EVENT_BYTES;
@@ -85,22 +87,10 @@ function parseLine(line: string, number: number): ListedEvent {
 
 /** @returns Null where help was asked for. */
 function readOptions(args: readonly string[]): { readonly file: string; readonly key: string } | null {
-  const { values, positionals } = parse(args);
+  const { values, positionals } = parseOptions(args, OPTIONS);
   if (values.help) return null;
   const [command, file, ...others] = positionals;
   if (command !== "verify" || file === undefined || others.length > 0) throw new UsageError("expected verify FILE");
   if (!/^[0-9a-f]{64}$/.test(values.key ?? "")) throw new UsageError("--key is needed: 32 bytes in lower-case hex");
   return { file, key: values.key ?? "" };
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      allowPositionals: true,
-      options: { key: { type: "string" }, help: { type: "boolean", default: false } },
-    });
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
 }

@@ -1,11 +1,11 @@
 /** `cloister kms-policy generate`: measurements in, key policy out. */
 import { formatKeyPolicy, generateKeyPolicy } from "../kms-policy/index.ts";
 import { UsageError } from "./command-io.ts";
+import { parseOptions } from "./command-options.ts";
 import {
   type KmsPolicyIo,
   PRINCIPALS_HELP,
   PRINCIPALS_OPTIONS,
-  parseOptions,
   readPcrChoice,
   readPcrSets,
   readPrincipals,

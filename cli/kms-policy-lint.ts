@@ -1,7 +1,8 @@
 /** `cloister kms-policy lint`: where a key policy is open. */
 import { type Finding, lintKeyPolicy } from "../kms-policy/index.ts";
-import { printable, UsageError } from "./command-io.ts";
-import { type KmsPolicyIo, parseOptions, readText, reporting } from "./kms-policy-options.ts";
+import { printable } from "./command-io.ts";
+import { onePositional, parseOptions } from "./command-options.ts";
+import { type KmsPolicyIo, readText, reporting } from "./kms-policy-options.ts";
 
 const HELP = `Usage: cloister kms-policy lint FILE|- [options]
 
@@ -31,8 +32,7 @@ export function lintCommand(args: readonly string[], io: KmsPolicyIo): Promise<n
       io.out(HELP);
       return 0;
     }
-    const [path, ...more] = positionals;
-    if (path === undefined || more.length > 0) throw new UsageError(`expected one FILE, got ${positionals.length}`);
+    const path = onePositional(positionals, "FILE");
     const findings = lintKeyPolicy(await readText(path, io), {
       ...(values["break-glass"] === undefined ? {} : { breakGlassRoleArn: values["break-glass"] }),
       ...(values["key-arn"] === undefined ? {} : { keyArn: values["key-arn"] }),

@@ -1,8 +1,9 @@
 /** What the `cloister kms-policy` commands have in common: options, PCRs, input and errors. */
-import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
+import type { ParseArgsOptionsConfig } from "node:util";
 import { pcr3OfRoleArn } from "../attestation/index.ts";
 import { createPcrValues, KeyPolicyError, type KeyPrincipals, type PcrValues } from "../kms-policy/index.ts";
 import { type CommandIo, UsageError } from "./command-io.ts";
+import { readGiven, required } from "./command-options.ts";
 
 /** The world outside, so that tests can stand in for it. */
 export interface KmsPolicyIo extends CommandIo {
@@ -21,20 +22,6 @@ export const PRINCIPALS_OPTIONS = {
   administrator: { type: "string", multiple: true },
   account: { type: "string" },
 } as const satisfies ParseArgsOptionsConfig;
-
-/** @throws {@link UsageError} */
-export function parseOptions<Config extends ParseArgsOptionsConfig>(args: readonly string[], options: Config) {
-  try {
-    return parseArgs({ args: [...args], allowPositionals: true, options });
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
-}
-
-export function required(value: string | undefined, option: string): string {
-  if (value === undefined) throw new UsageError(`${option} is required`);
-  return value;
-}
 
 export function readPrincipals(values: {
   readonly role?: string | undefined;
@@ -130,8 +117,9 @@ function fieldOf(value: unknown, name: string): unknown {
 
 /** @throws {@link UsageError} if there is no such file, or if it is no UTF-8. */
 export async function readText(path: string, io: KmsPolicyIo): Promise<string> {
+  const bytes = await readGiven(path, io);
   try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(await io.read(path));
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
     throw new UsageError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
   }

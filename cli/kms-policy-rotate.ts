@@ -2,16 +2,15 @@
 import { join } from "node:path";
 import { formatKeyPolicy, type Rotation, rotateKeyPolicy } from "../kms-policy/index.ts";
 import { UsageError } from "./command-io.ts";
+import { parseOptions, required } from "./command-options.ts";
 import {
   type KmsPolicyIo,
   PRINCIPALS_HELP,
   PRINCIPALS_OPTIONS,
-  parseOptions,
   readPcrChoice,
   readPcrSets,
   readPrincipals,
   reporting,
-  required,
 } from "./kms-policy-options.ts";
 
 const HELP = `Usage: cloister kms-policy rotate --old FILE --new FILE --key ID --role ARN --break-glass ARN [options]

@@ -1,19 +1,11 @@
 /** `cloister kms-policy simulate`: would KMS allow this? */
 import { AttestationError, verifyAttestation } from "../attestation/index.ts";
-
 import { isKeyAction } from "../kms-policy/index.ts";
 import type { KeyAccessDecision } from "../simulator/index.ts";
 import { readAttestationOptions, readDocument } from "./attestation-options.ts";
 import { printable, UsageError } from "./command-io.ts";
-import {
-  type KmsPolicyIo,
-  parseOptions,
-  readMeasurements,
-  readPcrs,
-  readText,
-  reporting,
-  required,
-} from "./kms-policy-options.ts";
+import { onePositional, parseOptions, required } from "./command-options.ts";
+import { type KmsPolicyIo, readMeasurements, readPcrs, readText, reporting } from "./kms-policy-options.ts";
 
 const HELP = `Usage: cloister kms-policy simulate FILE|- --principal ARN --operation NAME <document> [options]
 
@@ -60,8 +52,7 @@ export function simulateCommand(args: readonly string[], io: KmsPolicyIo): Promi
       io.out(HELP);
       return 0;
     }
-    const [path, ...more] = positionals;
-    if (path === undefined || more.length > 0) throw new UsageError(`expected one FILE, got ${positionals.length}`);
+    const path = onePositional(positionals, "FILE");
     const operation = readOperation(required(values.operation, "--operation"));
     const principalArn = required(values.principal, "--principal");
     const document = await readGivenDocument(values, io);

@@ -6,6 +6,7 @@ import { lintCommand } from "./kms-policy-lint.ts";
 import type { KmsPolicyIo } from "./kms-policy-options.ts";
 import { rotateCommand } from "./kms-policy-rotate.ts";
 import { simulateCommand } from "./kms-policy-simulate.ts";
+import { runSubcommand } from "./subcommands.ts";
 
 const HELP = `Usage: cloister kms-policy <generate|lint|rotate|simulate> [options]
 
@@ -23,21 +24,9 @@ const io: KmsPolicyIo = {
 };
 
 /** @returns The exit status: 0 done, clean or allowed; 1 findings or denied; 2 wrong usage. */
-export async function run([command, ...args]: readonly string[]): Promise<number> {
-  switch (command) {
-    case "generate":
-      return generateCommand(args, io);
-    case "lint":
-      return lintCommand(args, io);
-    case "rotate":
-      return rotateCommand(args, io);
-    case "simulate":
-      return simulateCommand(args, io);
-    case "--help":
-      io.out(HELP);
-      return 0;
-    default:
-      io.err(HELP);
-      return 2;
-  }
+export function run(args: readonly string[]): Promise<number> {
+  return runSubcommand(args, io, {
+    help: HELP,
+    subcommands: { generate: generateCommand, lint: lintCommand, rotate: rotateCommand, simulate: simulateCommand },
+  });
 }

@@ -26,7 +26,16 @@ Options:
   --version     print the version
 `;
 
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main(inFull(process.argv.slice(2)));
+
+/** What other commands understand too: `-h`, `-v`, and `help simulate` for `simulate --help`. */
+function inFull(args: readonly string[]): readonly string[] {
+  const [first, second] = args;
+  if (first === "-v") return ["--version"];
+  if (first === "help" && second !== undefined) return [second, "--help"];
+  const end = args.indexOf("--");
+  return args.map((arg, at) => (arg === "-h" && (end < 0 || at < end) ? "--help" : arg));
+}
 
 async function main([command, ...args]: readonly string[]): Promise<number> {
   switch (command) {

@@ -1,5 +1,6 @@
 /** Passphrases: from the terminal without showing them, or from where a script has them. Never from an argument. */
 import { type CommandIo, UsageError } from "./command-io.ts";
+import { readGiven } from "./command-options.ts";
 
 export interface PassphraseOptions {
   readonly "passphrase-file"?: string | undefined;
@@ -45,7 +46,7 @@ async function givenPassphrase(options: PassphraseOptions, io: CommandIo): Promi
     throw new UsageError("--passphrase-file and --passphrase-env: give one of them");
   }
   if (file !== undefined) {
-    const [line = ""] = Buffer.from(await readFile(file, io))
+    const [line = ""] = Buffer.from(await readGiven(file, io))
       .toString("utf8")
       .split(/\r?\n/);
     return line;
@@ -54,14 +55,6 @@ async function givenPassphrase(options: PassphraseOptions, io: CommandIo): Promi
   const value = process.env[variable];
   if (value === undefined) throw new UsageError(`--passphrase-env: ${variable} is not set`);
   return value;
-}
-
-async function readFile(file: string, io: CommandIo): Promise<Uint8Array> {
-  try {
-    return await io.read(file);
-  } catch (cause) {
-    throw new UsageError(`--passphrase-file: ${file} cannot be read`, { cause });
-  }
 }
 
 /** Reads a line from the terminal in raw mode, which shows nothing of it. */

@@ -2,8 +2,9 @@
 import { type Caller, type Facts, type Level, tryPolicies } from "../enclave/index.ts";
 import type { Policy } from "../protocol/index.ts";
 import { type CommandIo, printable, UsageError } from "./command-io.ts";
+import { parseOptions } from "./command-options.ts";
 import { FACTS_OPTIONS, readFacts } from "./policy-facts.ts";
-import { parseOptions, readPolicy, reporting } from "./policy-options.ts";
+import { readPolicy, reporting } from "./policy-options.ts";
 
 const HELP = `Usage: cloister policy check --policy FILE… (--transaction|--solana-transaction|--psbt|… FILE) [options]
 

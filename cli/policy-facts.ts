@@ -18,7 +18,8 @@ import {
   z,
 } from "../protocol/index.ts";
 import { type CommandIo, UsageError } from "./command-io.ts";
-import { readJson } from "./policy-options.ts";
+import { readGiven } from "./command-options.ts";
+import { readJson } from "./json-input.ts";
 
 export const FACTS_OPTIONS = {
   transaction: { type: "string" },
@@ -72,13 +73,13 @@ export async function readFacts(values: FactsValues, io: CommandIo): Promise<Fac
   if (from === undefined) throw new UsageError("--from is required: the address of the account that signs");
   switch (source) {
     case "transaction":
-      return factsOfEvmTransaction(textOf(await readFile(path, io), source, ["hex"]).toString("hex"), from);
+      return factsOfEvmTransaction(textOf(await readGiven(path, io), source, ["hex"]).toString("hex"), from);
     case "solana-transaction":
-      return factsOfSolanaTransaction(textOf(await readFile(path, io), source, ["hex", "base64"]), from);
+      return factsOfSolanaTransaction(textOf(await readGiven(path, io), source, ["hex", "base64"]), from);
     case "typed-data":
       return factsOfTypedData(await readJson(path, io), from);
     case "message":
-      return { kind: "evm-message", from, message: await readFile(path, io) };
+      return { kind: "evm-message", from, message: await readGiven(path, io) };
   }
 }
 
@@ -97,7 +98,7 @@ async function readPsbt(path: string, values: FactsValues, io: CommandIo): Promi
     throw new UsageError(`--sighash: expected one of ${OPEN_SIGHASH_TYPES.join(", ")}`);
   });
   const accounts = accountsPath === undefined ? [] : await readAccounts(accountsPath, io);
-  const bytes = await readFile(path, io);
+  const bytes = await readGiven(path, io);
   const isBinary = Buffer.compare(bytes.subarray(0, PSBT_MAGIC.length), PSBT_MAGIC) === 0;
   const keys = {
     network,
@@ -114,14 +115,6 @@ async function readAccounts(path: string, io: CommandIo): Promise<readonly Accou
   const parsed = z.array(accountSchema).safeParse(isWallet ? (json as { accounts: unknown }).accounts : json);
   if (parsed.success) return parsed.data;
   throw new UsageError(`${path} has no accounts: expected a wallet as create_wallet answers, or its list of accounts`);
-}
-
-async function readFile(path: string, io: CommandIo): Promise<Uint8Array> {
-  try {
-    return await io.read(path);
-  } catch (cause) {
-    throw new UsageError(`cannot read ${path}: ${(cause as Error).message}`, { cause });
-  }
 }
 
 function textOf(bytes: Uint8Array, source: Source, encodings: readonly (keyof typeof ENCODINGS)[]): Buffer {

@@ -1,7 +1,8 @@
 /** `cloister policy lint`: what in a policy cannot mean what was meant. */
 import { lintPolicy, type PolicyFinding } from "../enclave/index.ts";
-import { type CommandIo, printable, UsageError } from "./command-io.ts";
-import { parseOptions, readPolicy, reporting } from "./policy-options.ts";
+import { type CommandIo, printable } from "./command-io.ts";
+import { onePositional, parseOptions } from "./command-options.ts";
+import { readPolicy, reporting } from "./policy-options.ts";
 
 const HELP = `Usage: cloister policy lint FILE|- [options]
 
@@ -27,8 +28,7 @@ export function lintCommand(args: readonly string[], io: CommandIo): Promise<num
       io.out(HELP);
       return 0;
     }
-    const [path, ...more] = positionals;
-    if (path === undefined || more.length > 0) throw new UsageError(`expected one FILE, got ${positionals.length}`);
+    const path = onePositional(positionals, "FILE");
     const findings = lintPolicy(await readPolicy(path, io));
     io.out(values.json ? `${JSON.stringify({ file: path, findings }, null, 2)}\n` : draw(path, findings));
     return findings.some(({ severity }) => severity === "error" || values.strict) ? 1 : 0;

@@ -1,33 +1,7 @@
 /** What the `cloister policy` commands have in common: files of policies and how they say what is wrong with one. */
-import { type ParseArgsOptionsConfig, parseArgs } from "node:util";
-import {
-  type JsonValue,
-  type Policy,
-  ProtocolError,
-  parseStrictJson,
-  policy,
-  RequestError,
-} from "../protocol/index.ts";
+import { type JsonValue, type Policy, policy, RequestError } from "../protocol/index.ts";
 import { type CommandIo, UsageError } from "./command-io.ts";
-
-/** @throws {@link UsageError} */
-export function parseOptions<Config extends ParseArgsOptionsConfig>(args: readonly string[], options: Config) {
-  try {
-    return parseArgs({ args: [...args], allowPositionals: true, options });
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
-}
-
-/** @throws {@link UsageError} */
-export async function readJson(path: string, io: CommandIo): Promise<JsonValue> {
-  try {
-    return parseStrictJson(await io.read(path));
-  } catch (cause) {
-    const why = cause instanceof ProtocolError ? `not JSON: ${cause.message}` : (cause as Error).message;
-    throw new UsageError(`cannot read ${path}: ${why}`, { cause });
-  }
-}
+import { readJson } from "./json-input.ts";
 
 /** A policy, or an app's configuration that has one. @throws {@link UsageError} */
 export async function readPolicy(path: string, io: CommandIo): Promise<Policy> {

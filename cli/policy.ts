@@ -2,6 +2,7 @@
 import { processIo } from "./command-io.ts";
 import { checkCommand } from "./policy-check.ts";
 import { lintCommand } from "./policy-lint.ts";
+import { runSubcommand } from "./subcommands.ts";
 
 const HELP = `Usage: cloister policy <check|lint> [options]
 
@@ -12,17 +13,6 @@ const HELP = `Usage: cloister policy <check|lint> [options]
 `;
 
 /** @returns The exit status: 0 allowed or clean; 1 denied or findings; 2 wrong usage. */
-export async function run([command, ...args]: readonly string[]): Promise<number> {
-  switch (command) {
-    case "check":
-      return checkCommand(args, processIo);
-    case "lint":
-      return lintCommand(args, processIo);
-    case "--help":
-      processIo.out(HELP);
-      return 0;
-    default:
-      processIo.err(HELP);
-      return 2;
-  }
+export function run(args: readonly string[]): Promise<number> {
+  return runSubcommand(args, processIo, { help: HELP, subcommands: { check: checkCommand, lint: lintCommand } });
 }

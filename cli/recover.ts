@@ -1,5 +1,4 @@
 /** `cloister recover`: a split wallet's secret from the user's own two shares, without the operator. */
-import { parseArgs } from "node:util";
 import {
   CustodyError,
   openRecoveryFile,
@@ -11,6 +10,7 @@ import { KeyFileError, openDeviceShare, shareKeyFromJwk } from "../client-node/i
 import { describeSecret } from "../enclave/index.ts";
 import { ProtocolError } from "../protocol/index.ts";
 import { type CommandIo, printable, processIo, UsageError } from "./command-io.ts";
+import { parseOptionsAlone } from "./command-options.ts";
 import { PASSPHRASE_HELP, PASSPHRASE_OPTIONS, readPassphrase } from "./passphrase.ts";
 
 const HELP = `Usage: cloister recover --device FILE --recovery FILE
@@ -30,9 +30,21 @@ ${PASSPHRASE_HELP}
 Exit status: 0 done, 1 the shares do not give a secret, 2 wrong usage.
 `;
 
+const OPTIONS = {
+  ...PASSPHRASE_OPTIONS,
+  device: { type: "string" },
+  recovery: { type: "string" },
+  "recovery-key": { type: "string" },
+  "device-passphrase-file": { type: "string" },
+  "device-passphrase-env": { type: "string" },
+  help: { type: "boolean", default: false },
+} as const;
+
+type Values = ReturnType<typeof parseOptionsAlone<typeof OPTIONS>>;
+
 export async function run(args: readonly string[], io: CommandIo = processIo): Promise<number> {
   try {
-    const options = parse(args);
+    const options = parseOptionsAlone(args, OPTIONS);
     if (options.help) {
       io.out(HELP);
       return 0;
@@ -50,7 +62,7 @@ export async function run(args: readonly string[], io: CommandIo = processIo): P
   }
 }
 
-async function recover(options: ReturnType<typeof parse>, io: CommandIo): Promise<void> {
+async function recover(options: Values, io: CommandIo): Promise<void> {
   const { device, recovery } = options;
   if (device === undefined || recovery === undefined) throw new UsageError("--device and --recovery are needed");
   const file = await readJson(recovery, io);
@@ -78,12 +90,7 @@ async function recover(options: ReturnType<typeof parse>, io: CommandIo): Promis
   }
 }
 
-async function openerOf(
-  label: string,
-  file: unknown,
-  options: ReturnType<typeof parse>,
-  io: CommandIo,
-): Promise<RecoveryOpener> {
+async function openerOf(label: string, file: unknown, options: Values, io: CommandIo): Promise<RecoveryOpener> {
   const keyFile = options["recovery-key"];
   if (keyFile !== undefined) return { kind: "key", pair: await readKey(keyFile, io) };
   if (parseRecoveryFile(file).recipient.kind === "public-key") {
@@ -106,24 +113,5 @@ async function readJson(file: string, io: CommandIo): Promise<unknown> {
     return JSON.parse(Buffer.from(await io.read(file)).toString("utf8"));
   } catch (cause) {
     throw new UsageError(`${file} cannot be read, or is no JSON`, { cause });
-  }
-}
-
-function parse(args: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...args],
-      options: {
-        ...PASSPHRASE_OPTIONS,
-        device: { type: "string" },
-        recovery: { type: "string" },
-        "recovery-key": { type: "string" },
-        "device-passphrase-file": { type: "string" },
-        "device-passphrase-env": { type: "string" },
-        help: { type: "boolean", default: false },
-      },
-    }).values;
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
   }
 }

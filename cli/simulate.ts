@@ -1,7 +1,7 @@
 /** `cloister simulate`: keeps a simulator running until Ctrl-C. */
 import { parseArgs } from "node:util";
 import { SimulatorError, startCluster, startSimulator } from "../simulator/index.ts";
-import { introduce, parsePort, stopSignal } from "./introduce.ts";
+import { introduce, parsePort, stopSignal, withdraw } from "./introduce.ts";
 
 const HELP = `Usage: cloister simulate [--port N] [--state FOLDER] [--enclaves N --database WHERE] [--workers N] [--verbose]
 
@@ -28,11 +28,15 @@ export async function run(args: readonly string[]): Promise<number> {
   if (typeof options === "number") return options;
   const { state } = options;
   const stopped = stopSignal();
+  const stopping = new AbortController();
+  void stopped.then(() => stopping.abort());
   let simulator: Awaited<ReturnType<typeof start>>;
   try {
-    simulator = await start(options);
+    simulator = await start(options, stopping.signal);
   } catch (error) {
     if (!(error instanceof SimulatorError)) throw error;
+    if (error.code === "STOPPED") return 0;
+    if (error.code === "DATABASE_INVALID") return complain(`--database: ${error.message}`);
     console.error(`cloister simulate: ${error.code}: ${error.message}`);
     return 1;
   }
@@ -41,6 +45,7 @@ export async function run(args: readonly string[]): Promise<number> {
     await stopped;
     console.log("stopping");
   } finally {
+    await withdraw(state);
     await simulator.stop();
   }
   return 0;
@@ -56,8 +61,8 @@ interface Options {
   readonly workers: number;
 }
 
-function start({ port, state, verbose, enclaves, database, workers }: Options) {
-  const common = { httpPort: port, stateFolder: state, signingWorkers: workers };
+function start({ port, state, verbose, enclaves, database, workers }: Options, signal: AbortSignal) {
+  const common = { httpPort: port, stateFolder: state, signingWorkers: workers, signal };
   const log = verbose ? { log: (line: string) => console.error(line) } : {};
   return database === null
     ? startSimulator({ ...common, ...log })
@@ -89,7 +94,11 @@ function readOptions(args: readonly string[]): Options | number {
     if (enclaves > 1 && database === null) throw new Error("--enclaves: several need a --database that they share");
     return { port: parsePort(values.port), state, verbose, enclaves, database, workers: Number(values.workers) };
   } catch (error) {
-    console.error(`cloister simulate: ${(error as Error).message}; "cloister simulate --help" tells more`);
-    return 2;
+    return complain((error as Error).message);
   }
+}
+
+function complain(message: string): number {
+  console.error(`cloister simulate: ${message}; "cloister simulate --help" tells more`);
+  return 2;
 }

@@ -3,8 +3,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { AttestationError } from "../attestation/index.ts";
 import { type Client, ClientError, RefusedError, type StampKey } from "../client/index.ts";
 import { encodeHex, type VaultStatus } from "../protocol/index.ts";
-import { parseOptions } from "./admin-options.ts";
 import { processIo, UsageError } from "./command-io.ts";
+import { parseOptions } from "./command-options.ts";
 import { connectTo, ENCLAVE_HELP, ENCLAVE_OPTIONS, openKeys } from "./enclave-options.ts";
 import { PASSPHRASE_HELP, PASSPHRASE_OPTIONS } from "./passphrase.ts";
 
@@ -78,14 +78,11 @@ function describe({ generation, retiring, resealed }: VaultStatus): string {
 
 /** @returns Null where help was asked for. */
 async function readOptions(args: readonly string[]): Promise<Options | null> {
-  const { values, positionals } = parseOptions({
-    ...{ args: [...args], allowPositionals: true },
-    options: {
-      ...ENCLAVE_OPTIONS,
-      ...PASSPHRASE_OPTIONS,
-      "admin-key": { type: "string", multiple: true },
-      help: { type: "boolean", default: false },
-    },
+  const { values, positionals } = parseOptions(args, {
+    ...ENCLAVE_OPTIONS,
+    ...PASSPHRASE_OPTIONS,
+    "admin-key": { type: "string", multiple: true },
+    help: { type: "boolean", default: false },
   });
   if (values.help) return null;
   const [command, ...others] = positionals;

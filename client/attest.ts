@@ -133,6 +133,14 @@ export async function reach<Value>(url: string, work: () => Promise<Value>): Pro
   try {
     return await work();
   } catch (cause) {
-    throw new ClientError("UNREACHABLE", `no answer from ${url}`, { cause });
+    const why = whyOf(cause);
+    throw new ClientError("UNREACHABLE", `no answer from ${url}${why === null ? "" : ` (${why})`}`, { cause });
   }
+}
+
+/** Node's fetch says why in its error's cause (`ECONNREFUSED`, a certificate's fault); browsers do not say. */
+function whyOf(error: unknown): string | null {
+  const { cause } = error as { readonly cause?: { readonly code?: unknown } | null };
+  const code = cause?.code;
+  return typeof code === "string" && /^[A-Z0-9_]{1,64}$/.test(code) ? code : null;
 }

@@ -17,7 +17,7 @@ export interface Measurements {
 const HASH_ALGORITHM = "Sha384 { ... }";
 
 /** One extension of a zero register by the digest that was computed. */
-export function pcrOfDigest(digest: Uint8Array): Uint8Array {
+function pcrOfDigest(digest: Uint8Array): Uint8Array {
   return createHash("sha384").update(new Uint8Array(PCR_BYTES)).update(digest).digest();
 }
 

@@ -57,9 +57,13 @@ export interface Manifest extends ManifestFields {
 export function parseManifest(bytes: Uint8Array): Manifest {
   const document = parseDocument(textOf(bytes), { uniqueKeys: true, version: "1.2" });
   const [problem] = [...document.errors, ...document.warnings];
-  if (problem !== undefined) throw new StartError("MANIFEST_INVALID", `not YAML: ${problem.code}`, { cause: problem });
+  if (problem !== undefined) {
+    const line = problem.linePos?.[0].line;
+    const where = line === undefined ? "" : ` in line ${line}`;
+    throw new StartError("MANIFEST_INVALID", `not YAML: ${problem.code}${where}`, { cause: problem });
+  }
   const parsed = schema.safeParse(dataOf(document));
-  if (!parsed.success) throw new StartError("MANIFEST_INVALID", describeIssues(parsed.error));
+  if (!parsed.success) throw new StartError("MANIFEST_INVALID", describeIssues(parsed.error, "the manifest"));
   return { ...parsed.data, digest: createHash("sha256").update(bytes).digest() };
 }
 

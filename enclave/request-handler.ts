@@ -9,6 +9,7 @@ import {
   describeIssues,
   ERROR_CODES,
   isOperationName,
+  MAX_ANSWER_BYTES,
   OPERATIONS,
   type OperationName,
   type Params,
@@ -72,8 +73,10 @@ export class RequestHandler {
       }
       operation = knownOperation(envelope.operation);
       const result = await this.#run(operation, envelope, request);
+      const answer = signAnswer(answerKey, request, 200, { requestId, result });
+      if (answer.body.length > MAX_ANSWER_BYTES) throw tooLarge(answer.body.length);
       log.info("request", { operation, status: 200, durationMs: elapsedMs(startedAt) });
-      return signAnswer(answerKey, request, 200, { requestId, result });
+      return answer;
     } catch (error) {
       const { code, message, details } = asRefusal(error);
       const { status } = ERROR_CODES[code];
@@ -180,6 +183,14 @@ export class RequestHandler {
     const wallets = services.wallets.bringing(envelope.share);
     return lookAnew({ ...services, wallets }, (each) => handlers[name]({ ...request, actor }, params, each));
   }
+}
+
+/** It would end the stream that it is sent on, and with it what others wait for. */
+function tooLarge(bytes: number): RequestError {
+  return new RequestError(
+    "ANSWER_TOO_LARGE",
+    `an answer of ${bytes} bytes, limit ${MAX_ANSWER_BYTES}: what was asked is done`,
+  );
 }
 
 function isSealed({ sealedFor }: ReceivedRequest): boolean {

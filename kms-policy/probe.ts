@@ -28,7 +28,7 @@ export interface Probe {
 export type Truth = "yes" | "no" | "maybe";
 
 /** Stands for every value that no policy names. */
-export const OTHER_VALUE = "c105fe12".repeat(12);
+const OTHER_VALUE = "c105fe12".repeat(12);
 /** Stands for everybody whom no policy names. */
 const ANYBODY_NAME = "any-other-role";
 

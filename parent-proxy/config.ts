@@ -118,7 +118,7 @@ export function parseConfig(bytes: Uint8Array): ParentConfig {
     if (bytes.length > MAX_CONFIG_BYTES) throw new Error(`over ${MAX_CONFIG_BYTES} bytes`);
     const parsed = config.safeParse(parseStrictJson(bytes));
     if (parsed.success) return parsed.data;
-    throw new Error(describeIssues(parsed.error));
+    throw new Error(describeIssues(parsed.error, "the file"));
   } catch (cause) {
     throw new StartError("CONFIG_INVALID", (cause as Error).message, { cause });
   }

@@ -5,6 +5,7 @@ import { isOperationName } from "../protocol/index.ts";
 export interface Metrics {
   readonly registry: Registry;
   readonly requests: Counter<"operation" | "status">;
+  readonly errors: Counter<"code">;
   readonly requestSeconds: Histogram<"operation">;
   readonly requestsInFlight: Gauge;
   readonly refusals: Counter<"reason">;
@@ -31,6 +32,12 @@ export function createMetrics(): Metrics {
       name: "cloister_requests_total",
       help: "Requests answered, by operation and HTTP status",
       labelNames: ["operation", "status"],
+      registers,
+    }),
+    errors: new Counter({
+      name: "cloister_error_answers_total",
+      help: "Answers that are errors, by code; what is inside sealed answers and batches is not seen here",
+      labelNames: ["code"],
       registers,
     }),
     requestSeconds: new Histogram({

@@ -114,9 +114,23 @@ async function listen(http: FastifyInstance, address: ParentProxyOptions["http"]
   try {
     await http.listen({ host: address.host, port: address.port });
   } catch (cause) {
-    throw new StartError("HTTP_UNAVAILABLE", `cannot listen on ${address.host}:${address.port}`, { cause });
+    const why = whyNotListening((cause as NodeJS.ErrnoException).code ?? "");
+    throw new StartError("HTTP_UNAVAILABLE", `cannot listen on ${address.host}:${address.port}: ${why}`, { cause });
   }
   return (http.server.address() as AddressInfo).port;
+}
+
+function whyNotListening(code: string): string {
+  switch (code) {
+    case "EADDRINUSE":
+      return "another process does; take another port, or stop it";
+    case "EACCES":
+      return "a port below 1024 takes a privilege; take a higher one";
+    case "EADDRNOTAVAIL":
+      return "the address is none of this machine's";
+    default:
+      return code;
+  }
 }
 
 async function drain(http: HttpServer, timeoutMs: number): Promise<void> {

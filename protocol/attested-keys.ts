@@ -31,13 +31,6 @@ export function decodeAttestedKeys(bytes: Uint8Array): AttestedKeys {
   return { answerKey: bytes.subarray(0, KEY_BYTES), sealingKey: bytes.subarray(KEY_BYTES) };
 }
 
-/**
- * Documents for KMS, for callers and for imports come from the same NSM under the same chain; the purpose keeps one from
- * being shown where another is wanted.
- */
-export const ATTESTED_PURPOSES = ["cloister/callers/v1", "cloister/kms-recipient/v1", "cloister/import/v1"] as const;
-export type AttestedPurpose = (typeof ATTESTED_PURPOSES)[number];
-
 /** SHA-256 of the manifest file; and which vault is open, null while none is: a new one in an old one's place shows here. */
 const boot = { v: z.literal(1), manifest: bytesOf(32), vault: z.nullable(bytesOf(16)) };
 
@@ -51,6 +44,10 @@ const attestedImport = z.strictObject({
 });
 export type AttestedImport = z.output<typeof attestedImport>;
 
+/**
+ * Documents for KMS, for callers and for imports come from the same NSM under the same chain; the purpose keeps one from
+ * being shown where another is wanted.
+ */
 const userData = z.discriminatedUnion("purpose", [
   z.strictObject({ ...boot, purpose: z.enum(["cloister/callers/v1", "cloister/kms-recipient/v1"]) }),
   z.strictObject({ ...boot, purpose: z.literal("cloister/import/v1"), import: attestedImport }),

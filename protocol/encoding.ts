@@ -2,6 +2,7 @@
 import { ProtocolError } from "./errors.ts";
 
 const HEX_PAIRS: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+const BASE32_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const BASE64URL_DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /** By character code; 255 for what is no digit. */
 const HEX_VALUES = valuesOf("0123456789abcdef", "0123456789ABCDEF");
@@ -37,20 +38,12 @@ export function decodeHex(text: string): Uint8Array<ArrayBuffer> {
 
 /** RFC 4648 section 5, without padding. */
 export function encodeBase64url(bytes: Uint8Array): string {
-  let text = "";
-  let held = 0;
-  let bits = 0;
-  for (const byte of bytes) {
-    held = (held << 8) | byte;
-    bits += 8;
-    while (bits >= 6) {
-      bits -= 6;
-      text += BASE64URL_DIGITS.charAt((held >> bits) & 63);
-    }
-    held &= (1 << bits) - 1;
-  }
-  if (bits > 0) text += BASE64URL_DIGITS.charAt((held << (6 - bits)) & 63);
-  return text;
+  return digitsOf(bytes, BASE64URL_DIGITS, 6);
+}
+
+/** RFC 4648 section 6, in capitals and without padding: how authenticator apps and people write secrets. */
+export function encodeBase32(bytes: Uint8Array): string {
+  return digitsOf(bytes, BASE32_DIGITS, 5);
 }
 
 /**
@@ -79,6 +72,23 @@ export function decodeBase64url(text: string): Uint8Array<ArrayBuffer> {
   }
   if (bits >= 6 || held !== 0) throw new ProtocolError("MALFORMED_BASE64URL", "not the canonical text of any bytes");
   return bytes;
+}
+
+/** @param width - Bits of each digit. */
+function digitsOf(bytes: Uint8Array, digits: string, width: number): string {
+  let text = "";
+  let held = 0;
+  let bits = 0;
+  for (const byte of bytes) {
+    held = (held << 8) | byte;
+    bits += 8;
+    while (bits >= width) {
+      bits -= width;
+      text += digits.charAt(held >> bits);
+      held &= (1 << bits) - 1;
+    }
+  }
+  return bits > 0 ? text + digits.charAt(held << (width - bits)) : text;
 }
 
 function valuesOf(...alphabets: readonly string[]): Uint8Array {

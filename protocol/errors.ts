@@ -159,6 +159,7 @@ export const ERROR_CODES = {
   NOT_READY: { status: 503, retry: true },
   BUSY: { status: 429, retry: true },
   WORKER_FAILED: { status: 503, retry: true },
+  ANSWER_TOO_LARGE: { status: 413, retry: false },
   INTERNAL: { status: 500, retry: false },
 
   // Said by the parent, unsigned: they prove nothing about the enclave.

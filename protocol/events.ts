@@ -7,7 +7,7 @@ import { ProtocolError } from "./errors.ts";
 import { parseStrictJson } from "./strict-json.ts";
 import { z } from "./zod.ts";
 
-export const EVENT_KINDS = [
+const EVENT_KINDS = [
   "passkey-registered",
   "passkey-removed",
   "totp-confirmed",

@@ -7,6 +7,8 @@
 export const MAX_FRAME_BYTES = 1024 * 1024;
 /** One request body. Leaves room in a frame for stamps and CBOR heads. */
 export const MAX_BODY_BYTES = 256 * 1024;
+/** The body of one answer. Leaves room in a frame for its signature, and for what seals it. */
+export const MAX_ANSWER_BYTES = MAX_FRAME_BYTES - 2048;
 /** One sealed request: the largest body with the most stamps, padded, and its head. */
 export const MAX_SEALED_BYTES = 512 * 1024 + 1024;
 /** Nesting of arrays and objects in a request body. */

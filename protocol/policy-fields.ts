@@ -194,7 +194,6 @@ export type FieldOf<Type extends FieldType> = {
 export type ElementField<List extends Collection = Collection> = {
   [Name in FieldName]: Fields[Name]["of"] extends List ? Name : never;
 }[FieldName];
-export type PlainField = Exclude<FieldName, ElementField>;
 
 /** The list that a field is of an element of, or null for a field of the whole. */
 export function collectionOf(name: FieldName): Collection | null {

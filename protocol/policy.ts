@@ -16,13 +16,13 @@ import { z } from "./zod.ts";
 
 /** Of a document as JSON: it lies in parts in the records, and fits into a request beside the rest of an app. */
 export const MAX_POLICY_BYTES = 192 * 1024;
-export const MAX_POLICY_RULES = 1000;
+const MAX_POLICY_RULES = 1000;
 /** Conditions in all of a document's rules. */
 export const MAX_POLICY_CONDITIONS = 10_000;
 /** Functions that conditions name: the selector of each is a hash, taken whenever a document is made ready. */
-export const MAX_POLICY_CALLS = 1000;
+const MAX_POLICY_CALLS = 1000;
 /** A condition inside a condition inside a condition; a body nests 16 deep at most, and this must fit in there. */
-export const MAX_CONDITION_DEPTH = 4;
+const MAX_CONDITION_DEPTH = 4;
 /** What a value is held against. */
 export const MAX_POLICY_TEXT = 256;
 const MAX_LISTED = 1000;
@@ -202,7 +202,7 @@ const listed = z.array(z.unknown()).check(z.maxLength(64), ({ value, issues }) =
 }) as unknown as z.ZodMiniType<Condition[]>;
 const conditions = listed.check(z.refine((list) => list.length > 0, "no conditions"));
 
-export const LIMIT_ASSETS = ["requests", "value", "fee", "token"] as const;
+const LIMIT_ASSETS = ["requests", "value", "fee", "token"] as const;
 const limit = z
   .strictObject({
     /** `requests` counts; `value` and `fee` are of the chain's own coin; `token` is of one contract or mint. */
@@ -299,7 +299,7 @@ export function encodePolicy({ v, rules }: Policy): Uint8Array<ArrayBuffer> {
 }
 
 /** Conditions directly inside a condition. */
-export function insideOf(each: Condition): readonly Condition[] {
+function insideOf(each: Condition): readonly Condition[] {
   if ("all" in each) return each.all;
   if ("any" in each) return each.any;
   if ("not" in each) return [each.not];

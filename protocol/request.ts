@@ -78,18 +78,28 @@ export function encodeRequest(request: RequestEnvelope): Uint8Array<ArrayBuffer>
   return new TextEncoder().encode(JSON.stringify(ordered));
 }
 
-/** Names each wrong field and what was expected there; zod's messages quote no input. */
-export function describeIssues(error: z.core.$ZodError): string {
+/** Names that a misspelling of ours could have: of what else was sent nothing is repeated. */
+const FIELD_NAME = /^[A-Za-z][A-Za-z0-9_]{0,39}$/;
+
+/** Names each wrong field and what was expected there, and quotes no value. @param whole - What is said for all of it. */
+export function describeIssues(error: z.core.$ZodError, whole: string = "body"): string {
   return error.issues
     .slice(0, 4)
-    .map((issue) => `${issue.path.join(".") || "body"}: ${describeIssue(issue)}`)
+    .map((issue) => `${issue.path.join(".") || whole}: ${describeIssue(issue)}`)
     .join("; ");
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
-    case "unrecognized_keys":
-      return "has a field that this operation does not know";
+    case "unrecognized_keys": {
+      const names = issue.keys.filter((key) => FIELD_NAME.test(key)).slice(0, 4);
+      return ["has a field that is not known", ...(names.length === 0 ? [] : [names.join(", ")])].join(": ");
+    }
+    case "invalid_union": {
+      // Where one field decides which form it is, zod tells which it may be, and its types do not say so.
+      const { options } = issue as { readonly options?: readonly unknown[] };
+      return options === undefined ? "malformed" : `expected one of ${options.map(String).join(", ")}`;
+    }
     case "invalid_type":
       // What zod says of a field that any value would fit, and that is not there.
       return String(issue.expected) === "nonoptional" ? "missing" : `expected ${issue.expected}`;

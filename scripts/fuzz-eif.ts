@@ -5,17 +5,11 @@
  *
  *   node scripts/fuzz-eif.ts [--seconds N] [--seed N]
  */
-import { createHash, randomInt } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
+import { createHash } from "node:crypto";
 import { crc32, gzipSync, zstdCompressSync } from "node:zlib";
-import { build } from "esbuild";
 import type * as Eif from "../eif/index.ts";
 import { fuzzAsync } from "./fuzz-engine.ts";
-import { COUNTERS_GLOBAL, instrument } from "./fuzz-instrument.ts";
+import { fuzzRunOf, loadInstrumented, report } from "./fuzz-run.ts";
 
 const MAX_BYTES = 8 * 1024;
 const HEADER_BYTES = 548;
@@ -25,17 +19,12 @@ const METADATA =
   '{"ImageName":"a","ImageVersion":"1","BuildMetadata":{"BuildTime":"t","BuildTool":"b","BuildToolVersion":"1",' +
   '"OperatingSystem":"Linux","KernelVersion":"6"},"DockerInfo":null,"CustomMetadata":{"a":[1]}}';
 
-const { values } = parseArgs({ options: { seconds: { type: "string", default: "60" }, seed: { type: "string" } } });
-const seconds = Number(values.seconds);
-const seed = values.seed === undefined ? randomInt(1, 2 ** 31) : Number(values.seed);
-if (!(seconds > 0 && seconds <= 86_400) || !Number.isSafeInteger(seed)) {
-  console.error("fuzz-eif: expected --seconds from 1 to 86400 and an integer as --seed");
-  process.exit(2);
-}
+const run = fuzzRunOf("fuzz-eif");
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const { eif, counters } = await loadInstrumented();
+  const { seed, seconds } = run;
+  const { program: eif, counters } = await loadInstrumented<typeof Eif>("eif/index.ts", "node");
   const bodies = await seedBodies(eif);
   const ramdisks = seedRamdisks();
   console.log(`fuzz-eif: seed ${seed}, ${seconds} s, ${counters.length} counters`);
@@ -54,14 +43,7 @@ async function main(): Promise<number> {
     const started = performance.now();
     const stop = () => performance.now() - started > (seconds * 1000) / targets.length;
     const result = await fuzzAsync({ ...target, counters, dictionary: dictionary(), maxBytes: MAX_BYTES, seed, stop });
-    const rate = Math.round(result.executions / ((performance.now() - started) / 1000));
-    console.log(
-      `fuzz-eif: ${name}: ${result.executions} inputs (${rate}/s), ${result.reached} counters reached, ${result.kept} kept`,
-    );
-    if (result.failure === null) continue;
-    console.error(`fuzz-eif: ${name}: FAILED with --seed ${seed}`, result.failure.error);
-    console.error(`fuzz-eif: input, hex: ${Buffer.from(result.failure.input).toString("hex")}`);
-    return 1;
+    if (!report(run, name, result, performance.now() - started)) return 1;
   }
   console.log(`fuzz-eif: ${inOrder} images kept every rule, and the second reader read each of them the same`);
   // A run in which not even the unsigned seeds are in order would prove nothing.
@@ -208,30 +190,6 @@ function seedRamdisks(): Uint8Array[] {
     gzipSync(archive),
     Buffer.concat([archive, Buffer.alloc(8), zstdCompressSync(archive)]),
   ];
-}
-
-async function loadInstrumented(): Promise<{ eif: typeof Eif; counters: Uint8Array }> {
-  const { outputFiles } = await build({
-    entryPoints: ["eif/index.ts"],
-    bundle: true,
-    write: false,
-    platform: "node",
-    format: "esm",
-    target: "es2024",
-    conditions: ["cloister-source"],
-    logLevel: "warning",
-  });
-  const { code, counters: size } = instrument(outputFiles[0]?.text ?? "");
-  const counters = new Uint8Array(size);
-  Reflect.set(globalThis, COUNTERS_GLOBAL, counters);
-  const folder = mkdtempSync(join(tmpdir(), "cloister-fuzz-"));
-  try {
-    const path = join(folder, "eif.mjs");
-    writeFileSync(path, code);
-    return { eif: (await import(pathToFileURL(path).href)) as typeof Eif, counters };
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 }
 
 function dictionary(): Uint8Array[] {

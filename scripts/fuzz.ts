@@ -5,34 +5,28 @@
  *
  *   node scripts/fuzz.ts [--seconds N] [--seed N]
  */
-import { randomInt, X509Certificate } from "node:crypto";
-import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { X509Certificate } from "node:crypto";
+import { existsSync, globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { parseArgs } from "node:util";
 import { decode, encode, Tagged } from "cborg";
-import { build } from "esbuild";
 import type * as Attestation from "../attestation/index.ts";
 import { createNsmPki, createSimulatedNsm } from "../simulator/nsm/index.ts";
-import { type FuzzResult, fuzz } from "./fuzz-engine.ts";
-import { COUNTERS_GLOBAL, instrument } from "./fuzz-instrument.ts";
+import { fuzz } from "./fuzz-engine.ts";
+import { fail, fuzzRunOf, loadInstrumented, report } from "./fuzz-run.ts";
 
 const MAX_DOCUMENT_BYTES = 16 * 1024 + 1;
 const MAX_CERTIFICATE_BYTES = 2048;
 const NOW_MS = Date.UTC(2026, 0, 1);
 
-const { values } = parseArgs({ options: { seconds: { type: "string", default: "60" }, seed: { type: "string" } } });
-const seconds = Number(values.seconds);
-const seed = values.seed === undefined ? randomInt(1, 2 ** 31) : Number(values.seed);
-if (!(seconds > 0 && seconds <= 86_400) || !Number.isSafeInteger(seed)) {
-  console.error("fuzz: expected --seconds from 1 to 86400 and an integer as --seed");
-  process.exit(2);
-}
+const run = fuzzRunOf("fuzz");
 process.exitCode = await main();
 
 async function main(): Promise<number> {
-  const { attestation, counters } = await loadInstrumented();
+  const { seed, seconds } = run;
+  const { program: attestation, counters } = await loadInstrumented<typeof Attestation>(
+    "attestation/index.ts",
+    "neutral",
+  );
   const { documents, roots } = await seeds(attestation);
   const certificates = documents.flatMap((bytes) => {
     const { cabundle, certificate } = attestation.decodeUnverified(bytes);
@@ -54,7 +48,7 @@ async function main(): Promise<number> {
     const started = performance.now();
     const stop = () => performance.now() - started > (seconds * 1000) / targets.length;
     const result = fuzz({ ...target, counters, dictionary: dictionary(), seed, stop });
-    if (!report(name, result, performance.now() - started)) return 1;
+    if (!report(run, name, result, performance.now() - started)) return 1;
   }
   return (await verifyKept(attestation, [...documents, ...kept], documents, roots)) ? 0 : 1;
 }
@@ -142,49 +136,15 @@ async function verifyKept(
       });
     } catch (error) {
       if (error instanceof attestation.AttestationError) continue;
-      return fail("verify", input, error);
+      return fail(run, "verify", input, error);
     }
     verified += 1;
-    if (!signed.has(payloadOf(input))) return fail("verify", input, new Error("verifies, and nobody has signed it"));
+    if (!signed.has(payloadOf(input)))
+      return fail(run, "verify", input, new Error("verifies, and nobody has signed it"));
   }
   console.log(`fuzz: verify: ${kept.length} inputs, ${verified} verified, all of them with a payload that was signed`);
   // A run in which not even the seeds verify would prove nothing.
   return verified >= documents.length;
-}
-
-function report(name: string, { executions, reached, kept, failure }: FuzzResult, tookMs: number): boolean {
-  const rate = Math.round(executions / (tookMs / 1000));
-  console.log(`fuzz: ${name}: ${executions} inputs (${rate}/s), ${reached} counters reached, ${kept} inputs kept`);
-  return failure === null || fail(name, failure.input, failure.error);
-}
-
-function fail(name: string, input: Uint8Array, error: unknown): false {
-  console.error(`fuzz: ${name}: FAILED with --seed ${seed}`, error);
-  console.error(`fuzz: input, hex: ${Buffer.from(input).toString("hex")}`);
-  return false;
-}
-
-async function loadInstrumented(): Promise<{ attestation: typeof Attestation; counters: Uint8Array }> {
-  const { outputFiles } = await build({
-    entryPoints: ["attestation/index.ts"],
-    bundle: true,
-    write: false,
-    platform: "neutral",
-    format: "esm",
-    target: "es2024",
-    logLevel: "warning",
-  });
-  const { code, counters: size } = instrument(outputFiles[0]?.text ?? "");
-  const counters = new Uint8Array(size);
-  Reflect.set(globalThis, COUNTERS_GLOBAL, counters);
-  const folder = mkdtempSync(join(tmpdir(), "cloister-fuzz-"));
-  try {
-    const path = join(folder, "attestation.mjs");
-    writeFileSync(path, code);
-    return { attestation: (await import(pathToFileURL(path).href)) as typeof Attestation, counters };
-  } finally {
-    rmSync(folder, { recursive: true });
-  }
 }
 
 /** A simulated document with every field, and the genuine ones where they are at hand. */

@@ -5,6 +5,7 @@
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { BOOT_HEADER, MAX_SEALED_BYTES } from "../protocol/index.ts";
+import { SimulatorError } from "./errors.ts";
 
 const PROBE_MS = 200;
 const PROBE_TIMEOUT_MS = 1_000;
@@ -28,7 +29,10 @@ interface Backend {
   boot: string | null;
 }
 
-/** @param options.parents - Where each listens now: one that was started anew may listen elsewhere. */
+/**
+ * @param options.parents - Where each listens now: one that was started anew may listen elsewhere.
+ * @throws {@link SimulatorError} `BALANCER_FAILED` where it cannot listen
+ */
 export async function startBalancer(options: {
   readonly port: number;
   readonly parents: readonly (() => string)[];
@@ -59,7 +63,7 @@ export async function startBalancer(options: {
     });
   });
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
+    server.once("error", ({ message }) => reject(new SimulatorError("BALANCER_FAILED", message)));
     server.listen(options.port, "127.0.0.1", resolve);
   });
   const probing = setInterval(() => {

@@ -5,6 +5,7 @@ export type SimulatorErrorCode =
   | "PROCESS_TIMEOUT"
   | "PARENT_FAILED"
   | "ENCLAVE_FAILED"
+  | "BALANCER_FAILED"
   | "POSTGRES_ABSENT"
   | "DATABASE_INVALID"
   | "STOPPED"

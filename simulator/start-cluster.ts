@@ -16,6 +16,7 @@ import { instanceEnvironment } from "./imds/index.ts";
 import { keyPolicyFor } from "./key-policy.ts";
 import type { KmsFaults } from "./kms/index.ts";
 import type { SimulatedIssuer } from "./oidc/index.ts";
+import { stoppedBy } from "./stopped-by.ts";
 import { DEPLOYMENT, startWorld, type World } from "./world.ts";
 
 export interface ClusterOptions {
@@ -30,6 +31,7 @@ export interface ClusterOptions {
   readonly kmsFaults?: KmsFaults;
   /** Threads that sign beside each enclave's main one; none unless given. */
   readonly signingWorkers?: number;
+  /** Gives up waiting for the enclaves, and stops what was started. */
   readonly signal?: AbortSignal;
 }
 
@@ -99,13 +101,18 @@ async function start(options: ClusterOptions, cleanup: AsyncDisposableStack): Pr
     { length: enclaves },
     (_, at) => new RunningMember({ at, world, records, runFolder, log }),
   );
-  // All at the same moment: on an empty database one of them makes the vault.
-  for (const member of members) cleanup.defer(() => member.stop());
-  await Promise.all(members.map((member) => member.start(options.signal)));
+  // Before what takes long: a port that another process has is told at once.
   const balancer = await startBalancer({
     port: options.httpPort ?? 0,
     parents: members.map((member) => () => member.url),
   });
+  cleanup.defer(() => balancer.close());
+  for (const member of members) cleanup.defer(() => member.stop());
+  // All at the same moment: on an empty database one of them makes the vault. Whatever becomes of one, the others are
+  // waited for: only what has been started can be stopped.
+  const starts = await Promise.allSettled(members.map((member) => member.start(options.signal)));
+  for (const each of starts) if (each.status === "rejected") throw each.reason;
+  // Closed again, first of all: nobody is sent to a member that stops.
   cleanup.defer(() => balancer.close());
   await balancer.untilReady(enclaves);
   const url = `http://127.0.0.1:${balancer.port}`;
@@ -211,8 +218,7 @@ class RunningMember implements Member {
   }
 
   async #awaitReady(signal?: AbortSignal): Promise<void> {
-    signal?.throwIfAborted();
-    const outcome = await this.#enclave?.outcome();
+    const outcome = await Promise.race([this.#enclave?.outcome(), stoppedBy(signal)]);
     if (outcome?.event === "failed") throw new SimulatorError("ENCLAVE_FAILED", describe(outcome));
   }
 }

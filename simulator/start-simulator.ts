@@ -16,6 +16,7 @@ import { type ImdsTrouble, instanceEnvironment, type SimulatedImds } from "./imd
 import { keyPolicyFor } from "./key-policy.ts";
 import type { KeyPolicyInput, KmsFaults } from "./kms/index.ts";
 import type { SimulatedIssuer } from "./oidc/index.ts";
+import { stoppedBy } from "./stopped-by.ts";
 import { DEPLOYMENT, startWorld, type World } from "./world.ts";
 
 export interface SimulatorOptions {
@@ -304,13 +305,4 @@ function failed(
   { code: reason, message }: Readonly<Record<string, unknown>>,
 ): SimulatorError {
   return new SimulatorError(code, `${String(reason)}: ${String(message)}`);
-}
-
-/** @throws {@link SimulatorError} `STOPPED`, once the signal says so. */
-function stoppedBy(signal: AbortSignal | undefined): Promise<never> {
-  return new Promise((_, reject) => {
-    const stop = () => reject(new SimulatorError("STOPPED", "stopped before the enclave was ready"));
-    if (signal?.aborted === true) stop();
-    signal?.addEventListener("abort", stop, { once: true });
-  });
 }

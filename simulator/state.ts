@@ -41,7 +41,9 @@ export async function openState(folder: string): Promise<State> {
       },
     };
   } catch (cause) {
-    throw new SimulatorError("STATE_UNUSABLE", `the state folder ${folder} cannot be used`, { cause });
+    if (cause instanceof SimulatorError) throw cause;
+    const { message } = cause as Error;
+    throw new SimulatorError("STATE_UNUSABLE", `the state folder ${folder} cannot be used: ${message}`, { cause });
   }
 }
 
@@ -72,7 +74,12 @@ async function administratorKey(file: string): Promise<StampKey> {
     const jwk = await crypto.subtle.exportKey("jwk", pair.privateKey);
     await writeWhole(file, Buffer.from(JSON.stringify(jwk)));
   }
-  return stampKeyFromJwk(JSON.parse(await readFile(file, "utf8")) as JsonWebKey);
+  const text = await readFile(file, "utf8");
+  try {
+    return await stampKeyFromJwk(JSON.parse(text) as JsonWebKey);
+  } catch (cause) {
+    throw new SimulatorError("STATE_UNUSABLE", `${file} is no P-256 key in a JWK`, { cause });
+  }
 }
 
 /** Written beside and renamed over: a reader finds the old file or the new one, never a part. */

@@ -140,11 +140,20 @@ async function manifestFor(
       manifestFields({ deployment: DEPLOYMENT, region: REGION, kmsKeyArn, administratorKey, administrators, egress }),
     );
   }
-  const named = parseManifest(state.manifest).kmsKeyArn;
+  const named = manifestOf(state.manifest).kmsKeyArn;
   if (named !== kmsKeyArn) {
     throw new SimulatorError("MANIFEST_OF_ANOTHER_KEY", `cloister.yaml names ${named}, KMS has ${kmsKeyArn}`);
   }
   return state.manifest;
+}
+
+/** One that was changed by hand, perhaps. */
+function manifestOf(bytes: Uint8Array): ReturnType<typeof parseManifest> {
+  try {
+    return parseManifest(bytes);
+  } catch (cause) {
+    throw new SimulatorError("STATE_UNUSABLE", `cloister.yaml: ${(cause as Error).message}`, { cause });
+  }
 }
 
 function describeKms({ operation, principalArn, outcome, detail }: KmsLogEntry): string {

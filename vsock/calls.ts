@@ -7,7 +7,7 @@ import { FrameStream } from "./frame-stream.ts";
 export type WithoutId<Message> = Message extends { readonly id: number } ? Omit<Message, "id"> : never;
 
 /** Calls that gave up waiting leave their bytes behind where nobody reads them: over this there are no more. */
-export const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
+const MAX_UNSENT_BYTES = 32 * 1024 * 1024;
 
 interface PendingCall<Answer> {
   readonly resolve: (answer: Answer) => void;

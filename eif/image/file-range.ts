@@ -34,7 +34,7 @@ export async function wholeFile(path: string, { follow }: { readonly follow: boo
   return rangeOf(await openUnchanging(path));
 }
 
-export function rangeOf(file: UnchangingFile): FileRange {
+function rangeOf(file: UnchangingFile): FileRange {
   return { file, from: 0, sizeBytes: file.sizeBytes };
 }
 

@@ -54,11 +54,7 @@ function emptyDirectory(): Directory {
 }
 
 /** @returns No ramdisk, or one. */
-export function configurationRamdisk(
-  tree: FileTree,
-  { manifest, tlsRoots }: Configuration,
-  prefix: string,
-): CpioEntry[][] {
+function configurationRamdisk(tree: FileTree, { manifest, tlsRoots }: Configuration, prefix: string): CpioEntry[][] {
   const added = new FileTree();
   for (const [name, bytes] of [[MANIFEST_NAME, manifest] as const, [TLS_ROOTS_NAME, tlsRoots] as const]) {
     if (bytes === undefined) continue;

@@ -4,8 +4,9 @@
  * and 52 bits of a key are enough to know it by.
  */
 import { isWebauthnStamp } from "../../protocol/index.ts";
+import { RecencyMap } from "../recency-map.ts";
 
-/** Some 50 bytes each. */
+/** Some 130 bytes each. */
 const MAX_CREDENTIALS = 262_144;
 const MAX_PER_APP = MAX_CREDENTIALS / 4;
 const LONGEST_IDLE_MS = 10 * 60_000;
@@ -18,7 +19,7 @@ export class ProvenCredentials {
   readonly #maxCredentials: number;
   readonly #maxPerApp: number;
   /** By app, the one that was used longest ago first; inside, by credential, in the same order, when it was used. */
-  readonly #apps = new Map<string, Map<number, number>>();
+  readonly #apps = new RecencyMap<string, RecencyMap<number, number>>();
   #count = 0;
 
   constructor(maxCredentials: number = MAX_CREDENTIALS, maxPerApp: number = MAX_PER_APP) {
@@ -38,16 +39,14 @@ export class ProvenCredentials {
 
   /** Only after the enclave has answered a request with its stamp, and not refused it. */
   add(app: string, credential: number, nowMs: number): void {
-    const credentials = this.#apps.get(app) ?? new Map<number, number>();
-    this.#apps.delete(app);
+    const credentials = this.#apps.get(app) ?? new RecencyMap<number, number>();
     this.#apps.set(app, credentials);
-    if (credentials.delete(credential)) this.#count -= 1;
+    if (!credentials.has(credential)) this.#count += 1;
     credentials.set(credential, nowMs);
-    this.#count += 1;
     if (credentials.size > this.#maxPerApp) this.#dropOldestOf(credentials);
     // An app that nobody has used for the longest time goes whole: a noisy one cannot push out a quiet one that is in use.
     while (this.#count > this.#maxCredentials) {
-      const [oldest] = this.#apps;
+      const oldest = this.#apps.oldest();
       if (oldest === undefined) return;
       if (oldest[1] === credentials) this.#dropOldestOf(credentials);
       else {
@@ -57,8 +56,8 @@ export class ProvenCredentials {
     }
   }
 
-  #dropOldestOf(credentials: Map<number, number>): void {
-    const [oldest] = credentials.keys();
+  #dropOldestOf(credentials: RecencyMap<number, number>): void {
+    const [oldest] = credentials.oldest() ?? [];
     if (oldest !== undefined && credentials.delete(oldest)) this.#count -= 1;
   }
 }

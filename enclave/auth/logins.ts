@@ -6,7 +6,7 @@ import type { Actor, UserActor } from "./actor.ts";
 /** A login is fresh for so long: time to log in, read what is asked, and answer. */
 export const FRESH_LOGIN_MS = 5 * 60_000;
 /** A login that was added later recovers nothing for so long: the owner sees the event, and takes it away again. */
-export const NEW_LOGIN_WAIT_MS = 24 * 60 * 60_000;
+const NEW_LOGIN_WAIT_MS = 24 * 60 * 60_000;
 
 export interface Login {
   /** Of the identity or the passkey. */

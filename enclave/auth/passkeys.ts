@@ -11,6 +11,7 @@ import {
   z,
 } from "../../protocol/index.ts";
 import type { Events } from "../events/events.ts";
+import { RecencyMap } from "../recency-map.ts";
 import type { User, UserPasskey } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
@@ -43,9 +44,9 @@ export class Passkeys {
   readonly #events: Events;
   readonly #nowMs: () => number;
   /** Whose list had a passkey when it was last looked for. */
-  readonly #pointers = new Map<string, string>();
+  readonly #pointers = new RecencyMap<string, string>(MAX_CACHED);
   /** Importing a key costs as much as a verification. By its DER. */
-  readonly #keys = new Map<string, KeyObject>();
+  readonly #keys = new RecencyMap<string, KeyObject>(MAX_CACHED);
 
   constructor(options: {
     readonly records: Records;
@@ -211,7 +212,7 @@ export class Passkeys {
     const pointer = await this.#records.read(passkeyRecords, name);
     const found = pointer === null ? null : await this.#findIn(appId, pointer.value.userId, passkeyId, 0);
     if (found === null) throw unknownPasskey();
-    keep(this.#pointers, name, found.userId);
+    this.#pointers.set(name, found.userId);
     return found;
   }
 
@@ -240,19 +241,9 @@ export class Passkeys {
     const id = Buffer.from(der).toString("base64");
     const cached = this.#keys.get(id);
     const key = cached ?? createPublicKey({ key: Buffer.from(der), format: "der", type: "spki" });
-    keep(this.#keys, id, key);
+    this.#keys.set(id, key);
     return key;
   }
-}
-
-/** Puts it at the end: the first in order is the one not used for longest. */
-function keep<Value>(cache: Map<string, Value>, name: string, value: Value): void {
-  cache.delete(name);
-  if (cache.size >= MAX_CACHED) {
-    const [oldest] = cache.keys();
-    if (oldest !== undefined) cache.delete(oldest);
-  }
-  cache.set(name, value);
 }
 
 /** What callers see of a passkey. */

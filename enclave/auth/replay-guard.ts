@@ -6,6 +6,7 @@
  * (`once-for-all.ts`).
  */
 import { MAX_FUTURE_MS, REQUEST_WINDOW_MS, RequestError } from "../../protocol/index.ts";
+import { RecencyMap } from "../recency-map.ts";
 
 /** Some 400 bytes each (measured). Over this, requests are refused rather than forgotten. */
 export const MAX_REMEMBERED = 400_000;
@@ -27,7 +28,7 @@ export class ReplayGuard {
   readonly #windowMs: number;
   readonly #maxWaiting: number;
   /** When each request was issued, by who asked and its id; in order of arrival. */
-  readonly #seen = new Map<string, { readonly asker: string; readonly issuedAtMs: number }>();
+  readonly #seen = new RecencyMap<string, { readonly asker: string; readonly issuedAtMs: number }>();
   readonly #countByAsker = new Map<string, number>();
   readonly #waitingByAsker = new Map<string, number>();
   #waiting = 0;
@@ -89,10 +90,11 @@ export class ReplayGuard {
     if (before !== undefined && issuedAtMs <= before.issuedAtMs) {
       throw new RequestError("REQUEST_REPLAYED", "this request was acted on already");
     }
-    if (before === undefined) this.#checkRoom(asker);
-    else this.#drop(key, asker);
+    if (before === undefined) {
+      this.#checkRoom(asker);
+      this.#countByAsker.set(asker, (this.#countByAsker.get(asker) ?? 0) + 1);
+    }
     this.#seen.set(key, { asker, issuedAtMs });
-    this.#countByAsker.set(asker, (this.#countByAsker.get(asker) ?? 0) + 1);
     return hasWaited;
   }
 
@@ -124,13 +126,9 @@ export class ReplayGuard {
     const oldest = this.#time.nowMs() - this.#windowMs;
     for (const [key, { asker, issuedAtMs }] of this.#seen) {
       if (issuedAtMs >= oldest) return;
-      this.#drop(key, asker);
+      this.#seen.delete(key);
+      countDown(this.#countByAsker, asker);
     }
-  }
-
-  #drop(key: string, asker: string): void {
-    this.#seen.delete(key);
-    countDown(this.#countByAsker, asker);
   }
 }
 

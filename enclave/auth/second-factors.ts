@@ -3,12 +3,12 @@
  * code, one finds the other's step used. And it counts in memory before that, because a parent that reads from a
  * record's size what came of a guess, and then drops the write, would otherwise guess for ever.
  */
-import { type AppConfig, type AppOperation, type Params, RequestError } from "../../protocol/index.ts";
+import { type AppConfig, type AppOperation, encodeBase32, type Params, RequestError } from "../../protocol/index.ts";
 import type { Events } from "../events/events.ts";
 import type { Randomness } from "../nsm/randomness.ts";
+import { RecencyMap } from "../recency-map.ts";
 import type { User } from "../users/user.ts";
 import type { Users } from "../users/users.ts";
-import { encodeBase32 } from "./totp/base32.ts";
 import { isRecoveryCode, makeRecoveryCodes } from "./totp/recovery-codes.ts";
 import { attempt, type SecondFactor } from "./totp/second-factor.ts";
 import { otpauthUri, TOTP_SECRET_BYTES } from "./totp/totp.ts";
@@ -17,7 +17,7 @@ import { otpauthUri, TOTP_SECRET_BYTES } from "./totp/totp.ts";
  * Whoever has a second factor shows it for every change of how the account is reached, and for whatever takes a wallet or
  * the account away from here, whatever app and user say.
  */
-export const ALWAYS_GUARDED: readonly AppOperation[] = [
+const ALWAYS_GUARDED: readonly AppOperation[] = [
   "register_passkey",
   "remove_passkey",
   "disable_totp",
@@ -52,7 +52,7 @@ export class SecondFactors {
   readonly #events: Events;
   readonly #randomness: Randomness;
   readonly #nowMs: () => number;
-  readonly #unsettled = new Map<string, Failures>();
+  readonly #unsettled = new RecencyMap<string, Failures>(MAX_REMEMBERED);
 
   constructor(options: {
     readonly users: Users;
@@ -221,11 +221,6 @@ export class SecondFactors {
   #remember(name: string, asFailure: ReturnType<typeof attempt>): void {
     if (asFailure.kind !== "refused") return;
     const { failures, lockedUntilMs } = asFailure.next;
-    this.#unsettled.delete(name);
-    if (this.#unsettled.size >= MAX_REMEMBERED) {
-      const [oldest] = this.#unsettled.keys();
-      if (oldest !== undefined) this.#unsettled.delete(oldest);
-    }
     this.#unsettled.set(name, { failures, lockedUntilMs });
   }
 }

@@ -1,6 +1,7 @@
 /** Sessions: which key may act for which user, how far, and until when. The user's record says so; here is the way to it. */
 import { RequestError, type Scope, type Stamp, z } from "../../protocol/index.ts";
 import type { AppSettings } from "../apps/app.ts";
+import { RecencyMap } from "../recency-map.ts";
 import type { User, UserSession } from "../users/user.ts";
 import type { UserDecision, Users } from "../users/users.ts";
 import type { Ids } from "../vault/ids.ts";
@@ -45,9 +46,9 @@ export class Sessions {
   readonly #ids: Ids;
   readonly #users: Users;
   readonly #nowMs: () => number;
-  readonly #pointers = new Map<string, string>();
+  readonly #pointers = new RecencyMap<string, string>(MAX_CACHED);
   /** Ids by what they are derived from: each request asks for its own several times. */
-  readonly #derived = new Map<string, string>();
+  readonly #derived = new RecencyMap<string, string>(MAX_DERIVED);
 
   constructor(options: {
     readonly records: Records;
@@ -74,7 +75,7 @@ export class Sessions {
     const found = remembered === undefined ? null : await this.#findIn(appId, remembered, sessionId, maxAgeMs);
     // Not where it was: the key may have logged in as somebody else since, or just now at another enclave.
     const { userId, user, session } = found ?? (await this.#findAnew(appId, sessionId));
-    this.#remember(name, userId);
+    this.#pointers.set(name, userId);
     this.#checkExpiry(session);
     return { userId, user, session };
   }
@@ -261,11 +262,9 @@ export class Sessions {
     // In one piece: as a key that is kept it would else be kept with all its parts.
     const hex = Buffer.from(publicKey).toString("hex");
     const key = `${appId}/${scheme}/${hex}`;
-    const derived = this.#derived.get(key);
+    const derived = this.#derived.use(key);
     if (derived !== undefined) return derived;
     const id = this.#ids.derive("ses", [appId, scheme, hex]);
-    const [oldest] = this.#derived.keys();
-    if (this.#derived.size >= MAX_DERIVED && oldest !== undefined) this.#derived.delete(oldest);
     this.#derived.set(key, id);
     return id;
   }
@@ -281,16 +280,6 @@ export class Sessions {
     const user = await this.#users.get(appId, userId, maxAgeMs);
     const session = user?.sessions.find((each) => each.sessionId === sessionId);
     return user === null || session === undefined ? null : { userId, user, session };
-  }
-
-  /** Puts it at the end: the first in order is the one not used for longest. */
-  #remember(name: string, userId: string): void {
-    this.#pointers.delete(name);
-    if (this.#pointers.size >= MAX_CACHED) {
-      const [oldest] = this.#pointers.keys();
-      if (oldest !== undefined) this.#pointers.delete(oldest);
-    }
-    this.#pointers.set(name, userId);
   }
 }
 

@@ -1,6 +1,7 @@
 /** Signatures of callers over request bodies. Every key here is public; what must be constant-time is elsewhere. */
 import { createPublicKey, hash, type KeyObject, verify } from "node:crypto";
 import { encodeHex, STAMP_SCHEMES, type Stamp, type StampScheme } from "../../protocol/index.ts";
+import { RecencyMap } from "../recency-map.ts";
 import { uncompressed, verifyDer } from "../signing/secp256k1.ts";
 
 /** SubjectPublicKeyInfo (RFC 5480, RFC 8410) up to the key's own bytes. */
@@ -13,9 +14,9 @@ const SPKI_HEAD: Readonly<Record<Exclude<StampScheme, "SIGNATURE_SCHEME_TK_API_S
 const MAX_CACHED_KEYS = 10_000;
 
 export class StampVerifier {
-  readonly #keys = new Map<string, KeyObject>();
+  readonly #keys = new RecencyMap<string, KeyObject>(MAX_CACHED_KEYS);
   /** Points with their y, which libsecp256k1 would take a root for at each verification: an eighth of it. */
-  readonly #points = new Map<string, Uint8Array>();
+  readonly #points = new RecencyMap<string, Uint8Array>(MAX_CACHED_KEYS);
 
   /** True if the stamp's signature is its key's over these exact bytes. */
   verify(stamp: Stamp, body: Uint8Array): boolean {
@@ -46,23 +47,16 @@ export class StampVerifier {
   }
 }
 
-/** From a cache in order of use, or by `make`, which throws for what is no key: then undefined. */
-function imported<Key>(cache: Map<string, Key>, id: string, make: () => Key): Key | undefined {
-  const cached = cache.get(id);
-  if (cached !== undefined) {
-    // Moved to the end: the first in order is the one not used for longest.
-    cache.delete(id);
-    cache.set(id, cached);
-    return cached;
-  }
+/** From a cache, or by `make`, which throws for what is no key: then undefined. */
+function imported<Key>(cache: RecencyMap<string, Key>, id: string, make: () => Key): Key | undefined {
+  const cached = cache.use(id);
+  if (cached !== undefined) return cached;
   let key: Key;
   try {
     key = make();
   } catch {
     return undefined;
   }
-  const [oldest] = cache.keys();
-  if (cache.size >= MAX_CACHED_KEYS && oldest !== undefined) cache.delete(oldest);
   cache.set(id, key);
   return key;
 }

@@ -1,4 +1,5 @@
 /** One stamp for many. Whoever asks was judged once; what they ask is judged one by one, as if it had come by itself. */
+import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   ACCESS,
   type AppAccess,
@@ -23,6 +24,11 @@ export const createWallets: AppHandler<"create_wallets"> = async ({ actor, envel
   return { results: made.map((each) => ("wallet" in each ? each : { error: refusalJson(asRefusal(each.error)) })) };
 };
 
+/** Then what others ask of this thread comes between: what a batch asks for may all be in memory, and takes no turn to wait. */
+const LONGEST_TURN_MS = 2;
+/** Of all that policies deny in it: what they found on sixty elements can be greater than an answer. Those after it have none. */
+const MAX_DETAILS_CHARACTERS = 64 * 1024;
+
 type BatchRequest = AppRequest & { readonly actor: ActorOf<"sign_batch"> };
 
 /** One after another, in their order: what one uses up of a limit, the next does not have. */
@@ -31,12 +37,22 @@ export const signBatch: AppHandler<"sign_batch"> = async (request, { requests },
     throw new RequestError("INVALID_PARAMS", "a batch collects no approval: send what was approved by itself");
   }
   const results: ({ result: JsonValue } | { error: ReturnType<typeof refusalJson> })[] = [];
+  let characters = 0;
+  let sinceMs = performance.now();
   for (const [at, { operation, params }] of requests.entries()) {
     try {
       results.push({ result: await signOne(operation, params, at, request, services) });
     } catch (error) {
-      results.push({ error: refusalJson(asRefusal(error)) });
+      const { code, message, details } = refusalJson(asRefusal(error));
+      // Others, such as what waits for approval, are few words, and nobody can do without them.
+      const isLong = details !== undefined && code === "POLICY_DENIED";
+      characters += isLong ? JSON.stringify(details).length : 0;
+      const isShown = details !== undefined && (!isLong || characters <= MAX_DETAILS_CHARACTERS);
+      results.push({ error: { code, message, ...(isShown ? { details } : {}) } });
     }
+    if (performance.now() - sinceMs < LONGEST_TURN_MS) continue;
+    await nextTurn();
+    sinceMs = performance.now();
   }
   return { results };
 };

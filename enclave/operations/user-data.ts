@@ -7,19 +7,22 @@ import type { User } from "../users/user.ts";
 import type { AppHandler, Services } from "./handler.ts";
 
 /** A page has so much or a little more: whoever shows a one-time password with each has few of them to show. */
-const PAGE_CHARACTERS = 256 * 1024;
+const PAGE_BYTES = 256 * 1024;
+/** What would make it more than this waits for the next page, or an answer could be greater than one may be. */
+const MAX_PAGE_BYTES = 512 * 1024;
 /** Of records that were looked through for it, since those of an app's approvals that are the user's may be few. */
 const MAX_PAGES = 64;
 
 export const exportUser: AppHandler<"export_user"> = async ({ actor }, { after }, services) => {
   const items: HeldOnUser[] = [];
-  let [characters, pages] = [0, 0];
+  let [bytes, pages] = [0, 0];
   for (let at: string | null = after ?? "user/"; ; ) {
     const page: Page = await pageAt(at, actor, services);
+    bytes += Buffer.byteLength(JSON.stringify(page.items));
+    if (items.length > 0 && bytes > MAX_PAGE_BYTES) return { items, next: at };
     items.push(...page.items);
-    characters += JSON.stringify(page.items).length;
     pages += 1;
-    if (page.next === null || characters >= PAGE_CHARACTERS || pages >= MAX_PAGES) return { items, next: page.next };
+    if (page.next === null || bytes >= PAGE_BYTES || pages >= MAX_PAGES) return { items, next: page.next };
     at = page.next;
   }
 };

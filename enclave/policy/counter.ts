@@ -10,7 +10,7 @@ const BUCKETS = 60;
 const MIN_BUCKET_MS = 1000;
 export const REQUEST_KEY_BYTES = 16;
 /** The last ones. One that is asked again later than that is counted again: never over the limit, perhaps under it. */
-export const MAX_REMEMBERED_REQUESTS = 1024;
+const MAX_REMEMBERED_REQUESTS = 1024;
 
 const counter = z.strictObject({
   /** By their number since 1970; the oldest first. */

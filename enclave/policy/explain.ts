@@ -18,7 +18,7 @@ export interface Finding {
 const MAX_FINDINGS = 16;
 const MAX_TEXT = 160;
 /** After a decision, and for one rule. */
-const MAX_STEPS = 50_000;
+const MAX_STEPS = 10_000;
 
 export function explain({ id, when }: Rule, request: PolicyRequest): readonly Finding[] {
   const evaluation = new Evaluation(request, MAX_STEPS);

@@ -154,7 +154,7 @@ export function placeOfUser(appId: string, userId: string, of: string): string {
 }
 
 /** Whether nothing can be allowed that was not: all that denied still does, and nothing allows that did not. */
-export function isTightened(before: Policy, after: Policy | null): boolean {
+function isTightened(before: Policy, after: Policy | null): boolean {
   if (after === null) return false;
   const includes = (policy: Policy, rule: Rule) =>
     policy.rules.some((each) => each.id === rule.id && isSame(each, rule));

@@ -1,4 +1,5 @@
 import { decodeHex, encodeHex } from "../../protocol/index.ts";
+import { RecencyMap } from "../recency-map.ts";
 import { keccak256 } from "./keccak.ts";
 
 /**
@@ -10,19 +11,17 @@ export function ethereumAddress(publicKey: Uint8Array): string {
   return checksummed(keccak256(publicKey.subarray(1)).subarray(12));
 }
 
-/** Public, and the same ones again and again: tokens, and whom they go to. In order of use. */
-const checked = new Map<string, string>();
-const MAX_CHECKED = 10_000;
+/** Public, and the same ones again and again: tokens, and whom they go to. */
+const checked = new RecencyMap<string, string>(10_000);
 
 /** An address of 20 bytes in EIP-55's mixed case. */
 export function checksummed(bytes: Uint8Array): string {
   // In one piece, both: V8 keeps a text that was put together digit by digit as all of its parts, 2.5 kB each (measured).
   const hex = Buffer.from(bytes).toString("hex");
-  const address = checked.get(hex) ?? Buffer.from(checksum(hex), "latin1").toString("latin1");
-  checked.delete(hex);
+  const known = checked.use(hex);
+  if (known !== undefined) return known;
+  const address = Buffer.from(checksum(hex), "latin1").toString("latin1");
   checked.set(hex, address);
-  const [oldest] = checked.keys();
-  if (checked.size > MAX_CHECKED && oldest !== undefined) checked.delete(oldest);
   return address;
 }
 

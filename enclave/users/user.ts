@@ -2,7 +2,7 @@
 import { bytesOf, bytesUpTo, type Scope, scope, z } from "../../protocol/index.ts";
 import { type SecondFactor, secondFactorSchema } from "../auth/totp/second-factor.ts";
 import { policyPin } from "../policy/documents.ts";
-import type { ReadRecord, RecordKind } from "../vault/records.ts";
+import type { RecordKind } from "../vault/records.ts";
 
 /** Somebody whom an issuer vouches for. */
 export interface Identity {
@@ -109,5 +109,3 @@ export type IdentityLink = z.output<typeof identityLink>;
 
 /** `identity/<appId>/<identityId>`: an index, which proves nothing by itself. */
 export const identityRecords: RecordKind<IdentityLink> = { prefix: "identity/", schema: identityLink };
-
-export type ReadUser = ReadRecord<User>;

@@ -8,8 +8,10 @@
  * (docs/decisions/0522-signing-workers-share-one-memory-of-records.md).
  */
 import { MAX_RECORDS_PER_PAGE, RequestError, type StoredRecord } from "../../protocol/index.ts";
+import { RecencyMap } from "../recency-map.ts";
 import { tagOf } from "./record-cipher.ts";
 import type { StoredChange } from "./record-store.ts";
+import { SortedNames } from "./sorted-names.ts";
 
 export interface Seen {
   readonly version: number;
@@ -50,20 +52,21 @@ interface Remembered extends Seen {
 /** Of what came in a list: its names were not known before it was asked for, so nothing was looked at before. */
 export const NO_MARK = -1;
 /**
- * Some 270 bytes each (measured), so that no user's diligence can use up the enclave's memory. What is forgotten, the
+ * Some 360 bytes each (measured), so that no user's diligence can use up the enclave's memory. What is forgotten, the
  * one not touched for longest, is protected as after a restart.
  */
 const MAX_REMEMBERED = 1_000_000;
 /** An answer can be overtaken by what another enclave wrote, and then it is asked for again: so often. */
 const MAX_READS = 4;
+const NO_NAMES: ReadonlySet<string> = new Set();
 
 export class FreshRecords {
   readonly #store: SealedStore;
   readonly #maxRemembered: number;
   readonly #nowMs: () => number;
-  readonly #seen = new Map<string, Remembered>();
+  readonly #seen = new RecencyMap<string, Remembered>();
   /** Names of records that are known to exist, by their folder: what a list must not leave out. */
-  readonly #folders = new Map<string, Set<string>>();
+  readonly #folders = new Map<string, SortedNames>();
   #onNews: ((name: string) => void) | undefined;
 
   /** @param nowMs - The trusted clock; where it stands still, no record expires. */
@@ -96,18 +99,31 @@ export class FreshRecords {
   async list(folder: string, after: string | null): Promise<readonly StoredRecord[]> {
     for (let attempt = 1; ; attempt += 1) {
       // Taken before the call: its answer may be from before a write that is made meanwhile.
-      const known = [...(this.#folders.get(folder) ?? [])].filter((name) => after === null || name > after);
-      const before = new Map(known.map((name) => [name, this.#seen.get(name)]));
+      const before = this.#firstKnown(folder, after);
       const stored = await this.#store.list(folder, after);
       const listed = new Set(stored.map(({ name }) => name));
       const end = stored.length < MAX_RECORDS_PER_PAGE ? undefined : stored.at(-1)?.name;
-      const isOnPage = (name: string) => end === undefined || name <= end;
-      if (known.some((name) => isOnPage(name) && !listed.has(name) && this.#mustBeThere(name))) throw rolledBack();
+      const missing = [...before.keys()].filter((name) => (end === undefined || name <= end) && !listed.has(name));
+      if (missing.some((name) => this.#mustBeThere(name))) throw rolledBack();
       const behind = stored.filter((record) => this.#isBehind(record));
-      if (behind.length === 0) return stored;
+      if (missing.length === 0 && behind.length === 0) return stored;
+      // What is missing expired while the answer was on its way.
       const isOvertaken = behind.every(({ name }) => this.#seen.get(name) !== before.get(name));
       if (!isOvertaken || attempt === MAX_READS) throw rolledBack();
     }
+  }
+
+  /**
+   * What must be in the folder, up to one more than a page holds: a full page that leaves out any of what is known leaves out one
+   * of these.
+   */
+  #firstKnown(folder: string, after: string | null): ReadonlyMap<string, Remembered | undefined> {
+    const found = new Map<string, Remembered | undefined>();
+    for (const name of this.#folders.get(folder)?.after(after) ?? []) {
+      if (found.size > MAX_RECORDS_PER_PAGE) break;
+      if (this.#mustBeThere(name)) found.set(name, this.#seen.get(name));
+    }
+    return found;
   }
 
   /** A page of all records, whatever stands there. @throws {@link RequestError} `RECORDS_UNAVAILABLE` */
@@ -132,31 +148,39 @@ export class FreshRecords {
     if (!(await this.#store.write([...changes, ...unsealed], deleted))) return false;
     // Something else stands there by now: written on top of this, or in its place by a store that lied to one of two
     // writers. The next read shows which.
-    if (changes.some((each) => this.#isOvertaken(each))) return false;
+    if (changes.some((each) => this.#isReplaced(each))) return false;
     for (const each of changes) this.#remember(each.name, { ...seenOf(each, deleted.has(each.name)), mark: NO_MARK });
     return true;
   }
 
   /**
-   * Puts what says the same in a record's place. What was not remembered is not remembered for that: a pass over all
-   * records must not drive out those that are in use.
+   * Puts what says the same in the place of each of some records, all or none. What was not remembered is not remembered for
+   * that: a pass over all records must not drive out those that are in use.
    *
-   * @returns False if another write came between.
-   * @throws {@link RequestError} `RECORDS_UNAVAILABLE`
+   * @returns How many stand there now; null, and none was made, if another write came between one of them.
+   * @throws {@link RequestError} `RECORDS_UNAVAILABLE`: unknown whether they were made
    */
-  async replace(written: SealedChange): Promise<boolean> {
-    const { name } = written;
-    if (!(await this.#store.write([written], new Set())) || this.#isOvertaken(written)) return false;
-    const seen = this.#seen.get(name);
-    // When it may go is what its plaintext says, not what the store says of it.
-    if (seen === undefined) this.#onNews?.(name);
-    else this.#remember(name, { ...seen, ...seenOf(written, seen.isDeleted), expiresAtMs: seen.expiresAtMs });
-    return true;
+  async replace(written: readonly SealedChange[]): Promise<number | null> {
+    if (!(await this.#store.write(written, NO_NAMES))) return null;
+    const standing = written.filter((each) => !this.#isReplaced(each));
+    for (const each of standing) {
+      const seen = this.#seen.get(each.name);
+      // When it may go is what its plaintext says, not what the store says of it.
+      if (seen === undefined) this.#onNews?.(each.name);
+      else this.#remember(each.name, { ...seen, ...seenOf(each, seen.isDeleted), expiresAtMs: seen.expiresAtMs });
+    }
+    return standing.length;
   }
 
-  /** @throws {@link RequestError} `RECORD_ROLLED_BACK` for what is behind what is remembered */
-  check(stored: StoredRecord): void {
-    if (this.#isBehind(stored)) throw rolledBack();
+  /**
+   * Whether a record that was listed is behind what was learnt of it while the list was on its way.
+   *
+   * @throws {@link RequestError} `RECORD_ROLLED_BACK` if the parent gives nothing newer; `RECORDS_UNAVAILABLE`
+   */
+  async isOvertaken(listed: StoredRecord): Promise<boolean> {
+    if (!this.#isBehind(listed)) return false;
+    await this.get(listed.name);
+    return true;
   }
 
   /** Takes note of a record that was opened. @param mark - As it was given. */
@@ -185,8 +209,7 @@ export class FreshRecords {
   isLatest({ name, version }: { readonly name: string; readonly version: number }): boolean {
     const seen = this.#seen.get(name);
     if (seen === undefined || seen.isDeleted) return false;
-    this.#seen.delete(name);
-    this.#seen.set(name, seen);
+    this.#seen.use(name);
     return seen.version === version && seen.mark === this.#markBelow(name);
   }
 
@@ -223,7 +246,7 @@ export class FreshRecords {
     return expectedVersion === 0 && this.#hasExpired(seen);
   }
 
-  #isOvertaken({ name, version, value }: SealedChange): boolean {
+  #isReplaced({ name, version, value }: SealedChange): boolean {
     const seen = this.#seen.get(name);
     if (seen === undefined || seen.version < version || this.#hasExpired(seen)) return false;
     return seen.version > version || seen.tag !== hexTag(value);
@@ -238,25 +261,27 @@ export class FreshRecords {
     // Answers can overtake one another: an older one must not lower what is known.
     if (seen !== undefined && seen.version > now.version && !this.#hasExpired(seen)) return;
     const isSame = seen?.version === now.version && seen.tag === now.tag;
-    // At the end: the first in order is the one not touched for longest.
-    this.#seen.delete(name);
     // The same one is not another for being seen again: a read that waits tells by that whether something was learnt.
     this.#seen.set(name, isSame && (now.mark === NO_MARK || now.mark === seen.mark) ? seen : now);
-    const folder = folderOf(name);
-    const names = this.#folders.get(folder) ?? new Set();
-    names.add(name);
-    this.#folders.set(folder, names);
-    if (this.#seen.size > this.#maxRemembered) this.#forgetOldest();
+    if (seen === undefined) this.#addToFolder(name);
     if (!isSame) this.#onNews?.(name);
   }
 
+  #addToFolder(name: string): void {
+    const folder = folderOf(name);
+    const names = this.#folders.get(folder) ?? new SortedNames();
+    names.add(name);
+    this.#folders.set(folder, names);
+    if (this.#seen.size > this.#maxRemembered) this.#forgetOldest();
+  }
+
   #forgetOldest(): void {
-    const [oldest] = this.#seen.keys();
+    const [oldest] = this.#seen.oldest() ?? [];
     if (oldest === undefined) return;
     this.#seen.delete(oldest);
     const names = this.#folders.get(folderOf(oldest));
     names?.delete(oldest);
-    if (names?.size === 0) this.#folders.delete(folderOf(oldest));
+    if (names?.isEmpty) this.#folders.delete(folderOf(oldest));
   }
 }
 

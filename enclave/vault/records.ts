@@ -175,7 +175,7 @@ export class Records {
   }
 
   /**
-   * Gives a page of all records, whatever their kind, to {@link reseal} one by one.
+   * Gives a page of all records, whatever their kind, to {@link sealAnew} one by one.
    *
    * @throws {@link RequestError} `RECORDS_UNAVAILABLE`
    */
@@ -184,21 +184,24 @@ export class Records {
   }
 
   /**
-   * Seals a record anew, under the cipher's present generation, without looking at what it says. What was not remembered
-   * is not remembered for that: a pass over all records must not drive out those that are in use.
+   * Seals a record anew, under the cipher's present generation, without looking at what it says, for {@link replace}.
    *
-   * @returns False if another write came between, which sealed it anew as well.
-   * @throws {@link RequestError} as {@link read} and {@link write}
+   * @returns Null for one that was listed before a write which this enclave knows of.
+   * @throws {@link RequestError} as {@link read}
    */
-  async reseal(stored: StoredRecord): Promise<boolean> {
+  async sealAnew(stored: StoredRecord): Promise<SealedChange | null> {
     const { name, version } = stored;
-    this.sealed.check(stored);
+    if (await this.sealed.isOvertaken(stored)) return null;
     const plaintext = this.#cipher.open({ name, version }, stored.value);
     const next = version + 1;
     const value = this.#cipher.seal({ name, version: next }, plaintext);
     plaintext.fill(0);
-    const written = { name, expectedVersion: version, version: next, value, ...expiry(stored.expiresAtMs ?? null) };
-    return await this.sealed.replace(written);
+    return { name, expectedVersion: version, version: next, value, ...expiry(stored.expiresAtMs ?? null) };
+  }
+
+  /** As {@link FreshRecords.replace}. */
+  replace(sealedAnew: readonly SealedChange[]): Promise<number | null> {
+    return this.sealed.replace(sealedAnew);
   }
 
   /** As {@link FreshRecords.isLatest}. */

@@ -27,6 +27,7 @@ import {
 } from "./open-vault.ts";
 import { generationOf } from "./record-cipher.ts";
 import { change, type GenerationWatch, type ReadRecord, type RecordKind } from "./records.ts";
+import { ResealPass } from "./reseal-pass.ts";
 import { unwrapVaultSecret, VAULT_SECRET_BYTES, wrapVaultSecret } from "./vault-secret.ts";
 
 /**
@@ -77,6 +78,8 @@ export class VaultRotation implements GenerationWatch {
   #switchedAtMs: number;
   #beginning: Promise<void> | undefined;
   #resealing: Promise<void> | undefined;
+  /** The one that was begun last, and whether every write of before the change had settled by then. */
+  #pass: { readonly pass: ResealPass; readonly isSettled: boolean } | undefined;
 
   constructor(options: VaultRotationOptions) {
     this.#options = options;
@@ -295,6 +298,7 @@ export class VaultRotation implements GenerationWatch {
         log.info("vault-generation-retired", { count: this.#resealed });
         return;
       } catch (error) {
+        if (signal.aborted) return;
         log.warn("vault-resealing-waits", { code: error instanceof RequestError ? error.code : "INTERNAL", attempt });
         await sleep(Math.min(MAX_RETRY_MS, FIRST_RETRY_MS * 2 ** attempt));
       }
@@ -349,10 +353,12 @@ export class VaultRotation implements GenerationWatch {
     const { nowMs, sleep, signal } = this.#options;
     if (!(await this.#takeOver())) return;
     while (!signal.aborted) {
-      const isSettled = nowMs() >= this.#switchedAtMs + SETTLE_MS;
-      const found = await this.#pass();
+      const { pass, isSettled } = this.#passToMake();
+      const found = await pass.run();
+      // Stopped in its middle, it does not know what is left.
+      if (found === null) return;
       if (found > 0) continue;
-      if (isSettled) return await this.#retire();
+      if (isSettled) return await this.#retire(pass.generation);
       while (nowMs() < this.#switchedAtMs + SETTLE_MS && !signal.aborted) {
         await sleep(POLL_MS);
         await this.#keepBeating();
@@ -360,30 +366,36 @@ export class VaultRotation implements GenerationWatch {
     }
   }
 
-  /** @returns How many records of an older generation there were. */
-  async #pass(): Promise<number> {
-    const { records, cipher } = this.#options.vault;
-    let found = 0;
-    let after: string | null = null;
-    do {
-      const page = await records.pageOfAll(after);
-      after = page.at(-1)?.name ?? null;
-      await this.#keepBeating();
-      for (const record of page) {
-        const isWrapped = record.name.startsWith("vault/");
-        if (isWrapped || generationOf(record.value) === cipher.generation) continue;
-        found += 1;
-        if (await records.reseal(record)) this.#resealed += 1;
-      }
-    } while (after !== null && !this.#options.signal.aborted);
-    return found;
+  /**
+   * One that failed goes on: with very many records, none would ever come to its end otherwise. What the last one has found
+   * stays true until what follows from it is done as well.
+   */
+  #passToMake(): { readonly pass: ResealPass; readonly isSettled: boolean } {
+    const { vault, nowMs, signal } = this.#options;
+    const { records, cipher } = vault;
+    const before = this.#pass;
+    if (before?.pass.generation === cipher.generation) {
+      const isLast = before.isSettled && before.pass.found === 0;
+      if (isLast || !before.pass.isOver) return before;
+    }
+    const pass = new ResealPass({
+      ...{ records, cipher, signal },
+      keepBeating: () => this.#keepBeating(),
+      onResealed: (count) => {
+        this.#resealed += count;
+      },
+    });
+    this.#pass = { pass, isSettled: nowMs() >= this.#switchedAtMs + SETTLE_MS };
+    return this.#pass;
   }
 
-  async #retire(): Promise<void> {
+  /** @param passedFor - The generation of which all records are, as a whole pass has found. */
+  async #retire(passedFor: number): Promise<void> {
     const { records } = this.#options.vault;
     const read = await records.read(generationRecords, GENERATIONS);
     if (read === null) throw new RequestError("RECORD_ROLLED_BACK", "the vault's own records are gone");
     const { current, readable } = read.value;
+    if (current !== passedFor) throw new RequestError("RECORD_CONFLICT", "there is a newer generation");
     const retired = readable.filter((generation) => generation !== current);
     const generations = { current, readable: [current] };
     const isWritten = await records.write([change(generationRecords, GENERATIONS, read, generations)], {

@@ -3,13 +3,14 @@
  * signature costs as much as the signature. Their keys are in memory for as long as that lasts, and a bounded time after
  * it (docs/decisions/0521-open-wallets-are-kept-for-a-minute.md). What is handed out is a copy, for its user to wipe.
  */
+import { RecencyMap } from "../recency-map.ts";
 import { TRUSTED_FOR_MS } from "../vault/fresh-cache.ts";
 import type { ReadRecord, Records } from "../vault/records.ts";
 import { copyOf, type StoredWallet, walletRecords, wipe } from "./wallet-value.ts";
 
 /** Since it was last opened. {@link WalletCache.forgetIdle} is asked every ten seconds: seventy at most. */
 export const KEPT_IDLE_MS = 60_000;
-export const MAX_KEPT = 1_000;
+const MAX_KEPT = 1_000;
 /** As they are stored. */
 const MAX_KEPT_BYTES = 4 * 1024 * 1024;
 /** Names alone, without anything secret. */
@@ -27,9 +28,8 @@ export class WalletCache {
   readonly #nowMs: () => number;
   readonly #maxKept: number;
   readonly #maxKeptBytes: number;
-  /** Both in order of use: the first is the one not opened for longest. */
-  readonly #kept = new Map<string, Kept>();
-  readonly #openedAtMs = new Map<string, number>();
+  readonly #kept = new RecencyMap<string, Kept>();
+  readonly #openedAtMs = new RecencyMap<string, number>(MAX_OPENED);
   #keptBytes = 0;
   #isClosed = false;
 
@@ -95,13 +95,13 @@ export class WalletCache {
 
   /** Wipes all of a folder. */
   dropUnder(folder: string): void {
-    for (const name of [...this.#kept.keys()]) if (name.startsWith(folder)) this.drop(name);
+    for (const [name] of this.#kept) if (name.startsWith(folder)) this.drop(name);
   }
 
   /** Wipes what was not opened for {@link KEPT_IDLE_MS}, and what does not stand there any more: another thread may have deleted it. */
   forgetIdle(): void {
     const nowMs = this.#nowMs();
-    for (const [name, kept] of [...this.#kept]) {
+    for (const [name, kept] of this.#kept) {
       if (isIdle(kept, nowMs) || !this.#records.isLatest(kept.read)) this.drop(name);
     }
   }
@@ -128,10 +128,9 @@ export class WalletCache {
     const before = this.#kept.get(name);
     if (before !== undefined && before.read !== kept.read) this.drop(name);
     else if (before !== undefined) this.#keptBytes -= before.read.sizeBytes;
-    this.#kept.delete(name);
     this.#kept.set(name, kept);
     this.#keptBytes += kept.read.sizeBytes;
-    for (const oldest of this.#kept.keys()) {
+    for (const [oldest] of this.#kept) {
       if (this.#kept.size <= this.#maxKept && this.#keptBytes <= this.#maxKeptBytes) return;
       this.drop(oldest);
     }
@@ -140,10 +139,7 @@ export class WalletCache {
   /** @returns Whether it was opened within the last {@link KEPT_IDLE_MS} as well. */
   #noteOpened(name: string, nowMs: number): boolean {
     const beforeMs = this.#openedAtMs.get(name);
-    this.#openedAtMs.delete(name);
     this.#openedAtMs.set(name, nowMs);
-    const [oldest] = this.#openedAtMs.keys();
-    if (this.#openedAtMs.size > MAX_OPENED && oldest !== undefined) this.#openedAtMs.delete(oldest);
     return beforeMs !== undefined && beforeMs > nowMs - KEPT_IDLE_MS;
   }
 }

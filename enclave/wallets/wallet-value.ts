@@ -40,7 +40,7 @@ export type WalletSecret = z.output<typeof walletSecret>;
 const walletSecret = z.discriminatedUnion("kind", [hdSecret, singleKeySecret]);
 
 /** In its record: of a split wallet's secret there is the operator's share, and no key of its accounts. */
-export const walletSchema = z.strictObject({
+const walletSchema = z.strictObject({
   secret: z.discriminatedUnion("kind", [hdSecret, singleKeySecret, splitSecret]),
   accounts: heldAccounts,
   createdAtMs: z.int(),

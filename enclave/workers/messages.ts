@@ -27,7 +27,13 @@ export interface WorkerSetup {
 }
 
 export type ToWorker =
-  | { readonly kind: "request"; readonly id: number; readonly request: ReceivedRequest }
+  | {
+      readonly kind: "request";
+      readonly id: number;
+      readonly request: ReceivedRequest;
+      /** No other is under way at this worker. */
+      readonly isSole: boolean;
+    }
   | { readonly kind: "reply"; readonly id: number; readonly reply: Reply }
   | { readonly kind: "generation"; readonly change: GenerationChange }
   | { readonly kind: "ping" }

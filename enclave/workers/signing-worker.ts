@@ -76,7 +76,8 @@ export class SigningWorker {
     if (thread === undefined) return Promise.resolve(this.#options.refuse(request));
     this.#lastId += 1;
     const id = this.#lastId;
-    const message: ToWorker = { kind: "request", id, request: { ...request, body: alone(request.body) } };
+    const isSole = this.#underWay.size === 0;
+    const message: ToWorker = { kind: "request", id, request: { ...request, body: alone(request.body) }, isSole };
     thread.worker.postMessage(message);
     return new Promise((resolve) => this.#underWay.set(id, { request, resolve }));
   }
@@ -110,7 +111,9 @@ export class SigningWorker {
     const worker = this.#makeWorker(clock);
     const thread: Thread = { worker, clock, startedAt: performance.now(), isReady: false, missed: 0 };
     this.#thread = thread;
-    worker.on("message", (message: FromWorker) => this.#hear(thread, message));
+    worker.on("message", (messages: readonly FromWorker[]) => {
+      for (const message of messages) this.#hear(thread, message);
+    });
     worker.once("error", (error: NodeJS.ErrnoException) => this.#fail(thread, error.code ?? "WORKER_THREW"));
     worker.once("exit", () => this.#fail(thread, "WORKER_ENDED"));
     const beat = setInterval(() => this.#beat(thread, beat), this.#options.heartbeatMs);

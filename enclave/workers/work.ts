@@ -12,6 +12,7 @@ import { randomizeContext } from "../signing/secp256k1.ts";
 import { Ids } from "../vault/ids.ts";
 import { RecordCipher } from "../vault/record-cipher.ts";
 import { Records } from "../vault/records.ts";
+import { Gathered } from "./gathered.ts";
 import { Marks } from "./marks.ts";
 import {
   alone,
@@ -45,10 +46,14 @@ class SigningWork implements MainThread {
   >();
   /** Of the log: they leave with the next answer. */
   readonly #lines: string[] = [];
+  readonly #said: Gathered<FromWorker>;
+  /** The request that came last found no other under way here: nothing is worth waiting for. */
+  #isSole = true;
   #lastCall = 0;
 
   constructor(port: MessagePort, setup: WorkerSetup) {
     this.#port = port;
+    this.#said = new Gathered((messages) => port.postMessage(messages));
     const { manifest, part, requestIdsPart, bootedAtMs } = setup;
     const clock = new FollowingClock(setup.clock);
     const nowMs = () => clock.nowMs();
@@ -85,7 +90,8 @@ class SigningWork implements MainThread {
   }
 
   say(message: FromWorker): void {
-    this.#port.postMessage(message);
+    if (this.#isSole) this.#said.sayAtOnce(message);
+    else this.#said.say(message);
   }
 
   ask<Call extends WorkerCall>(call: Call): Promise<Result<Call>> {
@@ -100,6 +106,7 @@ class SigningWork implements MainThread {
   #hear(message: ToWorker): void {
     switch (message.kind) {
       case "request":
+        this.#isSole = message.isSole;
         void this.#serve(message.id, message.request);
         return;
       case "reply":
@@ -113,6 +120,7 @@ class SigningWork implements MainThread {
         return;
       case "close":
         this.#services.wallets.close();
+        this.#said.flush();
         this.#port.close();
         return;
     }

@@ -21,7 +21,7 @@ export async function openSession(context: Context): Promise<ImdsSession | null>
   return answer.status === 200 ? new ImdsSession(context, answer.body) : null;
 }
 
-export class ImdsSession {
+class ImdsSession {
   readonly #context: Context;
   readonly #token: string;
 

@@ -3,7 +3,7 @@ import { describeIssues, parseStrictJson, z } from "../../protocol/index.ts";
 import { HostError } from "../errors.ts";
 
 /** Enclave CIDs: 0 to 3 and 2^32 − 1 are taken (nitro.md 5.1). */
-export const MIN_ENCLAVE_CID = 4;
+const MIN_ENCLAVE_CID = 4;
 const MAX_ENCLAVE_CID = 0xffff_fffe;
 
 const config = z.strictObject({
@@ -35,7 +35,7 @@ export function parseEnclaveConfig(bytes: Uint8Array): EnclaveConfig {
     throw new HostError("CONFIG_INVALID", (cause as Error).message, { cause });
   }
   const parsed = config.safeParse(value);
-  if (!parsed.success) throw new HostError("CONFIG_INVALID", describeIssues(parsed.error));
+  if (!parsed.success) throw new HostError("CONFIG_INVALID", describeIssues(parsed.error, "the file"));
   const { enclave_name, cpu_count, memory_mib, eif_path, enclave_cid, debug_mode, attach_console } = parsed.data;
   if (debug_mode === true || attach_console === true) {
     throw new HostError("DEBUG_MODE", "debug_mode and attach_console make an enclave whose PCRs are zeros");

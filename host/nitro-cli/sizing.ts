@@ -3,7 +3,7 @@
 export const BYTES_PER_MIB = 1024 * 1024;
 const BYTES_PER_GIB = 1024 * BYTES_PER_MIB;
 /** The image itself, what it unpacks to, and room to run: nitro-cli refuses less. */
-export const MEMORY_FACTOR = 4;
+const MEMORY_FACTOR = 4;
 /** The driver's own limit. */
 const MIN_MEMORY_MIB = 64;
 const START_STEP_MS = 90_000;

@@ -1,5 +1,6 @@
 /** Places of which nobody may hold more than are free: one who takes all they can stops at half, two at a third each. */
 import { isIPv6 } from "node:net";
+import { plainAddress } from "./plain-address.ts";
 
 export class FairShares {
   readonly #places: number;
@@ -40,11 +41,9 @@ export class FairShares {
  */
 export function holderOf(text: string): string {
   const [, bracketed, plain] = /^(?:\[([^\]]*)\]|([0-9.]+))(?::[0-9]+)?$/.exec(text) ?? [];
-  const address = bracketed ?? plain ?? text;
-  const [, mapped] = /^::ffff:([0-9.]+)$/i.exec(address) ?? [];
-  if (mapped !== undefined) return mapped;
+  const address = plainAddress(bracketed ?? plain ?? text);
   if (!isIPv6(address)) return address;
-  const [head = "", tail] = (address.split("%")[0] ?? "").toLowerCase().split("::");
+  const [head = "", tail] = address.split("::");
   const first = head === "" ? [] : head.split(":");
   const last = tail === undefined || tail === "" ? [] : tail.split(":");
   const zeros = tail === undefined ? 0 : Math.max(0, 8 - first.length - last.length);

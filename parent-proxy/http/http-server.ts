@@ -4,8 +4,10 @@ import type { Logger } from "pino";
 import {
   ANSWER_SIGNATURE_HEADER,
   BOOT_HEADER,
+  decodeAnswer,
   decodeHex,
   type EnclaveAnswer,
+  type ErrorCode,
   encodeBase64url,
   encodeHex,
   MAX_ATTESTATION_NONCE_BYTES,
@@ -54,6 +56,22 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   /** Of each request under way: gives its place back, once for the client and once for the enclave. */
   const places = new WeakMap<FastifyRequest, Place>();
   const isTrustedProxy = parseProxies(options.trustedProxies) ?? (() => false);
+  const sendError = (reply: FastifyReply, error: ParentError) => {
+    const body = Buffer.from(JSON.stringify(error));
+    markError(reply, error.status, error.code);
+    reply.status(error.status).header("content-type", "application/json").send(body);
+  };
+  const markError = (reply: FastifyReply, status: number, code: ErrorCode | undefined) => {
+    metrics.errors.inc({ code: code ?? "other" });
+    const retryAfter = retryAfterOf(status, code);
+    if (retryAfter !== undefined) reply.header(RETRY_AFTER, retryAfter);
+  };
+  const sendAnswer = (reply: FastifyReply, answer: EnclaveAnswer, type: string) => {
+    if (answer.boot !== undefined) reply.header(BOOT_HEADER, encodeHex(answer.boot));
+    if (answer.signature !== null) reply.header(ANSWER_SIGNATURE_HEADER, encodeBase64url(answer.signature));
+    if (answer.status >= 400) markError(reply, answer.status, errorCodeOf(answer.body));
+    return reply.status(answer.status).header("content-type", type).send(Buffer.from(answer.body));
+  };
   const onCut = (reason: string) => metrics.connectionsCut.inc({ reason });
   const unsent = new UnsentAnswers({ ...limits, onCut });
   const server = fastify({
@@ -215,19 +233,14 @@ function placeOf(release: () => void): Place {
   };
 }
 
-function sendAnswer(reply: FastifyReply, answer: EnclaveAnswer, type: string): FastifyReply {
-  if (answer.boot !== undefined) reply.header(BOOT_HEADER, encodeHex(answer.boot));
-  if (answer.signature !== null) reply.header(ANSWER_SIGNATURE_HEADER, encodeBase64url(answer.signature));
-  const retryAfter = retryAfterOf(answer.status, answer.body);
-  if (retryAfter !== undefined) reply.header(RETRY_AFTER, retryAfter);
-  return reply.status(answer.status).header("content-type", type).send(Buffer.from(answer.body));
-}
-
-function sendError(reply: FastifyReply, error: ParentError): void {
-  const body = JSON.stringify(error);
-  const retryAfter = retryAfterOf(error.status, Buffer.from(body));
-  if (retryAfter !== undefined) reply.header(RETRY_AFTER, retryAfter);
-  reply.status(error.status).header("content-type", "application/json").send(body);
+/** Undefined for what is no error answer of this protocol, so that there are no more labels than codes. */
+function errorCodeOf(body: Uint8Array): ErrorCode | undefined {
+  try {
+    const answer = decodeAnswer(body);
+    return "error" in answer ? answer.error.code : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function asParentError(error: FastifyError): ParentError {

@@ -1,5 +1,5 @@
 import { randomInt } from "node:crypto";
-import { decodeAnswer, ERROR_CODES } from "../../protocol/index.ts";
+import { ERROR_CODES, type ErrorCode } from "../../protocol/index.ts";
 
 export const RETRY_AFTER = "retry-after";
 
@@ -14,13 +14,7 @@ const WHEN_UNREACHABLE_S = 1;
  *
  * @returns Whole seconds, or undefined for all other answers.
  */
-export function retryAfterOf(status: number, body: Uint8Array): number | undefined {
-  if (status !== 429 && status !== 503) return undefined;
-  try {
-    const answer = decodeAnswer(body);
-    if (!("error" in answer) || !ERROR_CODES[answer.error.code].retry) return undefined;
-    return answer.error.code === "PARENT_ENCLAVE_UNREACHABLE" ? WHEN_UNREACHABLE_S : randomInt(1, LONGEST_S + 1);
-  } catch {
-    return undefined;
-  }
+export function retryAfterOf(status: number, code: ErrorCode | undefined): number | undefined {
+  if (code === undefined || (status !== 429 && status !== 503) || !ERROR_CODES[code].retry) return undefined;
+  return code === "PARENT_ENCLAVE_UNREACHABLE" ? WHEN_UNREACHABLE_S : randomInt(1, LONGEST_S + 1);
 }

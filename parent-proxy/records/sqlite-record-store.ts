@@ -43,7 +43,21 @@ export function openSqliteRecordStore(file: string): RecordStore {
   } catch (cause) {
     database?.close();
     if (cause instanceof StartError) throw cause;
-    throw new StartError("RECORDS_UNUSABLE", `cannot open the records file ${file}`, { cause });
+    throw new StartError("RECORDS_UNUSABLE", `cannot open the records file ${file}: ${whyNot(cause)}`, { cause });
+  }
+}
+
+/** SQLite's own words, and a question where they leave one to look for the reason (sqlite3.h: SQLITE_…). */
+function whyNot(cause: unknown): string {
+  const { message, errcode } = cause as Error & { readonly errcode?: number };
+  switch ((errcode ?? 0) & 0xff) {
+    case 14:
+      return `${message}; is its folder there, and may this user write there?`;
+    case 10:
+    case 13:
+      return `${message}; is the disk full?`;
+    default:
+      return message;
   }
 }
 

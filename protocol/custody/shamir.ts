@@ -6,7 +6,7 @@
  */
 import { combine, split } from "shamir-secret-sharing";
 
-export const SHARES = 3;
+const SHARES = 3;
 const THRESHOLD = 2;
 /** x^8 + x^4 + x^3 + x + 1, without its highest term: the library's field. */
 const REDUCTION = 0x1b;

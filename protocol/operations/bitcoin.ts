@@ -18,7 +18,7 @@ export const OPEN_SIGHASH_TYPES = [
 ] as const;
 export type OpenSighashType = (typeof OPEN_SIGHASH_TYPES)[number];
 
-export const MAX_PSBT_BYTES = 128 * 1024;
+const MAX_PSBT_BYTES = 128 * 1024;
 
 /** RFC 4648 section 4, padded. */
 const base64 = (maxBytes: number) =>

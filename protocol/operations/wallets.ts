@@ -5,7 +5,7 @@ import { walletId } from "../scope.ts";
 import { z } from "../zod.ts";
 import { hexBytes, nothing } from "./ids.ts";
 
-export const WALLET_KINDS = ["hd", "single-key"] as const;
+const WALLET_KINDS = ["hd", "single-key"] as const;
 
 const custody = z.discriminatedUnion("kind", [
   /** The vault holds its keys. */

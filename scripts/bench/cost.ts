@@ -4,7 +4,7 @@ import { z } from "../../protocol/index.ts";
 import { type Figures, figureOf, type Section } from "./figures.ts";
 import { between, tableOf } from "./page.ts";
 
-export const INPUTS_FILE = "docs/cost-inputs.json";
+const INPUTS_FILE = "docs/cost-inputs.json";
 const COST_FILE = "docs/cost.md";
 
 const positive = z.number().check(z.positive());
@@ -14,7 +14,9 @@ const inputsSchema = z.strictObject({
   /** Null: as docs/performance.json has it, over HTTP with 32 in flight. */
   signaturesASecondOfOneEnclave: z.nullable(positive),
   shareOfCapacityUsed: positive.check(z.maximum(1)),
-  ...{ tableBytesPerRecord: positive, indexBytesPerRecord: positive, listOf15Ms: positive, writeMs: positive },
+  ...{ tableBytesPerRecord: positive, indexBytesPerRecord: positive },
+  /** Null: as docs/performance.json has them, over PostgreSQL. */
+  ...{ recordsSealedAnewASecond: z.nullable(positive), recordsLookedOverASecond: z.nullable(positive) },
   ...{ databaseRowReadsASecond: positive, databaseReadsPerColdSignature: positive },
   ...{ enclaveHostUsdAnHour: positive, databaseUsdAnHour: positive, storageUsdAGbMonth: positive },
   ...{ backupUsdAGbMonth: positive, kmsUsdPer10000Requests: positive, kmsKeyUsdAMonth: positive },
@@ -33,8 +35,8 @@ const MEANINGS: Readonly<Record<keyof Inputs, string>> = {
   shareOfCapacityUsed: "how much of that an enclave is planned for",
   tableBytesPerRecord: "bytes in the table for a record of 400 bytes: scale-out.md at 10⁶",
   indexBytesPerRecord: "the same in the index",
-  listOf15Ms: "a list of 15 records, ms: scale-out.md at 10⁶, p50",
-  writeMs: "a write of one record, ms: scale-out.md at 10⁶, p50",
+  recordsSealedAnewASecond: "records that one enclave seals anew a second; null: performance.md, over PostgreSQL",
+  recordsLookedOverASecond: "records that it looks over and finds sealed anew; null: the same",
   databaseRowReadsASecond: "single reads a second of one PostgreSQL; ours of a shared core, not of the priced machine",
   databaseReadsPerColdSignature: "reads of a signature whose wallet and user are not at hand: one each",
   enclaveHostUsdAnHour: "EC2 on demand, 4 vCPUs, of which 2 are the enclave's, USD an hour: check it, prices change",
@@ -54,7 +56,7 @@ const GB = 1e9;
 /** Records of a user: the user, and the link from the identity. */
 const RECORDS_PER_USER = 2;
 /** enclave/vault/records.ts: what it remembers of records, at most. */
-const REMEMBERED = { records: 1_000_000, bytes: 270 };
+const REMEMBERED = { records: 1_000_000, bytes: 360 };
 /** openVault asks KMS for each generation that counts: two while it is rotated, one otherwise. */
 const KMS_PER_BOOT = 2;
 /** The enclave that rotates encrypts and opens again; every other opens. */
@@ -77,7 +79,7 @@ export function writeCost(figures: Figures): void {
 }
 
 export function costSections(inputs: Inputs, figures: Figures): readonly Section[] {
-  return [inputsTable(inputs, figures), sizeTable(inputs), rateTable(inputs, figures)];
+  return [inputsTable(inputs, figures), sizeTable(inputs, figures), rateTable(inputs, figures)];
 }
 
 function perEnclave({ signaturesASecondOfOneEnclave }: Inputs, { standard }: Figures): number {
@@ -87,25 +89,44 @@ function perEnclave({ signaturesASecondOfOneEnclave }: Inputs, { standard }: Fig
   );
 }
 
+/** By the pass that seals records anew, and by the one after it, which finds none that is left. */
+function passesASecond(
+  inputs: Inputs,
+  { growth }: Figures,
+): { readonly sealedAnew: number; readonly lookedOver: number } {
+  const figure = (column: string) => figureOf(growth?.sections ?? [], "rotation", "PostgreSQL", column);
+  return {
+    sealedAnew: inputs.recordsSealedAnewASecond ?? figure("sealed anew, a second"),
+    lookedOver: inputs.recordsLookedOverASecond ?? figure("looked over, a second"),
+  };
+}
+
 function inputsTable(inputs: Inputs, figures: Figures): Section {
   const columns = [
     { label: "value", digits: 0 },
     { label: "what it is", digits: 0 },
   ];
+  const { sealedAnew, lookedOver } = passesASecond(inputs, figures);
+  const measured: Partial<Record<keyof Inputs, number>> = {
+    signaturesASecondOfOneEnclave: Math.round(perEnclave(inputs, figures)),
+    recordsSealedAnewASecond: Math.round(sealedAnew),
+    recordsLookedOverASecond: Math.round(lookedOver),
+  };
   const rows = (Object.keys(MEANINGS) as (keyof Inputs)[]).map((name) => {
-    const value = name === "signaturesASecondOfOneEnclave" ? Math.round(perEnclave(inputs, figures)) : inputs[name];
+    const value = measured[name] ?? inputs[name];
     return { name: `\`${name}\``, cells: [Array.isArray(value) ? value.join(", ") : String(value), MEANINGS[name]] };
   });
   return { name: "inputs", title: "Inputs", method: "From docs/cost-inputs.json; none is a claim.", columns, rows };
 }
 
-function sizeTable(inputs: Inputs): Section {
+function sizeTable(inputs: Inputs, figures: Figures): Section {
   const { wallets, walletsPerUser, sessionsPerUser } = inputs;
   const sizes = [1e6, 1e8, wallets].filter((size, at, all) => size <= wallets && all.indexOf(size) === at);
   const records = (size: number) => size + (size / walletsPerUser) * (RECORDS_PER_USER + sessionsPerUser);
   const table = (size: number) => (records(size) * inputs.tableBytesPerRecord) / GB;
   const index = (size: number) => (records(size) * inputs.indexBytesPerRecord) / GB;
-  const pass = (size: number) => (records(size) * (inputs.listOf15Ms / 15 + inputs.writeMs)) / 86_400_000;
+  const { sealedAnew, lookedOver } = passesASecond(inputs, figures);
+  const rotation = (size: number) => (records(size) / sealedAnew + records(size) / lookedOver) / 86_400;
   const storage = (size: number) =>
     (table(size) + index(size)) * (inputs.storageUsdAGbMonth + inputs.backupUsdAGbMonth);
   const row = (name: string, of: (size: number) => number, round = whole) => ({
@@ -121,7 +142,7 @@ function sizeTable(inputs: Inputs): Section {
       row("table, GB", table, few),
       row("index, GB", index, few),
       row("storage and backup, USD a month", storage, few),
-      row("rotation: one pass that seals all anew, days", pass, few),
+      row("rotation: a pass that seals all anew, and one that finds none left, days", rotation, few),
       row(
         "enclave's memory for what it remembers of records, MB",
         (size) => (Math.min(records(size), REMEMBERED.records) * REMEMBERED.bytes) / 1e6,

@@ -1,19 +1,7 @@
 /** Signing with a split wallet beside signing with a whole one: the same record store, the same policy, the same digest. */
 import { randomBytes } from "node:crypto";
-import { encode } from "cborg";
 import { Custody } from "../../enclave/custody/custody.ts";
-import { eventKeyOf } from "../../enclave/events/event-key.ts";
-import { Events } from "../../enclave/events/events.ts";
-import { Nsm } from "../../enclave/nsm/nsm.ts";
-import { Randomness } from "../../enclave/nsm/randomness.ts";
 import type { Authorised } from "../../enclave/policy/authorised.ts";
-import { TrustedClock } from "../../enclave/trusted-clock.ts";
-import { newUser, userRecords } from "../../enclave/users/user.ts";
-import { Users } from "../../enclave/users/users.ts";
-import { Ids } from "../../enclave/vault/ids.ts";
-import { RecordCipher } from "../../enclave/vault/record-cipher.ts";
-import { RecordStore } from "../../enclave/vault/record-store.ts";
-import { change, Records } from "../../enclave/vault/records.ts";
 import { secp256k1 } from "../../enclave/wallets/open-wallet.ts";
 import { Wallets } from "../../enclave/wallets/wallets.ts";
 import {
@@ -23,6 +11,7 @@ import {
   sharePublicKeyOf,
   type Wallet,
 } from "../../protocol/index.ts";
+import { bootParts, putUser } from "../../test/support/enclave-parts.ts";
 import { MemoryParent } from "../../test/support/memory-parent.ts";
 import type { SigningRow } from "./signing-row.ts";
 
@@ -68,16 +57,8 @@ async function sign(wallets: Wallets, { walletId, accounts: [account] }: Wallet)
 }
 
 async function boot(): Promise<{ readonly wallets: Wallets; readonly custody: Custody }> {
-  const cipher = new RecordCipher(randomBytes(32), { deployment: "bench", generation: 1 });
-  const records = new Records(new RecordStore(new MemoryParent().vsock), cipher);
-  const ids = new Ids(randomBytes(32));
-  const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
-  const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
-  const nowMs = () => 0;
-  const user = newUser({ identityId: "idn_1", issuer: "https://issuer", subject: "subject", linkedAtMs: 0 });
-  await records.write([change(userRecords, `${OWNER.appId}/${OWNER.userId}`, null, user)]);
-  const users = new Users({ records, ids, randomness, nowMs });
-  const events = new Events({ records, key: eventKeyOf(ids), deployment: "bench", nowMs });
-  const parts = { records, ids, users, events, randomness, nowMs };
+  const parent = new MemoryParent();
+  const parts = await bootParts(parent, () => 0);
+  await putUser(parent, parts, OWNER);
   return { wallets: new Wallets(parts), custody: new Custody(parts) };
 }

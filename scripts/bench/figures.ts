@@ -5,7 +5,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { z } from "../../protocol/index.ts";
 
-export const FIGURES_FILE = "docs/performance.json";
+const FIGURES_FILE = "docs/performance.json";
 
 const cell = z.union([z.number(), z.string(), z.null()]);
 const section = z.strictObject({

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import type { Cell, Figures, Run, Section, SetName } from "./figures.ts";
 
-export const PAGE_FILE = "docs/performance.md";
+const PAGE_FILE = "docs/performance.md";
 
 const COMMANDS: Readonly<Record<SetName, string>> = { standard: "make bench", growth: "make bench-growth" };
 

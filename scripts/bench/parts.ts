@@ -7,6 +7,7 @@ import { http } from "./parts/http.ts";
 import { inProcess } from "./parts/in-process.ts";
 import { limits } from "./parts/limits.ts";
 import { logins } from "./parts/logins.ts";
+import { rotation } from "./parts/rotation.ts";
 import { signing } from "./parts/signing.ts";
 import { wallets } from "./parts/wallets.ts";
 
@@ -23,11 +24,12 @@ export const SETS: Readonly<Record<SetName, readonly Part[]>> = {
   growth: [
     { name: "connections", limitMs: 10 * MINUTE_MS, run: connections },
     { name: "enclaves", limitMs: 10 * MINUTE_MS, run: enclaves },
+    { name: "rotation", limitMs: 10 * MINUTE_MS, run: rotation },
     { name: "wallets", limitMs: 120 * MINUTE_MS, run: wallets },
   ],
 };
 
-export const PARTS: readonly Part[] = [...SETS.standard, ...SETS.growth];
+const PARTS: readonly Part[] = [...SETS.standard, ...SETS.growth];
 
 /** @throws Error for a name that is none. */
 export function partNamed(name: string): Part {

@@ -77,3 +77,29 @@ export async function perSecond(
   await Promise.all(Array.from({ length: inFlight }, worker));
   return (count / (performance.now() - startedAt)) * 1000;
 }
+
+/** The CPU time of one request in each round: what load on the machine disturbs less than the time that passes. */
+export class CpuByThread {
+  readonly #rounds: { readonly mainUs: number; readonly othersUs: number }[] = [];
+
+  /** @param work - Handles so many requests; this thread is the main one. */
+  async of<Result>(requests: number, work: () => Promise<Result>): Promise<Result> {
+    const [all, main] = [process.cpuUsage(), process.threadCpuUsage()];
+    const result = await work();
+    // Of the main thread inside of all: what is left is never less than nothing.
+    const mainUs = sum(process.threadCpuUsage(main));
+    const allUs = sum(process.cpuUsage(all));
+    this.#rounds.push({ mainUs: mainUs / requests, othersUs: (allUs - mainUs) / requests });
+    return result;
+  }
+
+  /** Without the first round, which warms up. */
+  medians(): readonly [mainUs: number, othersUs: number] {
+    const counted = this.#rounds.slice(1);
+    return [rateOf(counted.map(({ mainUs }) => mainUs)).median, rateOf(counted.map(({ othersUs }) => othersUs)).median];
+  }
+}
+
+function sum({ user, system }: NodeJS.CpuUsage): number {
+  return user + system;
+}

@@ -58,15 +58,15 @@ export interface SoakReport {
 
 /** What the enclave's code bounds, as it bounds it. What is not named here must not grow at all. */
 const CAPS: Readonly<Record<string, number>> = {
-  "replays.#seen": 400_000,
+  "replays.#seen.#entries": 400_000,
   "replays.#countByAsker": 400_000,
-  "sessions.#pointers": 100_000,
-  "sessions.#derived": 10_000,
-  "stamps.#keys": 10_000,
-  "stamps.#points": 10_000,
-  "wallets.#cache.#kept": 1_000,
-  "wallets.#cache.#openedAtMs": 10_000,
-  "onceForAll.#records.sealed.#seen": 1_000_000,
+  "sessions.#pointers.#entries": 100_000,
+  "sessions.#derived.#entries": 10_000,
+  "stamps.#keys.#entries": 10_000,
+  "stamps.#points.#entries": 10_000,
+  "wallets.#cache.#kept.#entries": 1_000,
+  "wallets.#cache.#openedAtMs.#entries": 10_000,
+  "onceForAll.#records.sealed.#seen.#entries": 1_000_000,
   "onceForAll.#records.sealed.#folders": 1_000_000,
 };
 /** Of a collection that is not named, over the part that is looked at. */
@@ -78,6 +78,7 @@ const RESIDENT_ALLOWED = { share: 0.1, bytes: 16 * 2 ** 20 };
 /** Below it the allocator's own habits are most of what the resident set shows. */
 const RESIDENT_FROM = 1_000_000;
 const IN_FLIGHT = 16;
+const HOUR_S = 3_600;
 /** As the enclave in process names itself. */
 const BOOT = "00".repeat(8);
 const FORGET_MS = 10_000;
@@ -89,7 +90,7 @@ const DAILY: Mix = {
   ...{ replay: 22, outOfTime: 20, malformed: 10, badStamp: 10, stranger: 3 },
 };
 /** Many newcomers and many wallets: what fills the memory of records, sessions and users. */
-const FILLING_UP: Mix = { ...DAILY, logIn: 3, createWallets: 0.35 };
+const FILLING_UP: Mix = { ...DAILY, logIn: 4, createWallets: 1.2 };
 /** Where caches have no time to fill: few records and keys that are new. */
 const QUIET: Mix = { ...DAILY, createWallet: 0.2, createWallets: 0.05, logIn: 0.1, logInAgain: 0.05, revoke: 0.02 };
 
@@ -111,15 +112,17 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
     const audiences: string[] = [];
     for (let at = 0; at < apps; at += 1) audiences.push(await enclave.makeApp({ name: `soak ${at}`, issuers }));
     const random = randomFrom(1);
+    const onAnswer = () => {
+      handled += 1;
+    };
     const traffic = new Traffic({
-      ...{ ...asked, audiences, nowMs, random, boot: BOOT },
+      ...{ ...asked, audiences, nowMs, onAnswer, random, boot: BOOT, sessionS: HOUR_S },
       answer: (request) => enclave.answer(request),
-      // Where the memory of requests is full.
-      isExcused: (code) => code === "BUSY",
+      isForLater,
       forgetUser: (appId, userId) => records.forgetUser(appId, userId),
       token: (subject, key, at) => issuer.token(subject, key, at),
     });
-    handled += await traffic.populate();
+    await traffic.populate();
     const samples: SoakSample[] = [];
     let filled: ReadonlyMap<string, number> = new Map();
     let forgetAtMs = 0;
@@ -130,8 +133,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
       const [before, cpu] = [handled, process.cpuUsage()];
       const worker = async () => {
         while (handled < until) {
-          const sent = await traffic.send(mix);
-          handled += sent;
+          await traffic.send(mix);
           afterEach?.();
           if (nowMs() < forgetAtMs) continue;
           forgetAtMs = nowMs() + FORGET_MS;
@@ -188,9 +190,14 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
 
 function compared(filled: ReadonlyMap<string, number>, end: ReadonlyMap<string, number>): SoakReport["collections"] {
   const found = [...end].map(([name, size]) => {
-    const isOfUsers = name.endsWith("users.#cache.#kept.#entries");
+    const isOfUsers = name.endsWith("users.#cache.#kept.#entries.#entries");
     const cap = isOfUsers ? Math.floor((64 * 2 ** 20) / MIN_USER_BYTES) : (CAPS[name] ?? null);
     return [name, { filled: filled.get(name) ?? 0, end: size, cap }] as const;
   });
   return Object.fromEntries(found.filter(([, { end: size, filled: before }]) => size > 0 || before > 0));
+}
+
+/** The memory of requests is full, or this process stood still for longer than the store has time to answer. */
+function isForLater(code: string): boolean {
+  return code === "BUSY" || code === "RECORDS_UNAVAILABLE";
 }

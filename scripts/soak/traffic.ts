@@ -42,7 +42,7 @@ export interface TrafficOptions {
     kind: Kind,
   ) => Promise<{ readonly status: number; readonly body: Uint8Array }>;
   /** Whether such an outcome belongs to the load, whatever was asked: who is told so asks again, or does without. */
-  readonly isExcused: (code: string) => boolean;
+  readonly isForLater: (code: string) => boolean;
   /** Takes note of a user who is not asked about any more. */
   readonly forgetUser: (appId: string, userId: string) => void;
   /** A token that logs this subject in with this key. */
@@ -58,7 +58,11 @@ export interface TrafficOptions {
   readonly strangers: number;
   /** Whom transactions pay. */
   readonly recipients: number;
+  /** How long most sessions last; one in twenty ends after a minute. */
+  readonly sessionS: number;
   readonly nowMs: () => number;
+  /** Hears of each answer, those that say `BUSY` as well: the clock moves by them, else whoever waits would wait for ever. */
+  readonly onAnswer: () => void;
   /** From 0 to 1. */
   readonly random: () => number;
 }
@@ -71,7 +75,6 @@ interface Answered {
 /** Half of the requests come from so many. */
 const REGULARS = 1_500;
 const SHORT_SESSION_S = 60;
-const LONG_SESSION_S = 3_600;
 const REPLAYABLE = 256;
 /** Whoever is replaced may have requests under way. */
 const LEAVING = 64;
@@ -94,20 +97,16 @@ export class Traffic {
     this.#options = options;
   }
 
-  /** As many users as there are to be, with a wallet each. Counts as requests. */
-  async populate(): Promise<number> {
+  /** As many users as there are to be, with a wallet each. */
+  async populate(): Promise<void> {
     const { population } = this.#options;
-    let requests = 0;
     for (let at = 0; at < population; at += 16) {
       const some = Array.from({ length: Math.min(16, population - at) }, () => this.#logInAnew());
       this.#callers.push(...(await Promise.all(some)));
-      requests += 2 * some.length;
     }
-    return requests;
   }
 
-  /** @returns How many requests that were. */
-  async send(mix: Mix): Promise<number> {
+  async send(mix: Mix): Promise<void> {
     const kind = this.#pick(mix);
     const caller = this.#caller();
     switch (kind) {
@@ -137,7 +136,7 @@ export class Traffic {
         const newcomer = await this.#logInAnew();
         const [gone] = this.#callers.splice(at, 1, newcomer);
         if (gone !== undefined) this.#leave(gone);
-        return 2;
+        return;
       }
       case "logInAgain":
         return this.#logInAgain(caller);
@@ -147,9 +146,9 @@ export class Traffic {
       }
       case "replay": {
         const done = this.#done[Math.floor(this.#options.random() * this.#done.length)];
-        if (done === undefined) return 0;
+        if (done === undefined) return;
         await this.#expect(kind, done.request, done.by, ["REQUEST_REPLAYED", "REQUEST_STALE"]);
-        return 1;
+        return;
       }
       case "outOfTime": {
         const isStale = this.#options.random() < 0.8;
@@ -157,24 +156,24 @@ export class Traffic {
         const body = this.#body(caller, "sign_transaction", this.#signing(caller), { offMs });
         const codes = [isStale ? "REQUEST_STALE" : "REQUEST_FROM_FUTURE"];
         await this.#expect(kind, { body, stamps: this.#anotherStamp() }, caller, codes);
-        return 1;
+        return;
       }
       case "malformed": {
         const body = this.#body(caller, "sign_transaction", this.#signing(caller));
         const stamps = this.#anotherStamp();
         await this.#expect(kind, { body: body.subarray(0, -1), stamps }, caller, ["MALFORMED_JSON"]);
-        return 1;
+        return;
       }
       case "badStamp": {
         const body = this.#body(caller, "sign_transaction", this.#signing(caller));
         await this.#expect(kind, { body, stamps: this.#anotherStamp() }, caller, ["STAMP_INVALID"]);
-        return 1;
+        return;
       }
       case "stranger": {
         const key = this.#stranger();
         const body = this.#body(caller, "sign_transaction", this.#signing(caller));
         await this.#expect(kind, { body, stamps: [stampOf(key, body)] }, caller, ["SESSION_UNKNOWN"]);
-        return 1;
+        return;
       }
     }
   }
@@ -233,27 +232,26 @@ export class Traffic {
       key: newKey(at),
       ...{ userId: "", sessionId: "", wallets: [], endsAtMs: 0, isRevoked: false },
     };
-    await this.#register(caller, caller.key, "logIn", random() < 0.05 ? SHORT_SESSION_S : LONG_SESSION_S);
+    await this.#register(caller, caller.key, "logIn", random() < 0.05 ? SHORT_SESSION_S : this.#options.sessionS);
     await this.#createWallet(caller);
     return caller;
   }
 
-  async #logInAgain(caller: Caller): Promise<number> {
+  async #logInAgain(caller: Caller): Promise<void> {
     const key = newKey(this.#made);
     this.#made += 1;
-    await this.#register(caller, key, "logInAgain", LONG_SESSION_S);
-    return 1;
+    await this.#register(caller, key, "logInAgain", this.#options.sessionS);
   }
 
   async #register(caller: Caller, key: SoakKey, kind: Kind, lifetimeS: number): Promise<void> {
-    const { token, isExcused, nowMs, random } = this.#options;
+    const { token, isForLater, nowMs, random } = this.#options;
     // While there is no room for another request, a newcomer waits, as one at a counter does.
     for (;;) {
       const jwt = await token(caller.subject, key, nowMs());
       const boot = random() < 0.5 ? this.#options.boot : undefined;
       const body = this.#body(caller, "register_session", { jwt, lifetimeS }, boot === undefined ? {} : { boot });
       const { code, result } = await this.#expect(kind, { body, stamps: [stampOf(key, body)] }, caller, ["done"]);
-      if (isExcused(code)) {
+      if (isForLater(code)) {
         await new Promise((resolve) => setImmediate(resolve));
         continue;
       }
@@ -266,20 +264,24 @@ export class Traffic {
     }
   }
 
-  async #createWallet(caller: Caller): Promise<number> {
+  async #createWallet(caller: Caller): Promise<void> {
     if (caller.wallets.length >= MAX_WALLETS) caller.wallets.shift();
     for (;;) {
       const params = { kind: "single-key" };
       const { code, result } = await this.#answer(caller, "createWallet", "create_wallet", params);
       if (code === "done") caller.wallets.push(String(result["walletId"]));
-      else if (caller.wallets.length === 0 && this.#options.isExcused(code)) continue;
-      return 1;
+      else if (caller.wallets.length === 0 && this.#options.isForLater(code)) continue;
+      return;
     }
   }
 
-  async #ask(caller: Caller, kind: Kind, operation: AppOperation | "register_session", params: JsonValue): Promise<1> {
+  async #ask(
+    caller: Caller,
+    kind: Kind,
+    operation: AppOperation | "register_session",
+    params: JsonValue,
+  ): Promise<void> {
     await this.#answer(caller, kind, operation, params);
-    return 1;
   }
 
   async #answer(
@@ -299,7 +301,7 @@ export class Traffic {
     return answered;
   }
 
-  /** @throws Error for any other outcome than these, and those that are excused. */
+  /** @throws Error for any other outcome than these, or one that is for later. */
   async #expect(
     kind: Kind,
     request: ReceivedRequest,
@@ -308,6 +310,7 @@ export class Traffic {
     sessionId: string = caller.sessionId,
   ): Promise<Answered> {
     const { status, body } = await this.#options.answer(request, kind);
+    this.#options.onAnswer();
     const said = JSON.parse(Buffer.from(body).toString("utf8")) as {
       readonly result?: Readonly<Record<string, unknown>>;
       readonly error?: { readonly code: string; readonly message: string };
@@ -317,7 +320,7 @@ export class Traffic {
     this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
     const hasEnded = caller.endsAtMs <= this.#options.nowMs() + 2_000;
     const isExcused =
-      this.#options.isExcused(code) ||
+      this.#options.isForLater(code) ||
       // Ended, revoked, or driven out by the same user's later logins.
       (code === "SESSION_EXPIRED" && hasEnded) ||
       (code === "SESSION_UNKNOWN" &&

@@ -3,7 +3,7 @@ import { hostVsock } from "../../vsock/index.ts";
 
 export const HEARTBEAT_PORT = 9000;
 /** nitro.md 1.10. */
-export const HEARTBEAT_BYTE = 0xb7;
+const HEARTBEAT_BYTE = 0xb7;
 
 /**
  * @param onBeat - The byte came, and its echo went.

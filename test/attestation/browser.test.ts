@@ -1,32 +1,14 @@
-import { existsSync, readFileSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { type Browser, chromium, type Page } from "playwright-core";
+import { readFileSync } from "node:fs";
+import type { Server } from "node:http";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type * as Attestation from "../../attestation/index.ts";
 import { bundleAttestation } from "../../scripts/size.ts";
+import { CHROMIUM_ABSENT, launchChromium, serve } from "../support/chromium.ts";
 import { forge } from "./forge.ts";
 import { GENUINE, ownTime, VECTORS_ABSENT } from "./genuine.ts";
 import { ACCEPTED, REFUSED } from "./negative-corpus.ts";
 
-/** Where Debian puts it. */
-const CHROMIUM = process.env["CLOISTER_CHROMIUM"] ?? "/usr/bin/chromium";
-const CHROMIUM_ABSENT = !existsSync(CHROMIUM);
-if (CHROMIUM_ABSENT)
-  process.stderr.write(
-    `skipped: no ${CHROMIUM}; "apt-get install chromium" brings it, or name one in CLOISTER_CHROMIUM\n`,
-  );
-
-const ARGUMENTS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 const EXAMPLE = "examples/verify-in-browser/";
 
 /** One document as it crosses into the page. */
@@ -47,17 +29,10 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium, through the bundle", () => {
 
   beforeAll(async () => {
     const bundle = await bundleAttestation();
-    server = createServer((request, response) => {
-      const path = request.url ?? "/";
-      const content = path === "/dist/browser/attestation.js" ? bundle : exampleFile(path);
-      response.writeHead(content === null ? 404 : 200, {
-        "content-type": path.endsWith(".js") ? "text/javascript" : "text/html",
-      });
-      response.end(content ?? "");
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
+    ({ server, origin } = await serve((path) =>
+      path === "/dist/browser/attestation.js" ? bundle : exampleFile(path),
+    ));
+    browser = await launchChromium();
     page = await browser.newPage();
     await page.goto(`${origin}/${EXAMPLE}index.html`);
   }, 60_000);

@@ -14,7 +14,7 @@ import {
   writeFigures,
 } from "../../scripts/bench/figures.ts";
 import { between, pageWith } from "../../scripts/bench/page.ts";
-import { inTurns, perSecond, rateOf, repeating } from "../../scripts/bench/rounds.ts";
+import { CpuByThread, inTurns, perSecond, rateOf, repeating } from "../../scripts/bench/rounds.ts";
 
 const RUN: Run = {
   ...{ measuredAt: "2026-01-02T03:04:05.000Z", commit: "abcdef012345", tookS: 90 },
@@ -109,7 +109,35 @@ test("nothing is computed from what was not measured", () => {
     expect(() => figureOf(RUN.sections, name, row, column)).toThrow("no figure");
   }
   const inputs = parseInputs(readFileSync("docs/cost-inputs.json", "utf8"));
-  expect(() => costSections({ ...inputs, signaturesASecondOfOneEnclave: null }, NOTHING)).toThrow("no figure");
+  const measured = ["signaturesASecondOfOneEnclave", "recordsSealedAnewASecond", "recordsLookedOverASecond"] as const;
+  for (const left of measured) {
+    const given = Object.fromEntries(measured.map((name) => [name, name === left ? null : 1]));
+    expect(() => costSections({ ...inputs, ...given }, NOTHING)).toThrow("no figure");
+  }
+});
+
+test("a rotation's passes are as long as they were measured over PostgreSQL, unless they are given", () => {
+  const labels = ["sealed anew, a second", "looked over, a second"];
+  const section = {
+    ...{ name: "rotation", title: "Rotation", method: "How it was done." },
+    columns: labels.map((label) => ({ label, digits: 0 })),
+    rows: [
+      { name: "SQLite", cells: [1, 1] },
+      { name: "PostgreSQL", cells: [5_000, 20_000] },
+    ],
+  };
+  const figures: Figures = { ...FIGURES, growth: { ...RUN, sections: [section] } };
+  const given = parseInputs(readFileSync("docs/cost-inputs.json", "utf8"));
+  const inputs = { ...given, wallets: 1e9, walletsPerUser: 1, sessionsPerUser: 1, signaturesASecondOfOneEnclave: 500 };
+  const days = (sealedAnew: number | null, lookedOver: number | null) => {
+    const rates = { recordsSealedAnewASecond: sealedAnew, recordsLookedOverASecond: lookedOver };
+    const [, size] = costSections({ ...inputs, ...rates }, figures);
+    return size?.rows.find(({ name }) => name.startsWith("rotation: "))?.cells.at(-1);
+  };
+  // 4·10⁹ records: 800,000 s, and 200,000 s.
+  expect(days(null, null)).toBe("12");
+  expect(days(10_000, null)).toBe("6.9");
+  expect(days(10_000, 10_000)).toBe("9.3");
 });
 
 test("cost follows from its inputs: KMS is asked for enclaves and never for wallets", () => {
@@ -118,6 +146,7 @@ test("cost follows from its inputs: KMS is asked for enclaves and never for wall
     ...{ ...given, wallets: 1e9, walletsPerUser: 1, sessionsPerUser: 1, signaturesASecond: [1_000] },
     ...{ signaturesASecondOfOneEnclave: 500, shareOfCapacityUsed: 0.5, enclaveHostUsdAnHour: 1, databaseUsdAnHour: 2 },
     ...{ databaseRowReadsASecond: 10_000, databaseReadsPerColdSignature: 2, tableBytesPerRecord: 500 },
+    ...{ recordsSealedAnewASecond: 5_000, recordsLookedOverASecond: 20_000 },
   };
   const [, size, rate] = costSections(inputs, NOTHING);
   const rowOf = (name: string) => size?.rows.find((each) => each.name === name)?.cells.at(-1);
@@ -160,4 +189,21 @@ test("what the machine gives to others is not counted", async () => {
   // Of 20 ms with nothing to do: a clock on the wall would make fifty a second of it at the most.
   const rate = await repeating(() => new Promise((resolve) => setTimeout(resolve, 20)), 1).round();
   expect(rate).toBeGreaterThan(50);
+});
+
+test("CPU time is told by thread, and the first round counts for nothing", async () => {
+  const used = new CpuByThread();
+  const work = (forUs: number) => () => {
+    const before = process.threadCpuUsage();
+    for (;;) {
+      const { user, system } = process.threadCpuUsage(before);
+      if (user + system >= forUs) return Promise.resolve("done");
+    }
+  };
+  expect(await used.of(1, work(0))).toBe("done");
+  expect(() => used.medians()).toThrow("no round");
+  for (let round = 0; round < 3; round += 1) await used.of(10, work(20_000));
+  const [mainUs, othersUs] = used.medians();
+  expect(mainUs).toBeGreaterThanOrEqual(2_000);
+  expect(othersUs).toBeGreaterThanOrEqual(0);
 });

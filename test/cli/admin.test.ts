@@ -1,14 +1,13 @@
 /** `cloister admin` as administrators run it: two of three, who never meet, and an enclave that counts them itself. */
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { encodeHex } from "../../protocol/index.ts";
+import { encodeHex, type Params } from "../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
 import { appParams } from "../support/app.ts";
 import { generateKeyOf } from "../support/app-requests.ts";
+import { enclaveOptions, startCloister } from "../support/cloister-process.ts";
 
 const PASSPHRASE = "correct horse battery";
 
@@ -17,25 +16,9 @@ let simulator: Simulator;
 let trust: string[];
 let names = 0;
 
-interface Outcome {
-  readonly code: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function admin(
-  args: readonly string[],
-  env: Readonly<Record<string, string>> = { PASS: PASSPHRASE },
-): Promise<Outcome> {
-  const child = spawn(process.execPath, ["bin/cloister.js", "admin", ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, ...env },
-  });
-  let [out, err] = ["", ""];
-  child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
-  const [code] = (await once(child, "close")) as [number];
-  return { code, out, err };
+async function admin(args: readonly string[], env: Readonly<Record<string, string>> = { PASS: PASSPHRASE }) {
+  const { exitCode, out, err } = startCloister(["admin", ...args], env);
+  return { code: await exitCode, out: out(), err: err() };
 }
 
 const inFolder = (name: string) => join(folder, name);
@@ -51,6 +34,14 @@ async function fileOf(json: unknown): Promise<string> {
   return path;
 }
 
+/** The file of a request to make an app, which nobody has stamped yet. */
+async function prepared(changes: Partial<Params<"create_app">> = {}): Promise<string> {
+  const [params, request] = [await fileOf(appParams(simulator, changes)), fresh("request.json")];
+  const options = ["--params", params, "--deployment", simulator.deployment, "--out", request];
+  expect(await admin(["prepare", "create_app", ...options])).toMatchObject({ code: 0 });
+  return request;
+}
+
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "cloister-test-"));
   const publicKeys: string[] = [];
@@ -63,10 +54,7 @@ beforeAll(async () => {
     stateFolder: inFolder("state"),
     administrators: { threshold: 2, alsoPublicKeys: publicKeys },
   });
-  const root = inFolder("root.pem");
-  await writeFile(root, simulator.attestationRootPem);
-  const pcr0 = encodeHex(simulator.expected.pcrs[0]?.get(0) ?? new Uint8Array(0));
-  trust = ["--url", simulator.url, "--deployment", simulator.deployment, "--root", root, "--pcr", `0=${pcr0}`];
+  trust = await enclaveOptions(simulator, folder);
 }, 60_000);
 afterAll(async () => {
   await simulator?.stop();
@@ -108,19 +96,8 @@ describe("a key", () => {
 
 describe("two of three administrators", () => {
   test("who never meet: one prepares, both stamp, anybody sends, and once only", async () => {
-    const params = await fileOf(appParams(simulator, { name: "by two" }));
-    const [request, ofAlice, ofBob] = [fresh("request.json"), fresh("alice.json"), fresh("bob.json")];
-    const prepare = [
-      "prepare",
-      "create_app",
-      "--params",
-      params,
-      "--deployment",
-      simulator.deployment,
-      "--out",
-      request,
-    ];
-    expect(await admin(prepare)).toMatchObject({ code: 0 });
+    const request = await prepared({ name: "by two" });
+    const [ofAlice, ofBob] = [fresh("alice.json"), fresh("bob.json")];
     const shown = await admin(["stamp", request, "--key", inFolder("alice.key"), "--out", ofAlice, ...PASS]);
     expect(shown).toMatchObject({ code: 0, err: expect.stringContaining('"name": "by two"') });
     expect(await admin(["stamp", request, "--key", inFolder("bob.key"), "--out", ofBob, ...PASS])).toMatchObject({
@@ -139,19 +116,8 @@ describe("two of three administrators", () => {
   });
 
   test("cannot be one who stamps twice", async () => {
-    const params = await fileOf(appParams(simulator));
-    const [request, once, twice] = [fresh("request.json"), fresh("once.json"), fresh("twice.json")];
-    const prepare = [
-      "prepare",
-      "create_app",
-      "--params",
-      params,
-      "--deployment",
-      simulator.deployment,
-      "--out",
-      request,
-    ];
-    expect(await admin(prepare)).toMatchObject({ code: 0 });
+    const request = await prepared();
+    const [once, twice] = [fresh("once.json"), fresh("twice.json")];
     const key = ["--key", inFolder("alice.key"), ...PASS];
     expect(await admin(["stamp", request, ...key, "--out", once])).toMatchObject({ code: 0 });
     expect(await admin(["stamp", once, ...key, "--out", twice])).toMatchObject({ code: 0 });
@@ -164,18 +130,8 @@ describe("two of three administrators", () => {
   test("cannot have stamped two requests", async () => {
     const files: string[] = [];
     for (const name of ["alice", "bob"]) {
-      const params = await fileOf(appParams(simulator, { name }));
-      const [request, stamped] = [fresh("request.json"), fresh("stamped.json")];
-      await admin([
-        "prepare",
-        "create_app",
-        "--params",
-        params,
-        "--deployment",
-        simulator.deployment,
-        "--out",
-        request,
-      ]);
+      const request = await prepared({ name });
+      const stamped = fresh("stamped.json");
       await admin(["stamp", request, "--key", inFolder(`${name}.key`), "--out", stamped, ...PASS]);
       files.push(stamped);
     }

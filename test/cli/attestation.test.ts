@@ -1,33 +1,17 @@
 import { describe, expect, test } from "vitest";
 import { inspectAttestationCommand } from "../../cli/attestation-inspect.ts";
 import { verifyAttestationCommand } from "../../cli/attestation-verify.ts";
-import type { CommandIo } from "../../cli/command-io.ts";
 import { certificateToPem } from "../../simulator/pki/index.ts";
 import { AT_MS, type Forgery, forge, NONCE, PCR0, replaced } from "../attestation/forge.ts";
 import { GENUINE, VECTORS_ABSENT } from "../attestation/genuine.ts";
+import { called, type Files, readerOf } from "../support/command-call.ts";
 
 const PCR0_HEX = Buffer.from(PCR0).toString("hex");
 const NONCE_HEX = Buffer.from(NONCE).toString("hex");
 const AT = new Date(AT_MS).toISOString();
 
-/** Runs one command over files that exist in memory only. `-` is standard input. */
-async function call(
-  command: typeof verifyAttestationCommand,
-  args: readonly string[],
-  files: Readonly<Record<string, Uint8Array>> = {},
-) {
-  const said = { out: "", err: "" };
-  const io: CommandIo = {
-    read: async (path) => files[path] ?? Promise.reject(new Error("ENOENT")),
-    out: (text) => {
-      said.out += text;
-    },
-    err: (text) => {
-      said.err += text;
-    },
-    nowMs: () => AT_MS + 1000,
-  };
-  return { status: await command(args, io), ...said };
+function call(command: typeof verifyAttestationCommand, args: readonly string[], files: Files = {}) {
+  return called((says) => command(args, { ...says, read: readerOf(files), nowMs: () => AT_MS + 1000 }));
 }
 
 function forgedFiles(forgery: Forgery = {}): Record<string, Uint8Array> {

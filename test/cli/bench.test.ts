@@ -5,9 +5,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { parseReport, SCENARIOS } from "../../bench/index.ts";
 import { run } from "../../cli/bench.ts";
 import { createKeyFile, publicKeyOfFile } from "../../client-node/index.ts";
-import { encodeHex } from "../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
 import { createApp } from "../support/app.ts";
+import { enclaveOptions } from "../support/cloister-process.ts";
+import { called } from "../support/command-call.ts";
 
 let folder: string;
 let simulator: Simulator;
@@ -28,13 +29,10 @@ beforeAll(async () => {
       },
     ],
   });
-  const root = join(folder, "root.pem");
   const passphrase = join(folder, "passphrase");
-  await writeFile(root, simulator.attestationRootPem);
   await writeFile(passphrase, "a passphrase\n");
-  const pcr0 = encodeHex(simulator.expected.pcrs[0]?.get(0) ?? new Uint8Array(0));
   deployment = [
-    ...["--url", simulator.url, "--deployment", simulator.deployment, "--root", root, "--pcr", `0=${pcr0}`],
+    ...(await enclaveOptions(simulator, folder)),
     ...["--app", appId, "--key", keyFile, "--passphrase-file", passphrase],
   ];
 });
@@ -43,21 +41,14 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function bench(...args: string[]): Promise<{ code: number; out: string; err: string }> {
-  let out = "";
-  let err = "";
-  const code = await run(args, {
-    read: async (path) => new Uint8Array(await readFile(path)),
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    nowMs: Date.now,
-    isErrTerminal: true,
-  });
-  return { code, out, err };
+function bench(...args: string[]) {
+  return benchOn(true, ...args);
+}
+
+async function benchOn(isErrTerminal: boolean, ...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const read = async (path: string) => new Uint8Array(await readFile(path));
+  const { status, ...said } = await called((says) => run(args, { ...says, read, nowMs: Date.now, isErrTerminal }));
+  return { code: status, ...said };
 }
 
 const SHORT = ["--duration", "0.4", "--warm-up", "0.1", "--wallets", "3"];
@@ -83,6 +74,35 @@ test("a run is compared with the one before, and drawn", async () => {
   expect(second.out).toMatch(/after by before[\s\S]*20 a second, whatever the answers +× [0-9.]+/);
   expect(await readFile(html, "utf8")).toContain("against the run before");
   expect((await bench("compare", json, json)).out).toContain("× 1.00");
+});
+
+test("a run that is slower than was asked for fails, and so does one that cannot be compared", async () => {
+  const [json, slower, other] = ["fast.json", "slow.json", "other.json"].map((name) => join(folder, name));
+  if (json === undefined || slower === undefined || other === undefined) throw new Error("three names");
+  await bench("sign-message", ...deployment, ...SHORT, "--rate", "20", "--json", json);
+  const report = JSON.parse(await readFile(json, "utf8")) as { loads: { perSecond: number; pace: object }[] };
+  const loads = report.loads.map((load) => ({ ...load, perSecond: load.perSecond / 2 }));
+  await writeFile(slower, JSON.stringify({ ...report, loads }));
+  await writeFile(other, JSON.stringify({ ...report, loads: [{ ...loads[0], pace: { kind: "closed", callers: 7 } }] }));
+  expect((await bench("compare", json, slower)).code).toBe(0);
+  expect((await bench("compare", json, slower, "--at-least", "0.5")).code).toBe(0);
+  expect((await bench("compare", slower, json, "--at-least", "1.9")).code).toBe(0);
+  expect(await bench("compare", json, slower, "--at-least", "0.51")).toMatchObject({
+    code: 1,
+    out: expect.stringContaining("× 0.50 answers a second, asked for at least × 0.51"),
+  });
+  const nothing = { out: expect.stringContaining("there is nothing to compare") };
+  expect(await bench("compare", json, other)).toMatchObject({ code: 0, ...nothing });
+  expect(await bench("compare", json, other, "--at-least", "0.1")).toMatchObject({ code: 1, ...nothing });
+});
+
+test("interrupted while its simulator starts, it stops that and says that nothing was written", async () => {
+  const before = process.listenerCount("SIGINT");
+  const running = bench("attestation", ...SHORT);
+  await expect.poll(() => process.listenerCount("SIGINT")).toBe(before + 1);
+  process.emit("SIGINT");
+  expect(await running).toMatchObject({ code: 1, out: "", err: expect.stringContaining("interrupted") });
+  expect(process.listenerCount("SIGINT")).toBe(before);
 });
 
 test("wallets beyond one batch are made before, and none where none is needed", async () => {
@@ -134,6 +154,8 @@ describe("wrong usage", () => {
     [["--url", "http://127.0.0.1:1"], "--deployment"],
     [["--compare", "/nowhere.json"], "cannot be read"],
     [["compare", "one.json"], "expected compare"],
+    [["compare", "one.json", "two.json", "--at-least", "much"], "--at-least"],
+    [["--at-least", "0.8"], "give --compare"],
     [["--html", "/nowhere/report.html"], "cannot be written"],
     [["--json", "/nowhere/report.json"], "cannot be written"],
   ])("%j", async (args, why) => {
@@ -145,6 +167,11 @@ describe("wrong usage", () => {
     await writeFile(file, "{}");
     expect(await bench("compare", file, file)).toMatchObject({ code: 2, err: expect.stringContaining("not a report") });
   });
+});
+
+test("where nobody watches, a line says what takes its time, and no bar is drawn", async () => {
+  const { err } = await benchOn(false, "sign-message", ...deployment, ...SHORT, "--rate", "20", "--concurrency", "2");
+  expect(err).toBe("making wallets: 3\n2 in flight: 0.5 s\n20 a second, whatever the answers: 0.5 s\n");
 });
 
 test("help is there for compare too", async () => {

@@ -10,20 +10,11 @@ import { run } from "../../cli/doctor.ts";
 import { CHECK_IDS, Context, DEFAULT_PATHS, type Facts, nodeFacts, runChecks, type Tools } from "../../host/index.ts";
 import { startSimulatedImds } from "../../simulator/imds/index.ts";
 import { HostWorld } from "../host/host-world.ts";
+import { called } from "../support/command-call.ts";
 
-async function call(args: readonly string[], facts: Facts) {
-  const said = { out: "", err: "" };
-  const io = {
-    read: () => Promise.reject(new Error("not read")),
-    out: (text: string) => {
-      said.out += text;
-    },
-    err: (text: string) => {
-      said.err += text;
-    },
-    nowMs: () => 0,
-  };
-  return { status: await run(args, io, facts), ...said };
+function call(args: readonly string[], facts: Facts) {
+  const world = { read: () => Promise.reject(new Error("not read")), nowMs: () => 0 };
+  return called((says) => run(args, { ...says, ...world }, facts));
 }
 
 /** All is well but for the image, which is on no disk here: the command measures it itself. */

@@ -10,6 +10,7 @@ import { readEif } from "../../eif/read-eif.ts";
 import { asFile, asFolder, asTar, dockerFiles, ociFiles } from "../eif/image/image-fixture.ts";
 import { archive, entry, temporaryFolder } from "../eif/image/tar-fixture.ts";
 import { arm64Kernel, x86Kernel } from "../eif/kernel-fixture.ts";
+import { type Called, called } from "../support/command-call.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
 const MANIFEST = `version: 1
@@ -22,38 +23,23 @@ administrators:
 egress: []
 `;
 
-interface Run {
-  readonly status: number;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function run(
+function run(
   args: readonly string[],
   {
     environment = {},
     signal = new AbortController().signal,
   }: { environment?: NodeJS.ProcessEnv; signal?: AbortSignal } = {},
-): Promise<Run> {
-  let [out, err, ms] = ["", "", 0];
-  const status = await buildCommand(args, {
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    signal,
-    environment,
-    toolVersion: "9.9.9",
-    // openssl dates the certificate that is signed with by its own clock.
-    nowMs: () => Date.now() + 1000,
-    monotonicMs: () => {
-      ms += 1500;
-      return ms;
-    },
-  });
-  return { status, out, err };
+): Promise<Called> {
+  let ms = 0;
+  const monotonicMs = () => {
+    ms += 1500;
+    return ms;
+  };
+  // openssl dates the certificate that is signed with by its own clock.
+  const nowMs = () => Date.now() + 1000;
+  return called((says) =>
+    buildCommand(args, { ...says, signal, environment, toolVersion: "9.9.9", nowMs, monotonicMs }),
+  );
 }
 
 const inFolder = (bytes: string | Uint8Array, name: string): string => asFile(Buffer.from(bytes as string), name);

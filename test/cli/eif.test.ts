@@ -26,6 +26,7 @@ import {
   USUAL,
 } from "../eif/images.ts";
 import { AT_MS, signingKey } from "../eif/signing-keys.ts";
+import { called } from "../support/command-call.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "cloister-eif-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -45,22 +46,13 @@ const PIECES = [KERNEL, CMDLINE, METADATA_PIECE, ...RAMDISKS];
 writeFileSync(at("a.eif"), image(PIECES));
 const PCR0 = pcr(KERNEL.data, CMDLINE.data, ...RAMDISKS.map(({ data }) => data));
 
+const SIGNING = ["--certificate", at("certificate.pem"), "--private-key", at("key.pem")];
+
 type Command = (args: readonly string[], io: CommandIo) => Promise<number>;
 
-async function call(command: Command, args: readonly string[], more: Partial<CommandIo> = {}) {
-  const said = { out: "", err: "" };
-  const status = await command(args, {
-    read: async (path) => readFileSync(path),
-    out: (text) => {
-      said.out += text;
-    },
-    err: (text) => {
-      said.err += text;
-    },
-    nowMs: () => AT_MS,
-    ...more,
-  });
-  return { status, ...said };
+function call(command: Command, args: readonly string[], more: Partial<CommandIo> = {}) {
+  const world = { read: async (path: string) => readFileSync(path), nowMs: () => AT_MS };
+  return called((says) => command(args, { ...world, ...says, ...more }));
 }
 
 const json = (text: string) => JSON.parse(text) as Record<string, unknown>;
@@ -159,15 +151,7 @@ describe("inspect", () => {
   });
 
   test("a signature that is over another image is shown as such", async () => {
-    await call(signEifCommand, [
-      at("a.eif"),
-      "--certificate",
-      at("certificate.pem"),
-      "--private-key",
-      at("key.pem"),
-      "--out",
-      at("s.eif"),
-    ]);
+    await call(signEifCommand, [at("a.eif"), ...SIGNING, "--out", at("s.eif")]);
     const signed = await call(inspectEifCommand, [at("s.eif")]);
     expect(signed.status).toBe(0);
     expect(signed.out).toContain("ES384 over PCR0 ✓ signed by the certificate's key");
@@ -256,15 +240,7 @@ describe("diff", () => {
   });
 
   test("every other kind of difference has its line", async () => {
-    await call(signEifCommand, [
-      at("a.eif"),
-      "--certificate",
-      at("certificate.pem"),
-      "--private-key",
-      at("key.pem"),
-      "--out",
-      at("signed.eif"),
-    ]);
+    await call(signEifCommand, [at("a.eif"), ...SIGNING, "--out", at("signed.eif")]);
     writeFileSync(
       at("c.eif"),
       image([CMDLINE, piece("kernel", "OTHER"), piece("metadata", METADATA.replace('"app"', '"web"')), ...RAMDISKS], {
@@ -299,10 +275,9 @@ test("extract lists what it wrote and what it did not", async () => {
 });
 
 describe("an image that AWS's sign-eif has signed anew", () => {
-  const options = ["--certificate", at("certificate.pem"), "--private-key", at("key.pem")];
   const slot = 284 + 8 * 5;
   const stale = async (patch?: (file: DataView) => void): Promise<string> => {
-    await call(signEifCommand, [at("a.eif"), ...options, "--out", at("whole.eif")]);
+    await call(signEifCommand, [at("a.eif"), ...SIGNING, "--out", at("whole.eif")]);
     const whole = readFileSync(at("whole.eif"));
     const signature = piece("signature", whole.subarray(-Number(whole.readBigUInt64BE(slot))));
     const leave = (file: DataView) => {
@@ -367,13 +342,7 @@ describe("sign and verify-signature", () => {
 
   test("in place, then verified, at a time", async () => {
     writeFileSync(at("own.eif"), image(PIECES));
-    const { status, out } = await sign([
-      at("own.eif"),
-      "--certificate",
-      at("certificate.pem"),
-      "--private-key",
-      at("key.pem"),
-    ]);
+    const { status, out } = await sign([at("own.eif"), ...SIGNING]);
     expect(status).toBe(0);
     expect(json(out)).toMatchObject({ Measurements: { PCR0, PCR8: pcr(key.der) } });
     const verified = await call(verifyEifSignatureCommand, [at("own.eif")]);
@@ -392,15 +361,7 @@ describe("sign and verify-signature", () => {
 
   test("a folder that is not there is told in one line", async () => {
     const out = at("nowhere/x.eif");
-    const { status, err } = await sign([
-      at("a.eif"),
-      "--certificate",
-      at("certificate.pem"),
-      "--private-key",
-      at("key.pem"),
-      "--out",
-      out,
-    ]);
+    const { status, err } = await sign([at("a.eif"), ...SIGNING, "--out", out]);
     expect(status).toBe(1);
     expect(err).toMatch(/^cloister eif sign: ENOENT: .*\n$/);
   });
@@ -409,10 +370,7 @@ describe("sign and verify-signature", () => {
     writeFileSync(at("late.eif"), image(PIECES));
     const before = readFileSync(at("late.eif"));
     const late = { nowMs: () => AT_MS + 10 * 86_400_000 };
-    const { status, err } = await sign(
-      [at("late.eif"), "--certificate", at("certificate.pem"), "--private-key", at("key.pem")],
-      late,
-    );
+    const { status, err } = await sign([at("late.eif"), ...SIGNING], late);
     expect(status).toBe(1);
     expect(err).toContain("CERTIFICATE_EXPIRED");
     expect(readFileSync(at("late.eif")).equals(before)).toBe(true);

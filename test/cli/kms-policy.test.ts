@@ -12,9 +12,9 @@ import { formatKeyPolicy, generateKeyPolicy, type KeyPolicyParameters } from "..
 import { certificateToPem } from "../../simulator/pki/index.ts";
 import { AT_MS, forge } from "../attestation/forge.ts";
 import { ADMINISTRATOR, BREAK_GLASS, hex, KEY_ID, ONE_IMAGE, pcrs, ROLE, STRANGER } from "../kms-policy/policies.ts";
+import { called, type Files, readerOf } from "../support/command-call.ts";
 
 type Command = typeof generateCommand;
-type Files = Readonly<Record<string, string | Uint8Array>>;
 
 const WHO = ["--role", ROLE, "--break-glass", BREAK_GLASS, "--administrator", ADMINISTRATOR];
 /** As nitro-cli prints them; PCR8 only for a signed image. */
@@ -29,28 +29,14 @@ const measured = (pcr0: number, pcr8?: number): string =>
 const policyOf = (parameters: Partial<KeyPolicyParameters> = {}): string =>
   formatKeyPolicy(generateKeyPolicy({ ...ONE_IMAGE, ...parameters }));
 
-/** Runs one command over files that exist in memory only. `-` is standard input. */
 async function call(command: Command, args: readonly string[], files: Files = {}) {
-  const said = { out: "", err: "", written: {} as Record<string, string> };
-  const io: KmsPolicyIo = {
-    read: async (path) => {
-      const file = files[path];
-      if (file === undefined) throw new Error("ENOENT");
-      return typeof file === "string" ? Buffer.from(file) : file;
-    },
-    write: async (path, text) => {
-      if (files[path] !== undefined) throw new Error("EEXIST");
-      said.written[path] = text;
-    },
-    out: (text) => {
-      said.out += text;
-    },
-    err: (text) => {
-      said.err += text;
-    },
-    nowMs: () => AT_MS + 1000,
+  const written: Record<string, string> = {};
+  const write: KmsPolicyIo["write"] = async (path, text) => {
+    if (files[path] !== undefined) throw new Error("EEXIST");
+    written[path] = text;
   };
-  return { status: await command(args, io), ...said };
+  const world = { read: readerOf(files), write, nowMs: () => AT_MS + 1000 };
+  return { ...(await called((says) => command(args, { ...says, ...world }))), written };
 }
 
 describe("generate", () => {

@@ -8,6 +8,7 @@ import { checkCommand } from "../../cli/policy-check.ts";
 import { lintCommand } from "../../cli/policy-lint.ts";
 import { factsOfPsbt } from "../../enclave/index.ts";
 import { inputOf, keyAt, openHd, outputOf, psbtOf, standardPath, textOf, understandBytes } from "../support/bitcoin.ts";
+import { called, readerOf } from "../support/command-call.ts";
 import { makeTransaction, named, signing } from "../support/solana.ts";
 
 const BOB = "0xd8dA6BF26964aF9D7eEd9e03E53415D37aA96045";
@@ -110,23 +111,9 @@ const FILES: Readonly<Record<string, string | Uint8Array>> = {
   "hello.txt": "hello",
 };
 
-async function run(command: typeof checkCommand, args: readonly string[]) {
-  let [out, err] = ["", ""];
-  const status = await command(args, {
-    read: async (path) => {
-      const text = FILES[path];
-      if (text === undefined) throw new Error("no such file");
-      return typeof text === "string" ? new TextEncoder().encode(text) : text;
-    },
-    out: (text) => {
-      out += text;
-    },
-    err: (text) => {
-      err += text;
-    },
-    nowMs: () => Date.parse("2026-01-07T12:00:00Z"),
-  });
-  return { status, out, err };
+function run(command: typeof checkCommand, args: readonly string[]) {
+  const world = { read: readerOf(FILES), nowMs: () => Date.parse("2026-01-07T12:00:00Z") };
+  return called((says) => command(args, { ...says, ...world }));
 }
 const check = (...args: string[]) => run(checkCommand, args);
 const lint = (...args: string[]) => run(lintCommand, args);

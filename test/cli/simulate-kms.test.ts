@@ -1,6 +1,5 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
-import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { Agent } from "node:https";
@@ -21,38 +20,19 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { connectNsm, createNsmPki } from "../../simulator/nsm/index.ts";
 import { certificateToPem } from "../../simulator/pki/index.ts";
 import { documentOf, PCR0, PCRS } from "../simulator/kms/documents.ts";
+import { killCloisters, startCloister } from "../support/cloister-process.ts";
 
 let folder: string;
-const running = new Set<ChildProcess>();
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "cloister-kms-test-"));
 });
 afterEach(async () => {
-  for (const process of running) process.kill("SIGKILL");
+  killCloisters();
   await rm(folder, { recursive: true, force: true });
 });
 
-interface Command {
-  readonly process: ChildProcess;
-  readonly output: () => string;
-  readonly exitCode: Promise<number | null>;
-}
-
-function cloister(...args: string[]): Command {
-  const child = spawn(process.execPath, ["bin/cloister.js", "simulate-kms", ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  running.add(child);
-  let output = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  const exitCode = once(child, "close").then(([code]) => {
-    running.delete(child);
-    return code as number | null;
-  });
-  return { process: child, output: () => output, exitCode };
-}
+const cloister = (...args: string[]) => startCloister(["simulate-kms", ...args]);
 
 /** What is printed for people is what the tests go by. */
 async function simulateKms(...args: string[]) {
@@ -138,7 +118,7 @@ describe("cloister simulate-kms", () => {
     for (const document of [otherImage, otherRoot]) {
       await expect(send(document)).rejects.toMatchObject({ name: "AccessDeniedException" });
     }
-    expect(kms.output()).toContain("attestation refused: ROOT_NOT_TRUSTED");
+    await expect.poll(kms.output).toContain("attestation refused: ROOT_NOT_TRUSTED");
     const { Policy } = await kms.client().send(new GetKeyPolicyCommand({ KeyId: kms.keyArn }));
     expect(Policy).toBe(policy);
     expect(await kms.stop()).toBe(0);

@@ -1,45 +1,30 @@
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
-import { readFileSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { decodeUnverified } from "../../attestation/index.ts";
 import { secp256k1Binding } from "../../enclave/signing/secp256k1.ts";
 import { isPostgresAbsent } from "../../simulator/local-postgres.ts";
+import { type CloisterProcess, killCloisters, startCloister } from "../support/cloister-process.ts";
 
 let folder: string;
-const running = new Set<ChildProcess>();
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "cloister-test-"));
 });
 afterEach(async () => {
-  for (const process of running) process.kill("SIGKILL");
+  killCloisters();
   await rm(folder, { recursive: true, force: true });
 });
 
-interface Command {
-  readonly process: ChildProcess;
-  readonly output: () => string;
-  readonly exitCode: Promise<number | null>;
-}
+const cloister = (...args: string[]) => startCloister(args);
 
-function cloister(...args: string[]): Command {
-  const child = spawn(process.execPath, ["bin/cloister.js", ...args], { stdio: ["ignore", "pipe", "pipe"] });
-  running.add(child);
-  let output = "";
-  child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
-  const exitCode = once(child, "close").then(([code]) => {
-    running.delete(child);
-    return code as number | null;
-  });
-  return { process: child, output: () => output, exitCode };
-}
+const cloisterIn = (environment: Readonly<Record<string, string>>, ...args: string[]) =>
+  startCloister(args, environment);
 
-async function simulate(): Promise<Command & { readonly url: string }> {
+async function simulate(): Promise<CloisterProcess & { readonly url: string }> {
   const command = cloister("simulate", "--port", "0", "--state", folder);
   await expect.poll(command.output, { timeout: 20_000 }).toContain("Ctrl-C stops everything.");
   const url = /ready in [0-9]+ ms: (http:\/\/127\.0\.0\.1:[0-9]+)/.exec(command.output())?.[1] ?? "";
@@ -71,9 +56,13 @@ test("runs until Ctrl-C, which stops every process that it started", async () =>
   expect(output()).toContain("BEGIN CERTIFICATE");
   const children = childrenOf(child.pid);
   expect(children).toHaveLength(2);
+  const connection = join(folder, "connection.json");
+  expect(JSON.parse(readFileSync(connection, "utf8"))).toMatchObject({ url });
 
   child.kill("SIGINT");
   expect(await exitCode).toBe(0);
+  // There while the simulator is.
+  expect(existsSync(connection)).toBe(false);
   expect(children.filter(isRunning)).toEqual([]);
 });
 
@@ -111,7 +100,7 @@ test("two on one port, or on one folder: the second says why it cannot start", a
   const second = cloister("simulate", "--port", new URL(url).port, "--state", join(folder, "second"));
   expect(await second.exitCode).toBe(1);
   expect(second.output()).toMatch(
-    /^cloister simulate: PARENT_FAILED: HTTP_UNAVAILABLE: cannot listen on 127\.0\.0\.1:[0-9]+\n$/,
+    /^cloister simulate: PARENT_FAILED: HTTP_UNAVAILABLE: cannot listen on 127\.0\.0\.1:[0-9]+: another process does; .*\n$/,
   );
   const third = cloister("simulate", "--port", "0", "--state", folder);
   expect(await third.exitCode).toBe(1);
@@ -121,8 +110,57 @@ test("two on one port, or on one folder: the second says why it cannot start", a
   expect(await exitCode).toBe(0);
 });
 
+test.skipIf(isPostgresAbsent)(
+  "several on a port that is taken: BALANCER_FAILED, before anything else starts",
+  async () => {
+    const { process: child, url, exitCode } = await simulate();
+    const several = ["--enclaves", "2", "--database", "local", "--state", join(folder, "second")];
+    const second = cloister("simulate", "--port", new URL(url).port, ...several);
+    expect(await second.exitCode).toBe(1);
+    expect(second.output()).toMatch(/^cloister simulate: BALANCER_FAILED: .*EADDRINUSE/);
+    child.kill("SIGINT");
+    await exitCode;
+  },
+);
+
+test("Ctrl-C while it starts stops what was started, and leaves no folder", async () => {
+  const runs = join(folder, "tmp");
+  await mkdir(runs);
+  const command = cloisterIn(
+    { TMPDIR: runs },
+    "simulate",
+    "--port",
+    "0",
+    "--state",
+    join(folder, "state"),
+    "--verbose",
+  );
+  await expect.poll(() => readdirSync(runs).length, { timeout: 20_000 }).toBe(1);
+  await expect.poll(() => childrenOf(command.process.pid).length, { timeout: 20_000 }).toBeGreaterThan(0);
+  const children = childrenOf(command.process.pid);
+  command.process.kill("SIGINT");
+  expect(await command.exitCode).toBe(0);
+  expect(children.filter(isRunning)).toEqual([]);
+  expect(readdirSync(runs)).toEqual([]);
+});
+
+test.each([
+  ["cloister.yaml", "version: [", "cloister.yaml: not YAML"],
+  ["administrator-key.jwk.json", "{}", "administrator-key.jwk.json is no P-256 key in a JWK"],
+])("a state folder whose %s somebody has changed: STATE_UNUSABLE, and which file", async (file, content, why) => {
+  await writeFile(join(folder, file), content);
+  const { exitCode, output } = cloister("simulate", "--port", "0", "--state", folder);
+  expect(await exitCode).toBe(1);
+  expect(output()).toMatch(/^cloister simulate: STATE_UNUSABLE: /);
+  expect(output()).toContain(why);
+});
+
 test.each([
   [["simulate", "--port", "many"], 2, "--port"],
+  [["simulate", "-h"], 0, "Usage: cloister simulate"],
+  [["help", "simulate"], 0, "Usage: cloister simulate"],
+  [["-h"], 0, "Usage: cloister"],
+  [["-v"], 0, "0."],
   [["simulate", "--no-such-flag"], 2, "no-such-flag"],
   [["simulate", "--help"], 0, "Usage: cloister simulate"],
   [["--help"], 0, "Usage: cloister"],
@@ -148,6 +186,13 @@ test.skipIf(isPostgresAbsent)(
       boots.add(response.headers.get("x-enclave-boot"));
     }
     expect(boots.size).toBe(2);
+    // Each by itself, past the balancer.
+    const { parents } = JSON.parse(readFileSync(join(folder, "connection.json"), "utf8")) as { parents: string[] };
+    expect(parents).toHaveLength(2);
+    for (const parent of parents) {
+      expect(command.output()).toContain(parent);
+      expect((await fetch(`${parent}/metrics`)).status).toBe(200);
+    }
     const children = childrenOf(command.process.pid);
     // Two enclaves, two parents, one database and the guard that ends it.
     expect(children).toHaveLength(6);
@@ -167,8 +212,8 @@ test.each([
   expect(command.output()).toContain(why);
 });
 
-test("a database that is none is refused by its name: DATABASE_INVALID", async () => {
+test("a database that is none is wrong usage: DATABASE_INVALID", async () => {
   const command = cloister("simulate", "--port", "0", "--state", folder, "--database", "mysql://a@b/c");
-  expect(await command.exitCode).toBe(1);
-  expect(command.output()).toContain("DATABASE_INVALID");
+  expect(await command.exitCode).toBe(2);
+  expect(command.output()).toContain("--database: expected postgres://user@host/database, or local");
 });

@@ -1,11 +1,9 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { encodeHex } from "../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
+import { enclaveOptions, startCloister } from "../support/cloister-process.ts";
 
 let folder: string;
 let simulator: Simulator;
@@ -14,28 +12,20 @@ let trust: string[];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "cloister-test-"));
   simulator = await startSimulator({ stateFolder: folder });
-  const root = join(folder, "root.pem");
-  await writeFile(root, simulator.attestationRootPem);
-  const pcr0 = encodeHex(simulator.expected.pcrs[0]?.get(0) ?? new Uint8Array(0));
-  trust = ["--url", simulator.url, "--deployment", simulator.deployment, "--root", root, "--pcr", `0=${pcr0}`];
+  trust = await enclaveOptions(simulator, folder);
 });
 afterAll(async () => {
   await simulator.stop();
   await rm(folder, { recursive: true, force: true });
 });
 
-async function vault(...args: string[]): Promise<{ readonly code: number; readonly output: string }> {
-  const child = spawn(process.execPath, ["bin/cloister.js", "vault", ...args], { stdio: ["ignore", "pipe", "pipe"] });
-  let output = "";
-  const collect = (chunk: Buffer) => {
-    output += chunk.toString();
-    // A rotation takes a minute; that it has begun is enough here.
-    if (output.includes("retiring 1")) child.kill("SIGKILL");
-  };
-  child.stdout.on("data", collect);
-  child.stderr.on("data", collect);
-  const [code] = (await once(child, "close")) as [number];
-  return { code, output };
+async function vault(...args: string[]): Promise<{ readonly code: number | null; readonly output: string }> {
+  const running = startCloister(["vault", ...args]);
+  // A rotation takes a minute; that it has begun is enough here.
+  running.process.stdout.on("data", () => {
+    if (running.output().includes("retiring 1")) running.process.kill("SIGKILL");
+  });
+  return { code: await running.exitCode, output: running.output() };
 }
 
 const adminKey = () => ["--admin-key", join(folder, "administrator-key.jwk.json")];

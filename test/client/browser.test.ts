@@ -1,40 +1,12 @@
 /** The client library in Chromium: keys that no script can carry away, sealed logins, and a page that is loaded again. */
-import { existsSync } from "node:fs";
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { build } from "esbuild";
-import { type Browser, chromium, type Page } from "playwright-core";
+import type { Server } from "node:http";
+import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type * as Library from "../../client/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
 import { ALLOW_ALL } from "../support/allow-all.ts";
-import { AUDIENCE, createApp } from "../support/app.ts";
-
-/** Where Debian puts it. */
-const CHROMIUM = process.env["CLOISTER_CHROMIUM"] ?? "/usr/bin/chromium";
-const CHROMIUM_ABSENT = !existsSync(CHROMIUM);
-if (CHROMIUM_ABSENT) {
-  process.stderr.write(
-    `skipped: no ${CHROMIUM}; "apt-get install chromium" brings it, or name one in CLOISTER_CHROMIUM\n`,
-  );
-}
-
-const ARGUMENTS = [
-  ...["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-  ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
-];
-
-/** What the page is told; plain data crosses into it. */
-interface Visit {
-  readonly url: string;
-  readonly deployment: string;
-  readonly appId: string;
-  readonly rootHex: string;
-  readonly pcr0Hex: string;
-  readonly audience: string;
-  readonly subject: string;
-  readonly tokenUrl: string;
-}
+import { createApp } from "../support/app.ts";
+import { bundleClient, CHROMIUM_ABSENT, launchChromium, serveScript } from "../support/chromium.ts";
+import { newClientPage, type PageGlobal, type World, worldOf } from "../support/client-page.ts";
 
 interface Outcome {
   readonly sessionId: string;
@@ -50,44 +22,22 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium, through a bundle", () => {
   let server: Server;
   let simulator: Simulator;
   let page: Page;
-  let visit: Visit;
+  let world: World;
 
   beforeAll(async () => {
-    const { outputFiles } = await build({
-      ...{ entryPoints: ["client/index.ts"], bundle: true, write: false, platform: "browser", target: "es2024" },
-      ...{ format: "iife", globalName: "CloisterClient", conditions: ["cloister-source"] },
-    });
-    const bundle = outputFiles[0]?.text ?? "";
+    const served = await serveScript(await bundleClient());
+    server = served.server;
     simulator = await startSimulator();
-    server = createServer((request, response) => {
-      const isPage = request.url === "/";
-      if (request.url?.startsWith("/token?") === true) return void serveToken(request.url, response);
-      response.writeHead(200, { "content-type": isPage ? "text/html" : "text/javascript" });
-      response.end(isPage ? '<!doctype html><title>Client</title><script src="/client.js"></script>' : bundle);
-    });
-    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-    const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-    const { url, deployment, expected } = simulator;
-    visit = {
-      ...{ url, deployment, audience: AUDIENCE, subject: "browser", tokenUrl: `${origin}/token` },
-      appId: await createApp(simulator, await simulator.connect(), { policy: ALLOW_ALL }),
-      rootHex: hexOf(expected.roots[0]?.der),
-      pcr0Hex: hexOf(expected.pcrs[0]?.get(0)),
-    };
-    browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
-    page = await browser.newPage();
-    await page.goto(`${origin}/`);
+    world = worldOf(simulator, await createApp(simulator, await simulator.connect(), { policy: ALLOW_ALL }));
+    browser = await launchChromium();
+    page = await newClientPage(await browser.newContext(), simulator, "browser");
+    await page.goto(served.origin);
   }, 90_000);
   afterAll(async () => {
     await browser?.close();
     server?.close();
     await simulator?.stop();
   });
-
-  async function serveToken(url: string, response: { end: (text: string) => void }): Promise<void> {
-    const nonce = new URL(url, "http://x").searchParams.get("nonce") ?? "";
-    response.end(await simulator.issuer.mint({ subject: "browser", audience: AUDIENCE, nonce }));
-  }
 
   test("a session logs in sealed, keeps a key that cannot be exported, and goes on after a reload", {
     timeout: 60_000,
@@ -97,16 +47,16 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium, through a bundle", () => {
       if (request.url().startsWith(simulator.url) && request.method() === "POST")
         posted.push(new URL(request.url()).pathname);
     });
-    const first = await logInAndList(page, visit);
+    const first = await logInAndList(page, world);
     expect(first).toMatchObject({ wallets: 1, tokensAsked: 1, exported: "InvalidAccessError", stored: ["sign"] });
     expect(posted).toEqual(["/v1/sealed", "/v1/create_wallet", "/v1/list_wallets"]);
     await page.reload();
-    const second = await logInAndList(page, visit);
+    const second = await logInAndList(page, world);
     expect(second).toMatchObject({ sessionId: first.sessionId, userId: first.userId, wallets: 2, tokensAsked: 0 });
   });
 
   test("a wallet's words go in and come out, unread by whoever relays them", { timeout: 60_000 }, async () => {
-    expect(await importAndExport(page, visit)).toEqual({
+    expect(await importAndExport(page, world)).toEqual({
       address: "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266",
       words: "test test test test test test test test test test test junk",
     });
@@ -115,9 +65,9 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium, through a bundle", () => {
   test("a split wallet's share outlives a reload, its key cannot leave, and a recovery file opens", {
     timeout: 60_000,
   }, async () => {
-    const made = await splitWallet(page, visit, null);
+    const made = await splitWallet(page, world, null);
     await page.reload();
-    const again = await splitWallet(page, visit, made.walletId);
+    const again = await splitWallet(page, world, made.walletId);
     expect(again).toMatchObject({ walletId: made.walletId, exported: "InvalidAccessError", shareLength: 198 });
     expect(again.signature).toBe(made.signature);
     expect(made.recoveryLength).toBe(198);
@@ -134,23 +84,12 @@ interface SplitOutcome {
 }
 
 /** @param made - The wallet of a visit before. */
-function splitWallet(page: Page, visit: Visit, made: string | null): Promise<SplitOutcome> {
+function splitWallet(page: Page, world: World, made: string | null): Promise<SplitOutcome> {
   return page.evaluate(
-    async ({ url, deployment, appId, rootHex, pcr0Hex, tokenUrl, made }) => {
-      const library = (globalThis as unknown as { CloisterClient: typeof Library }).CloisterClient;
-      const bytes = (hex: string) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
-      const client = await library.connect({
-        url,
-        deployment,
-        expected: {
-          roots: [{ name: "simulator", der: bytes(rootHex) }],
-          pcrs: [new Map([[0, bytes(pcr0Hex)]]) as never],
-          manifestDigest: "covered-by-pcrs",
-          vaultId: "any",
-        },
-      });
-      const token = async (nonce: string) => (await fetch(`${tokenUrl}?nonce=${nonce}`)).text();
-      const session = await library.Session.login(client, { appId, token });
+    async ({ made, ...world }) => {
+      const { CloisterClient: library, connectTo, mint } = globalThis as PageGlobal;
+      const client = await connectTo(world);
+      const session = await library.Session.login(client, { appId: world.appId, token: mint });
       const store = library.indexedDbDeviceStore();
       const custody = session.custody(store);
       const opener = { kind: "passphrase", passphrase: "correct horse battery" } as const;
@@ -167,59 +106,34 @@ function splitWallet(page: Page, visit: Visit, made: string | null): Promise<Spl
       const shareLength = (await custody.shareOf(walletId)).length;
       return { walletId, signature, exported, shareLength, recoveryLength: recovery.length };
     },
-    { ...visit, made },
+    { ...world, made },
   );
 }
 
-function importAndExport(page: Page, visit: Visit): Promise<{ address: string; words: string }> {
-  return page.evaluate(async ({ url, deployment, appId, rootHex, pcr0Hex, tokenUrl }) => {
-    const library = (globalThis as unknown as { CloisterClient: typeof Library }).CloisterClient;
-    const bytes = (hex: string) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
-    const client = await library.connect({
-      url,
-      deployment,
-      expected: {
-        roots: [{ name: "simulator", der: bytes(rootHex) }],
-        pcrs: [new Map([[0, bytes(pcr0Hex)]]) as never],
-        manifestDigest: "covered-by-pcrs",
-        vaultId: "any",
-      },
-    });
-    const token = async (nonce: string) => (await fetch(`${tokenUrl}?nonce=${nonce}`)).text();
-    const session = await library.Session.login(client, { appId, token });
+function importAndExport(page: Page, world: World): Promise<{ address: string; words: string }> {
+  return page.evaluate(async (world) => {
+    const { CloisterClient: library, connectTo, mint } = globalThis as PageGlobal;
+    const client = await connectTo(world);
+    const session = await library.Session.login(client, { appId: world.appId, token: mint });
     const secret = new TextEncoder().encode("test test test test test test test test test test test junk");
     const { walletId, accounts } = await session.importWallet({ kind: "hd", secret });
     const exported = await session.exportWallet({ walletId, form: "mnemonic" });
     return { address: accounts[0].address, words: new TextDecoder().decode(exported.secret) };
-  }, visit);
+  }, world);
 }
 
-function hexOf(bytes: Uint8Array | undefined): string {
-  return Buffer.from(bytes ?? new Uint8Array(0)).toString("hex");
-}
-
-function logInAndList(page: Page, visit: Visit): Promise<Outcome> {
-  return page.evaluate(async ({ url, deployment, appId, rootHex, pcr0Hex, tokenUrl }) => {
-    const library = (globalThis as unknown as { CloisterClient: typeof Library }).CloisterClient;
-    const bytes = (hex: string) => Uint8Array.from(hex.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
-    const client = await library.connect({
-      url,
-      deployment,
-      expected: {
-        roots: [{ name: "simulator", der: bytes(rootHex) }],
-        pcrs: [new Map([[0, bytes(pcr0Hex)]]) as never],
-        manifestDigest: "covered-by-pcrs",
-        vaultId: "any",
-      },
-    });
+function logInAndList(page: Page, world: World): Promise<Outcome> {
+  return page.evaluate(async (world) => {
+    const { CloisterClient: library, connectTo, mint } = globalThis as PageGlobal;
+    const client = await connectTo(world);
     let tokensAsked = 0;
     const store = library.indexedDbStore();
     const session = await library.Session.login(client, {
-      appId,
+      appId: world.appId,
       store,
-      token: async (nonce) => {
+      token: (nonce) => {
         tokensAsked += 1;
-        return (await fetch(`${tokenUrl}?nonce=${nonce}`)).text();
+        return mint(nonce);
       },
     });
     await session.createWallet({ kind: "single-key" });
@@ -233,5 +147,5 @@ function logInAndList(page: Page, visit: Visit): Promise<Outcome> {
     );
     const { sessionId, userId } = session;
     return { sessionId, userId, wallets: wallets.length, tokensAsked, exported, stored: privateKey.usages };
-  }, visit);
+  }, world);
 }

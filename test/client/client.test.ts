@@ -78,6 +78,17 @@ describe("an enclave that was started anew", () => {
 });
 
 describe("UNREACHABLE", () => {
+  test("with the reason that Node gives, and none where there is none to read", async () => {
+    const failing = (error: unknown) =>
+      connect({ ...enclave.options, attempts: 1, fetch: () => Promise.reject(error) });
+    const refused = new TypeError("fetch failed", { cause: Object.assign(new Error("x"), { code: "ECONNREFUSED" }) });
+    await expect(failing(refused)).rejects.toThrow(/^no answer from .* \(ECONNREFUSED\)$/);
+    const odd = new TypeError("fetch failed", { cause: Object.assign(new Error("x"), { code: "\u001b[2J" }) });
+    for (const other of [new TypeError("Failed to fetch"), odd]) {
+      await expect(failing(other)).rejects.toThrow(new RegExp(`^no answer from ${enclave.options.url}$`));
+    }
+  });
+
   test("for a network that fails, at the document and at the request", async () => {
     const fetch = () => Promise.reject(new TypeError("fetch failed"));
     await expect(connect({ ...enclave.options, fetch })).rejects.toMatchObject({ code: "UNREACHABLE" });

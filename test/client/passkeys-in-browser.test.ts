@@ -2,27 +2,10 @@
 import type { Server } from "node:http";
 import type { Browser, CDPSession, Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type * as ClientLibrary from "../../client/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
-import { AUDIENCE, createApp } from "../support/app.ts";
+import { createApp } from "../support/app.ts";
 import { bundleClient, CHROMIUM_ABSENT, launchChromium, serveScript } from "../support/chromium.ts";
-
-/** What crosses into the page. */
-interface World {
-  readonly url: string;
-  readonly deployment: string;
-  readonly appId: string;
-  readonly rootDer: number[];
-  readonly pcrs: [number, number[]][];
-  /** COSE's number, where the page asks for one algorithm alone. */
-  readonly algorithm?: number;
-}
-
-type Global = typeof globalThis & {
-  CloisterClient: typeof ClientLibrary;
-  mint: (nonce: string) => Promise<string>;
-  connectTo: (world: World) => Promise<ClientLibrary.Client>;
-};
+import { newClientPage, type PageGlobal, type World, worldOf } from "../support/client-page.ts";
 
 describe.skipIf(CHROMIUM_ABSENT)("in Chromium", () => {
   let simulator: Simulator;
@@ -45,14 +28,7 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium", () => {
     const client = await simulator.connect();
     const passkeys = { rpId: "localhost", origins: [origin], topOrigins: [], operations: null };
     const appId = await createApp(simulator, client, { passkeys });
-    const { roots, pcrs } = simulator.expected;
-    world = {
-      url: simulator.url,
-      deployment: simulator.deployment,
-      appId,
-      rootDer: [...(roots[0]?.der ?? [])],
-      pcrs: [...(pcrs[0] ?? new Map<number, Uint8Array>())].map(([index, value]) => [index, [...value]]),
-    };
+    world = worldOf(simulator, appId);
     browser = await launchChromium();
   }, 120_000);
 
@@ -64,9 +40,7 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium", () => {
 
   beforeEach(async () => {
     const context = await browser.newContext();
-    page = await context.newPage();
-    const subject = `alice-${Math.random()}`;
-    await page.exposeFunction("mint", (nonce: string) => simulator.issuer.mint({ subject, audience: AUDIENCE, nonce }));
+    page = await newClientPage(context, simulator, `alice-${Math.random()}`);
     devtools = await context.newCDPSession(page);
     await devtools.send("WebAuthn.enable");
     const options = {
@@ -79,25 +53,9 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium", () => {
       options: { ...options, isUserVerified: true, automaticPresenceSimulation: true },
     });
     authenticatorId = added.authenticatorId;
-    await open(origin);
+    await page.goto(origin);
     return () => context.close();
   });
-
-  async function open(at: string): Promise<void> {
-    await page.goto(at);
-    await page.evaluate(() => {
-      const global = globalThis as Global;
-      global.connectTo = ({ url, deployment, rootDer, pcrs }) =>
-        global.CloisterClient.connect({
-          ...{ url, deployment },
-          expected: {
-            roots: [{ name: "simulator", der: Uint8Array.from(rootDer) }],
-            pcrs: [new Map(pcrs.map(([index, value]) => [index, Uint8Array.from(value)]))],
-            ...{ manifestDigest: "covered-by-pcrs", vaultId: "any" },
-          },
-        });
-    });
-  }
 
   test.each([
     ["ES256", -7],
@@ -106,14 +64,14 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium", () => {
   ] as const)("a passkey with %s is registered, stamps by itself, and logs in", async (name, algorithm) => {
     const found = await page.evaluate(
       async (given) => {
-        const { CloisterClient: library, connectTo, mint } = globalThis as Global;
+        const { CloisterClient: library, connectTo, mint } = globalThis as PageGlobal;
         const { generateStampKey, loginNonce, passkeyStampKey } = library;
         // The library leaves the choice to the authenticator; here each is to be tried.
         const create = navigator.credentials.create.bind(navigator.credentials);
         navigator.credentials.create = (options) => {
           const publicKey = options?.publicKey as PublicKeyCredentialCreationOptions;
           return create({
-            publicKey: { ...publicKey, pubKeyCredParams: [{ type: "public-key", alg: given.algorithm ?? 0 }] },
+            publicKey: { ...publicKey, pubKeyCredParams: [{ type: "public-key", alg: given.algorithm }] },
           });
         };
         const client = await connectTo(given);
@@ -150,9 +108,9 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium", () => {
 
   test("a page at another origin of the same relying party gets a stamp, and no answer for it", async () => {
     const credentialId = await register();
-    await open(otherOrigin);
+    await page.goto(otherOrigin);
     expect(await codeOfAsking(credentialId)).toBe("PASSKEY_ORIGIN_NOT_ALLOWED");
-    await open(origin);
+    await page.goto(origin);
     expect(await codeOfAsking(credentialId)).toBe("done");
   });
 
@@ -175,7 +133,7 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium", () => {
 
   async function register(): Promise<string> {
     return page.evaluate(async (given) => {
-      const { CloisterClient: library, connectTo, mint } = globalThis as Global;
+      const { CloisterClient: library, connectTo, mint } = globalThis as PageGlobal;
       const key = await library.generateStampKey();
       const client = await connectTo(given);
       const jwt = await mint(await library.loginNonce(key));
@@ -192,7 +150,7 @@ describe.skipIf(CHROMIUM_ABSENT)("in Chromium", () => {
   async function codeOfAsking(credentialId: string): Promise<string> {
     return page.evaluate(
       async ({ id, ...given }) => {
-        const { CloisterClient: library, connectTo } = globalThis as Global;
+        const { CloisterClient: library, connectTo } = globalThis as PageGlobal;
         const client = await connectTo(given);
         const passkey = library.passkeyStampKey({ credentialId: id, rpId: "localhost" });
         try {

@@ -10,6 +10,7 @@ import {
   type ListedEvent,
   type UserEvent,
 } from "../../protocol/index.ts";
+import { called } from "../support/command-call.ts";
 
 const { publicKey, privateKey } = generateKeyPairSync("ed25519");
 const KEY = publicKey.export({ type: "spki", format: "der" }).subarray(-32).toString("hex");
@@ -85,22 +86,13 @@ describe("cloister events verify", () => {
   const lines = (events: readonly ListedEvent[]) => events.map((event) => JSON.stringify(event));
 
   async function verify(given: readonly string[], args = ["verify", "events.jsonl", "--key", KEY]) {
-    let out = "";
-    let err = "";
-    const io = {
-      read: async () => new Uint8Array(0),
-      out: (text: string) => {
-        out += text;
-      },
-      err: (text: string) => {
-        err += text;
-      },
-      nowMs: () => 0,
-    };
-    const code = await run(args, io, async function* () {
-      yield* given;
-    });
-    return { code, out, err };
+    const io = { read: async () => new Uint8Array(0), nowMs: () => 0 };
+    const { status, ...said } = await called((says) =>
+      run(args, { ...says, ...io }, async function* () {
+        yield* given;
+      }),
+    );
+    return { code: status, ...said };
   }
 
   test("lists what it has verified", async () => {

@@ -163,6 +163,8 @@ describe.skipIf(isAbsent)(NAME, () => {
     ["a destination without a port", { egress_allow: ["login.example.com"] }, "Expected host:port"],
     ["callers whom nobody hears", { has_callers: true }, "the parent listens on 127.0.0.1"],
     ["a port that only root may take", { http: { port: 443 } }, "Expected a port from 1024"],
+    ["a proxy by its name", { http: { trusted_proxies: ["balancer.internal"] } }, "Expected at most 64 proxies"],
+    ["a proxy of 33 bits", { http: { trusted_proxies: ["10.0.0.0/33"] } }, "Expected at most 64 proxies"],
     ["a manifest that does not fit", { image: { ...VARIABLES.image, manifest: "#".repeat(8193) } }, "too long"],
   ])("refuses %s", (_what, change, message) => {
     const { status, stderr } = apply(change);
@@ -172,6 +174,23 @@ describe.skipIf(isAbsent)(NAME, () => {
   test("takes one CPU where a core has one thread", () => {
     expect(apply({ enclave: { cpu_count: 1 }, instance_type: "m7a.xlarge" }).status).toBe(0);
     expect(apply({ enclave: { cpu_count: 1 }, instance_type: "m7g.large", architecture: "arm64" }).status).toBe(0);
+  });
+
+  test.each<[string, string]>([
+    ["127.0.0.1", "http://127.0.0.1:8080"],
+    ["0.0.0.0", "http://127.0.0.1:8080"],
+    ["10.0.0.5", "http://10.0.0.5:8080"],
+    ["::", "http://[::1]:8080"],
+  ])("asks after a parent that listens on %s where it listens", (host, url) => {
+    expect(outputs({ http: { host } })["user_data"]).toContain(`echo 'CLOISTER_URL=${url}' >`);
+  });
+
+  test("names the proxies that stand in front, to a parent that takes them", () => {
+    const trusted_proxies = ["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"];
+    const { user_data } = outputs({ http: { host: "0.0.0.0", trusted_proxies } });
+    const [, text = ""] = /parent.json <<'TEXT'\n(.*)\n/.exec(String(user_data)) ?? [];
+    const { http } = parseConfig(Buffer.from(text, "base64"));
+    expect(http).toEqual({ host: "0.0.0.0", port: 8080, trustedProxies: trusted_proxies });
   });
 
   test("gives the role the key, two objects, and nothing else", () => {

@@ -6,14 +6,16 @@ import { join } from "node:path";
 import { verifyMessage } from "viem";
 import { mnemonicToAccount, privateKeyToAccount } from "viem/accounts";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type CommandIo, processIo } from "../../cli/command-io.ts";
+import { processIo } from "../../cli/command-io.ts";
 import { run as recoverCommand } from "../../cli/recover.ts";
 import { type Client, memoryDeviceStore, openRecoveryFile, rebuildSecret, verifyEvents } from "../../client/index.ts";
 import { deviceFileStore } from "../../client-node/index.ts";
 import { generateShareKey, sharePublicKeyOf } from "../../protocol/index.ts";
 import { type Simulator, startSimulator } from "../../simulator/index.ts";
 import { createPasskeyApp } from "../support/account.ts";
-import { codeOf, type Device, deviceOf, linkLogin, MESSAGE, sign } from "../support/custody.ts";
+import { called } from "../support/command-call.ts";
+import { type Device, deviceOf, linkLogin, MESSAGE, sign } from "../support/custody.ts";
+import { codeOf } from "../support/refusals.ts";
 
 let simulator: Simulator;
 let client: Client;
@@ -159,20 +161,11 @@ describe("an operator who is gone", () => {
     const paths = Object.fromEntries(Object.keys(files).map((name) => [name, join(folder, name)]));
     for (const [name, text] of Object.entries(files)) await writeFile(paths[name] ?? "", text, { mode: 0o600 });
     const cli = async (deviceFile: string) => {
-      const said = { out: "", err: "" };
-      const io: CommandIo = {
-        read: (path) => readFile(path),
-        out: (text) => {
-          said.out += text;
-        },
-        err: (text) => {
-          said.err += text;
-        },
-        nowMs: Date.now,
-      };
       const args = ["--recovery", paths["recovery"] ?? "", "--recovery-key", paths["key"] ?? ""];
       const more = ["--device", deviceFile, "--device-passphrase-file", paths["passphrase"] ?? ""];
-      return { status: await recoverCommand([...args, ...more], io), ...said };
+      return called((says) =>
+        recoverCommand([...args, ...more], { ...says, read: (path) => readFile(path), nowMs: Date.now }),
+      );
     };
     const done = await cli(join(folder, `${wallet.walletId}.json`));
     expect(done.status).toBe(0);

@@ -6,7 +6,6 @@ import {
   type Client,
   exportWallet,
   importWallet,
-  RefusedError,
   verifyErasure,
   verifyEvents,
   type WalletCaller,
@@ -19,6 +18,7 @@ import { createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { apiKeyOf, generateKeyOf } from "../support/app-requests.ts";
 import { decryptKeystore } from "../support/keystore.ts";
 import { requestBody, send } from "../support/raw-request.ts";
+import { codeOf } from "../support/refusals.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
 const WORDS = "test test test test test test test test test test test junk";
@@ -40,16 +40,6 @@ afterAll(() => simulator.stop());
 beforeEach(async () => {
   alice = await logIn(simulator, client, appId, `alice-${randomUUID()}`);
 });
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work;
-    return "done";
-  } catch (error) {
-    if (!(error instanceof RefusedError)) throw error;
-    return error.code;
-  }
-}
 
 async function eventsOf({
   session,

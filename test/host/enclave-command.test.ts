@@ -1,40 +1,25 @@
 /** `cloister enclave` as systemd runs it: a process, over a stand-in for nitro-cli. */
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { hex } from "../kms-policy/policies.ts";
+import { killCloisters, startCloister } from "../support/cloister-process.ts";
 import { FakeNitroCli } from "./fake-nitro-cli.ts";
 
 // The supervisor looks every five seconds, and each process takes its time to start where others are busy.
 vi.setConfig({ testTimeout: 90_000 });
 
 let fake: FakeNitroCli;
-let children: ChildProcess[];
 beforeEach(() => {
   fake = new FakeNitroCli();
-  children = [];
 });
 afterEach(() => {
-  for (const child of children) child.kill("SIGKILL");
+  killCloisters();
   fake.remove();
 });
 
 function start(args: readonly string[]) {
-  const child = spawn(process.execPath, ["bin/cloister.js", "enclave", ...args], {
-    env: { ...process.env, PATH: fake.path },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  children.push(child);
-  let said = "";
-  child.stdout.on("data", (chunk: Buffer) => {
-    said += chunk;
-  });
-  child.stderr.on("data", (chunk: Buffer) => {
-    said += chunk;
-  });
-  const ended = once(child, "exit").then(([status]) => status as number);
-  return { child, ended, said: () => said };
+  const { process: child, exitCode: ended, output: said } = startCloister(["enclave", ...args], { PATH: fake.path });
+  return { child, ended, said };
 }
 
 async function call(args: readonly string[]) {
@@ -150,7 +135,7 @@ test.each<[string, number, string, (fake: FakeNitroCli) => string[]]>([
   ],
   ["an image that is not there", 78, "IMAGE_UNREADABLE", (it) => it.options("cloister", 16, { eif_path: "/nowhere" })],
   ["debug mode", 78, "DEBUG_MODE", (it) => it.options("cloister", 16, { debug_mode: true })],
-  ["the parent's own CID", 78, "CONFIG_INVALID", (it) => it.options("cloister", 3)],
+  ["the parent's own CID", 78, "cloister.json: enclave_cid: at least 4", (it) => it.options("cloister", 3)],
   ["no configuration", 78, "cannot read /nowhere", () => ["--config", "/nowhere"]],
   ["another option", 2, "Unknown option", () => ["--debug"]],
   ["a word too many", 2, 'unexpected "now"', () => ["now"]],

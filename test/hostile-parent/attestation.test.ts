@@ -5,14 +5,13 @@ import { connect, type ExpectedEnclave } from "../../client/index.ts";
 import { encodeAttestedUserData, REQUEST_PORT } from "../../protocol/index.ts";
 import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
 import { createNsmPki, createSimulatedNsm } from "../../simulator/nsm/index.ts";
+import { startHostileSimulator } from "../support/hostile-world.ts";
 
 let simulator: Simulator;
 let hostile: HostileParent;
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
+  ({ simulator, hostile } = await startHostileSimulator());
 });
 afterAll(() => simulator.stop());
 afterEach(() => {

@@ -3,10 +3,11 @@ import { createHash } from "node:crypto";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { type Client, generateStampKey } from "../../client/index.ts";
 import { REQUEST_PORT, type Wallet } from "../../protocol/index.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { ALLOW_ALL } from "../support/allow-all.ts";
 import { createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { foreignScript, payment, psbtOf } from "../support/bitcoin.ts";
+import { startHostileSimulator } from "../support/hostile-world.ts";
 import { post, requestBody, send, stampOf } from "../support/raw-request.ts";
 
 let simulator: Simulator;
@@ -17,9 +18,7 @@ let alice: LoggedIn;
 let wallet: Wallet;
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
+  ({ simulator, hostile } = await startHostileSimulator());
   client = await simulator.connect({ attempts: 1 });
   appId = await createApp(simulator, client, { policy: ALLOW_ALL });
   alice = await logIn(simulator, client, appId, "alice");

@@ -29,11 +29,13 @@ import {
   type StoredRecord,
   sharePublicKeyOf,
 } from "../../protocol/index.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { createPasskeyApp, enrol, passkeyOf, registerPasskey } from "../support/account.ts";
 import { AUDIENCE } from "../support/app.ts";
 import { Authenticator } from "../support/authenticator.ts";
-import { codeOf, type Device, deviceOf, linkLogin, MESSAGE, sign } from "../support/custody.ts";
+import { type Device, deviceOf, linkLogin, MESSAGE, sign } from "../support/custody.ts";
+import { startHostileSimulator } from "../support/hostile-world.ts";
+import { codeOf } from "../support/refusals.ts";
 
 let simulator: Simulator;
 let hostile: HostileParent;
@@ -48,9 +50,7 @@ const HELD = { kind: "held" } as const;
 const MINUTE_MS = 60_000;
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
+  ({ simulator, hostile } = await startHostileSimulator());
   client = await simulator.connect({ attempts: 1 });
   appId = await createPasskeyApp(simulator, client, { sessionLifetimeS: 3600 });
 });

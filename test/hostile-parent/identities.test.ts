@@ -1,19 +1,14 @@
 /** Linked identities and the events that tell of them, against other users and a parent that withholds and reorders. */
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import {
-  type Client,
-  generateStampKey,
-  loginNonce,
-  RefusedError,
-  type StampKey,
-  verifyEvents,
-} from "../../client/index.ts";
+import { type Client, generateStampKey, loginNonce, type StampKey, verifyEvents } from "../../client/index.ts";
 import { decodeEvent, RECORDS_PORT, type StoredRecord } from "../../protocol/index.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { createPasskeyApp, enrol, registerPasskey } from "../support/account.ts";
 import { AUDIENCE, type LoggedIn, logIn } from "../support/app.ts";
 import { Authenticator } from "../support/authenticator.ts";
+import { startHostileSimulator } from "../support/hostile-world.ts";
+import { codeOf } from "../support/refusals.ts";
 
 let simulator: Simulator;
 let hostile: HostileParent;
@@ -24,9 +19,7 @@ let home: string;
 let work: string;
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
+  ({ simulator, hostile } = await startHostileSimulator());
   client = await simulator.connect();
   appId = await createPasskeyApp(simulator, client);
 });
@@ -47,16 +40,6 @@ async function tokenFor(subject: string, key: StampKey): Promise<string> {
 
 const linkWork = async (loggedIn = alice) =>
   loggedIn.session.account.linkIdentity(async () => tokenFor(work, loggedIn.key));
-
-async function codeOf(attempt: Promise<unknown>): Promise<string> {
-  try {
-    await attempt;
-    return "done";
-  } catch (error) {
-    if (!(error instanceof RefusedError)) throw error;
-    return error.code;
-  }
-}
 
 describe("a linked identity", () => {
   test("logs into the same user, with the same wallets", async () => {

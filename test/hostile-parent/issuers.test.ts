@@ -6,9 +6,10 @@ import { exportJWK, generateKeyPair, SignJWT } from "jose";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Client, generateStampKey, loginNonce, type StampKey } from "../../client/index.ts";
 import { EGRESS_PORT } from "../../protocol/index.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { createTlsAuthority } from "../../simulator/pki/index.ts";
 import { AUDIENCE, createApp, logIn } from "../support/app.ts";
+import { startHostileSimulator } from "../support/hostile-world.ts";
 import { requestBody, send } from "../support/raw-request.ts";
 
 const MITM = "mitm.example:443";
@@ -36,12 +37,9 @@ beforeAll(async () => {
   const issued = authority.issueServer({ hosts: [ISSUER_HOST] });
   impostor = createHttpsServer({ key: issued.keyPem, cert: issued.certPem }, answer);
   plain = createHttpServer(answer);
-  simulator = await startSimulator({
-    hostileParent: {},
+  ({ simulator, hostile } = await startHostileSimulator({
     alsoConnectTo: { [MITM]: await listen(impostor), [PLAIN]: await listen(plain) },
-  });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
+  }));
   expect(simulator.issuer.issuer).toBe(`https://${ISSUER_HOST}`);
   key = await generateStampKey();
   nonce = await loginNonce(key);

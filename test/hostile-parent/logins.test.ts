@@ -4,8 +4,9 @@ import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Client, generateStampKey, loginNonce, type StampKey } from "../../client/index.ts";
 import { EGRESS_PORT, encodeBase64url } from "../../protocol/index.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { AUDIENCE, appParams, createApp, logIn } from "../support/app.ts";
+import { startHostileSimulator } from "../support/hostile-world.ts";
 import { requestBody, send } from "../support/raw-request.ts";
 
 let simulator: Simulator;
@@ -16,9 +17,7 @@ let key: StampKey;
 let nonce: string;
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
+  ({ simulator, hostile } = await startHostileSimulator());
   client = await simulator.connect();
   appId = await createApp(simulator, client);
   key = await generateStampKey();

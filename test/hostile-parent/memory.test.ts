@@ -54,20 +54,25 @@ function keysIn(state: OpenedState): readonly Uint8Array[] {
   return keys.map(({ bytes }) => bytes);
 }
 
+async function startWithWallets(stateFolder: string, { signaturesEach }: { readonly signaturesEach: number }) {
+  const simulator = await startSimulator({ stateFolder });
+  const client = await simulator.connect();
+  const appId = await createApp(simulator, client);
+  const { session } = await logIn(simulator, client, appId, "alice");
+  const signing = { chainId: "1", unsignedTransaction: usdcTransfer() };
+  for (let made = 0; made < WALLETS; made += 1) {
+    const { walletId } = await session.createWallet({ kind: made % 2 === 0 ? "hd" : "single-key" });
+    for (let signed = 0; signed < signaturesEach; signed += 1) await session.signTransaction({ walletId, ...signing });
+  }
+  return { simulator, session };
+}
+
 test("few keys of wallets are left in memory once they have been used: they are wiped, as far as V8 lets us", {
   timeout: 120_000,
 }, async () => {
   const stateFolder = await mkdtemp(join(tmpdir(), "cloister-test-"));
   try {
-    const simulator = await startSimulator({ stateFolder });
-    const client = await simulator.connect();
-    const appId = await createApp(simulator, client);
-    const { session } = await logIn(simulator, client, appId, "alice");
-    const signing = { chainId: "1", unsignedTransaction: usdcTransfer() };
-    for (let made = 0; made < WALLETS; made += 1) {
-      const { walletId } = await session.createWallet({ kind: made % 2 === 0 ? "hd" : "single-key" });
-      await session.signTransaction({ walletId, ...signing });
-    }
+    const { simulator, session } = await startWithWallets(stateFolder, { signaturesEach: 1 });
     // Other work, which uses the same buffers again.
     for (let request = 0; request < 200; request += 1) await session.listWallets();
     const memory = memoryOf(simulator.enclavePid);
@@ -89,15 +94,7 @@ test("wallets that sign again and again are in memory while they do, and for the
 }, async () => {
   const stateFolder = await mkdtemp(join(tmpdir(), "cloister-test-"));
   try {
-    const simulator = await startSimulator({ stateFolder });
-    const client = await simulator.connect();
-    const appId = await createApp(simulator, client);
-    const { session } = await logIn(simulator, client, appId, "alice");
-    const signing = { chainId: "1", unsignedTransaction: usdcTransfer() };
-    for (let made = 0; made < WALLETS; made += 1) {
-      const { walletId } = await session.createWallet({ kind: made % 2 === 0 ? "hd" : "single-key" });
-      for (let signed = 0; signed < 3; signed += 1) await session.signTransaction({ walletId, ...signing });
-    }
+    const { simulator, session } = await startWithWallets(stateFolder, { signaturesEach: 3 });
     const inUse = memoryOf(simulator.enclavePid);
     await simulator.advanceClock(KEPT_IDLE_MS + 1);
     // They are looked through every ten seconds.

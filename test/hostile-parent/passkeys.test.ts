@@ -10,11 +10,12 @@ import {
   REQUEST_PORT,
   WEBAUTHN_STAMP_HEADER,
 } from "../../protocol/index.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { createPasskeyApp, loginParams, passkeyOf, registerPasskey } from "../support/account.ts";
 import { createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { attestedKeys, sendSealed } from "../support/app-requests.ts";
 import { Authenticator, PASSKEYS, type Said } from "../support/authenticator.ts";
+import { startHostileSimulator } from "../support/hostile-world.ts";
 import { post, requestBody, stampOf } from "../support/raw-request.ts";
 
 let simulator: Simulator;
@@ -25,9 +26,7 @@ let alice: LoggedIn;
 let authenticator: Authenticator;
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
+  ({ simulator, hostile } = await startHostileSimulator());
   client = await simulator.connect();
   appId = await createPasskeyApp(simulator, client);
 });

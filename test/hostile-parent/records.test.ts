@@ -3,9 +3,10 @@ import { DatabaseSync } from "node:sqlite";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Client, loginNonce } from "../../client/index.ts";
 import { RECORDS_PORT, type Wallet } from "../../protocol/index.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { AUDIENCE, createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { apiKeyOf, generateKeyOf } from "../support/app-requests.ts";
+import { startHostileSimulator } from "../support/hostile-world.ts";
 import { requestBody, send } from "../support/raw-request.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
@@ -27,9 +28,7 @@ let database: DatabaseSync;
 let untouched: Row[];
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
+  ({ simulator, hostile } = await startHostileSimulator());
   client = await simulator.connect();
   appId = await createApp(simulator, client);
   alice = await logIn(simulator, client, appId, "alice");

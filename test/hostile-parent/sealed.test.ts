@@ -2,9 +2,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { type Client, generateStampKey, loginNonce } from "../../client/index.ts";
 import { type JsonValue, MAX_SEALED_BYTES, REQUEST_PORT, sealRequest } from "../../protocol/index.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { AUDIENCE, createApp, logIn } from "../support/app.ts";
 import { attestedKeys, postSealedBytes, sendSealed } from "../support/app-requests.ts";
+import { startHostileSimulator } from "../support/hostile-world.ts";
 import { requestBody, stampOf } from "../support/raw-request.ts";
 
 let simulator: Simulator;
@@ -13,9 +14,7 @@ let client: Client;
 let appId: string;
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
+  ({ simulator, hostile } = await startHostileSimulator());
   client = await simulator.connect();
   appId = await createApp(simulator, client);
 });

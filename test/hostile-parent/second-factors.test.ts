@@ -1,13 +1,15 @@
 /** One-time passwords against whoever has a stolen session and a parent that helps: it repeats, races, drops and rolls back. */
 import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { type Client, RefusedError } from "../../client/index.ts";
+import type { Client } from "../../client/index.ts";
 import { type Params, RECORDS_PORT, type StoredRecord } from "../../protocol/index.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { type AuthenticatorApp, createPasskeyApp, enrol, passkeyOf, registerPasskey } from "../support/account.ts";
 import { createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { Authenticator } from "../support/authenticator.ts";
+import { startHostileSimulator } from "../support/hostile-world.ts";
 import { requestBody, send } from "../support/raw-request.ts";
+import { codeOf } from "../support/refusals.ts";
 
 let simulator: Simulator;
 let hostile: HostileParent;
@@ -23,9 +25,7 @@ const GUARDED: Partial<Params<"create_app">> = { totp: { requiredFor: ["sign_mes
 const nowMs = () => simulator.nowMs();
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
+  ({ simulator, hostile } = await startHostileSimulator());
   client = await simulator.connect();
   appId = await createPasskeyApp(simulator, client, GUARDED);
 });
@@ -42,16 +42,6 @@ afterEach(() => {
 
 const sign = (secondFactor?: string) =>
   alice.session.signMessage({ walletId, message: "0x00" }, secondFactor === undefined ? {} : { secondFactor });
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work;
-    return "done";
-  } catch (error) {
-    if (!(error instanceof RefusedError)) throw error;
-    return error.code;
-  }
-}
 
 async function guessWrongly(times: number): Promise<string[]> {
   const codes: string[] = [];

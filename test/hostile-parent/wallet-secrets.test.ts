@@ -22,10 +22,11 @@ import {
   type Result,
   sealImport,
 } from "../../protocol/index.ts";
-import { type HostileParent, type Simulator, startSimulator } from "../../simulator/index.ts";
+import type { HostileParent, Simulator } from "../../simulator/index.ts";
 import { ALLOW_ALL } from "../support/allow-all.ts";
 import { createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { attestedKeys, sendSealed } from "../support/app-requests.ts";
+import { startHostileSimulator } from "../support/hostile-world.ts";
 import { requestBody, send, stampOf } from "../support/raw-request.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
@@ -39,9 +40,7 @@ let appId: string;
 let alice: LoggedIn;
 
 beforeAll(async () => {
-  simulator = await startSimulator({ hostileParent: {} });
-  if (simulator.hostileParent === null) throw new Error("no hostile parent");
-  hostile = simulator.hostileParent;
+  ({ simulator, hostile } = await startHostileSimulator());
   client = await simulator.connect({ attempts: 1 });
   appId = await createApp(simulator, client, { policy: ALLOW_ALL });
 });

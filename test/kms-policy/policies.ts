@@ -33,7 +33,7 @@ export const ONE_IMAGE: KeyPolicyParameters = { ...PRINCIPALS, pcrSets: [pcrs({ 
 const VALUE = fc.integer({ min: 1, max: 3 });
 
 /** Few values, so that sets and documents meet often. */
-export const anySet: fc.Arbitrary<PcrValues> = fc
+const anySet: fc.Arbitrary<PcrValues> = fc
   .tuple(
     fc.oneof(fc.record({ 0: VALUE }), fc.record({ 8: VALUE, 3: VALUE })),
     fc.dictionary(fc.constantFrom("1", "3", "4"), VALUE, { maxKeys: 1 }),

@@ -248,8 +248,11 @@ test("an IPv6 network of 64 bits is one holder, and an address in its mapped for
   expect(holderOf("2001:db8::1")).not.toBe(holderOf("2001:db8:0:1::1"));
   expect(holderOf("::1")).toBe("0:0:0:0::/64");
   expect(holderOf("fe80::1%eth0")).toBe("fe80:0:0:0::/64");
-  expect(holderOf("::ffff:192.0.2.1")).toBe("192.0.2.1");
+  for (const mapped of ["::ffff:192.0.2.1", "::ffff:c000:201", "::FFFF:C000:0201", "0:0:0:0:0:ffff:c000:201"])
+    expect(holderOf(mapped)).toBe("192.0.2.1");
   expect(holderOf("192.0.2.1")).toBe("192.0.2.1");
+  // Neither is mapped: the one is compatible (RFC 4291, 2.5.5.1), the other translated (RFC 2765).
+  for (const other of ["::c000:201", "::ffff:0:c000:201"]) expect(holderOf(other)).toBe("0:0:0:0::/64");
 });
 
 test("a port behind an address, as some proxies write it, makes nobody another holder", () => {
@@ -262,9 +265,12 @@ test("a port behind an address, as some proxies write it, makes nobody another h
 
 test("proxies are named by address or network", () => {
   const isTrusted = parseProxies(["10.0.0.0/8", "192.0.2.1", "fd00::/8"]);
-  for (const address of ["10.255.0.1", "::ffff:10.0.0.1", "192.0.2.1", "fd00::1"])
+  for (const address of ["10.255.0.1", "::ffff:10.0.0.1", "::ffff:a00:1", "192.0.2.1", "fd00::1"])
     expect(isTrusted?.(address)).toBe(true);
   for (const address of ["11.0.0.1", "192.0.2.2", "fe80::1", "", "unix"]) expect(isTrusted?.(address)).toBe(false);
-  for (const entry of ["10.0.0.0/33", "10.0.0", "proxy.internal", "::/129", ""])
+  const isMapped = parseProxies(["::ffff:10.0.0.0/104", "::ffff:c000:201"]);
+  for (const address of ["10.255.0.1", "192.0.2.1"]) expect(isMapped?.(address)).toBe(true);
+  for (const address of ["11.0.0.1", "192.0.2.2"]) expect(isMapped?.(address)).toBe(false);
+  for (const entry of ["10.0.0.0/33", "10.0.0", "proxy.internal", "::/129", "::ffff:10.0.0.0/95", ""])
     expect(parseProxies([entry])).toBeUndefined();
 });

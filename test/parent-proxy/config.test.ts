@@ -49,7 +49,7 @@ test.each([
   expect((await read(JSON.stringify({ ...VALID, vsock }))).vsock).toEqual(vsock);
 });
 
-test.each<[string, unknown, string]>([
+test.each<[string, unknown, string | RegExp]>([
   ["PostgreSQL without a word on TLS", { ...VALID, records: POSTGRES }, "records.tls"],
   [
     "a password in the file",
@@ -64,10 +64,19 @@ test.each<[string, unknown, string]>([
   ],
   ["AF_VSOCK with a path", { ...VALID, vsock: { kind: "af-vsock", enclaveCid: 16, path: "x" } }, "vsock: has a field"],
   ["AF_VSOCK without a CID", { ...VALID, vsock: { kind: "af-vsock" } }, "vsock.enclaveCid"],
-  ["an unknown field", { ...VALID, tls: true }, "has a field"],
-  ["an unknown limit", { ...VALID, limits: { drainTimeout: 5 } }, "limits: has a field"],
+  ["an unknown field", { ...VALID, tls: true }, "the file: has a field that is not known: tls"],
+  [
+    "an unknown limit",
+    { ...VALID, limits: { drainTimeout: 5 } },
+    "limits: has a field that is not known: drainTimeout",
+  ],
   ["a limit of nothing", { ...VALID, limits: { drainTimeoutMs: 0 } }, "limits.drainTimeoutMs: at least 1"],
-  ["another vsock", { ...VALID, vsock: { kind: "tcp", path: "x" } }, "vsock.kind"],
+  [
+    "another vsock",
+    { ...VALID, vsock: { kind: "tcp", path: "x" } },
+    "vsock.kind: expected one of unix-socket, af-vsock",
+  ],
+  ["a field whose name is none", { ...VALID, "\u001b[2J": true }, /the file: has a field that is not known$/],
   ["a port over 65535", { ...VALID, http: { host: "::", port: 65_536 } }, "http.port: at most 65535"],
   [
     "a proxy by its name",

@@ -313,3 +313,26 @@ test("relays a sealed request as bytes under its own name, and its answer as byt
   const over = await fetch(`${url}/v1/sealed`, { method: "POST", body: new Uint8Array(MAX_SEALED_BYTES + 1) });
   expect(await errorOf(over)).toBe("PARENT_BODY_TOO_LARGE");
 });
+
+test("counts error answers by code: its own, the enclave's in the open, and no more names than there are codes", async () => {
+  const { url, guest } = await startParent();
+  const bodies = [
+    json({ requestId: null, error: { code: "POLICY_DENIED", message: "no" } }),
+    json({ requestId: null, error: { code: "A_NAME_OF_ANYBODYS", message: "no" } }),
+    Buffer.from("no JSON"),
+  ];
+  await startFakeEnclave(guest, async (call) =>
+    call.kind === "sealed"
+      ? { status: 200, body: Buffer.from("unreadable"), signature: null }
+      : { status: 403, body: bodies.shift() ?? json({}), signature: null },
+  );
+  for (let n = 0; n < 3; n += 1) await fetch(`${url}/v1/list_wallets`, { method: "POST", body: "{}" });
+  await fetch(`${url}/v1/sealed`, { method: "POST", body: "sealed" });
+  await fetch(`${url}/nowhere`);
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  expect(metrics.match(/^cloister_error_answers_total.*$/gm)?.toSorted()).toEqual([
+    'cloister_error_answers_total{code="PARENT_NOT_FOUND"} 1',
+    'cloister_error_answers_total{code="POLICY_DENIED"} 1',
+    'cloister_error_answers_total{code="other"} 2',
+  ]);
+});

@@ -1,4 +1,4 @@
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
@@ -168,6 +168,41 @@ describe.skipIf(isPostgresAbsent)("on PostgreSQL", () => {
     await query(server, "UPDATE cloister.schema_version SET version = version + 1");
     await writeFile(passwordFile, "another\n");
     await expect(openStore(options)).rejects.toMatchObject({ code: "RECORDS_UNUSABLE" });
+  });
+
+  test("where PUBLIC may execute nothing, a role writes with the grants that docs/run-the-parent.md names, and not without them", async () => {
+    const server = await startPostgres();
+    await (await openStore(optionsFor(server))).close();
+    await query(
+      server,
+      `CREATE ROLE cloister LOGIN;
+       GRANT USAGE ON SCHEMA cloister TO cloister;
+       GRANT SELECT ON cloister.schema_version TO cloister;
+       GRANT SELECT, INSERT, UPDATE, DELETE ON cloister.records TO cloister;
+       REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA cloister FROM PUBLIC;`,
+    );
+    const page = await readFile("docs/run-the-parent.md", "utf8");
+    const grants = page.match(/GRANT EXECUTE ON FUNCTION [^;]+;/g) ?? [];
+    expect(grants).toHaveLength(2);
+    const store = await openStore({ ...optionsFor(server), user: "cloister" });
+    const denied = { code: "42501" };
+    await expect(store.write([create("a")])).rejects.toMatchObject(denied);
+    const [toWrite, toWriteEach] = grants as [string, string];
+    await query(server, toWrite);
+    expect(await store.write([create("a")])).toEqual({ kind: "written" });
+    const many = (prefix: string) =>
+      Promise.allSettled(Array.from({ length: 100 }, (_, at) => store.write([create(`${prefix}/${at}`)])));
+    // Several that go together are one call of the other function, which is refused: each is then tried by itself.
+    expect((await many("b")).every(({ status }) => status === "fulfilled")).toBe(true);
+    await query(
+      server,
+      "REVOKE EXECUTE ON FUNCTION cloister.write(text[], bigint[], bigint[], bytea[], bigint[]) FROM cloister",
+    );
+    await query(server, toWriteEach);
+    for (const each of await many("c")) expect(each).toMatchObject({ status: "rejected", reason: denied });
+    await query(server, toWrite);
+    expect((await many("c")).every(({ status }) => status === "fulfilled")).toBe(true);
+    expect(await store.list({ prefix: "c/", after: "c/98", limit: 5 })).toHaveLength(1);
   });
 
   test("takes a database of the version before: its records, who may work with them, and parents of that version", async () => {

@@ -49,8 +49,13 @@ test("refuses a file that is no database, and a folder that is not there", async
   const folder = await temporaryFolder();
   const file = join(folder, "records.db");
   await writeFile(file, "not a database, but long enough to be looked at".repeat(40));
-  for (const unusable of [file, join(folder, "missing", "records.db")]) {
-    expect(() => openSqliteRecordStore(unusable)).toThrow(expect.objectContaining({ code: "RECORDS_UNUSABLE" }));
+  for (const [unusable, why] of [
+    [file, "file is not a database"],
+    [join(folder, "missing", "records.db"), "is its folder there"],
+  ] as const) {
+    expect(() => openSqliteRecordStore(unusable)).toThrow(
+      expect.objectContaining({ code: "RECORDS_UNUSABLE", message: expect.stringContaining(why) }),
+    );
   }
 });
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
-import { decodeBase64url, decodeHex, encodeBase64url, encodeHex } from "../../protocol/index.ts";
+import { describe, expect, test } from "vitest";
+import { decodeBase64url, decodeHex, encodeBase32, encodeBase64url, encodeHex } from "../../protocol/index.ts";
 
 // RFC 4648, 10, without padding; the last two use both characters that base64url has of its own.
 test.each([
@@ -66,4 +66,30 @@ test("of all texts of one value only one decodes", () => {
       expect(encodeBase64url(bytes)).toBe(text);
     }),
   );
+});
+
+describe("base32", () => {
+  test.each([
+    ["", ""],
+    ["f", "MY"],
+    ["fo", "MZXQ"],
+    ["foo", "MZXW6"],
+    ["foob", "MZXW6YQ"],
+    ["fooba", "MZXW6YTB"],
+    ["foobar", "MZXW6YTBOI"],
+  ])("RFC 4648, section 10: %j", (text, encoded) => {
+    expect(encodeBase32(Buffer.from(text))).toBe(encoded);
+  });
+
+  test("reads back as the same bits", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
+        const bits = [...encodeBase32(bytes)]
+          .map((digit) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(digit).toString(2).padStart(5, "0"))
+          .join("");
+        const expected = [...bytes].map((byte) => byte.toString(2).padStart(8, "0")).join("");
+        return bits.startsWith(expected) && /^0{0,4}$/.test(bits.slice(expected.length));
+      }),
+    );
+  });
 });

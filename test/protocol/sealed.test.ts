@@ -11,7 +11,15 @@ import {
 import fc from "fast-check";
 import { AEAD_AES_128_GCM, CipherSuite, KDF_HKDF_SHA256, KEM_DHKEM_X25519_HKDF_SHA256 } from "hpke";
 import { beforeAll, describe, expect, test } from "vitest";
-import { decodeSealed, encodeCbor, keyIdOf, openRequest, sealRequest } from "../../protocol/index.ts";
+import {
+  decodeSealed,
+  encodeCbor,
+  keyIdOf,
+  MAX_ANSWER_BYTES,
+  MAX_FRAME_BYTES,
+  openRequest,
+  sealRequest,
+} from "../../protocol/index.ts";
 import { pad, unpad } from "../../protocol/padding.ts";
 
 const hex = (text: string) => Uint8Array.from(Buffer.from(text, "hex"));
@@ -213,10 +221,24 @@ describe("padding", () => {
     [2044, 2048],
     [2045, 4096],
     [300_000, 524_288],
+    [524_284, 524_288],
+    [524_285, MAX_FRAME_BYTES - 1024],
+    [MAX_FRAME_BYTES - 1028, MAX_FRAME_BYTES - 1024],
   ])("%d bytes take %d", (length, size) => {
     const message = new Uint8Array(length).fill(7);
     expect(pad(message).length).toBe(size);
     expect(toHex(unpad(pad(message)))).toBe(toHex(message));
+  });
+
+  test("is for what fits into a frame when it is sealed, as the greatest answer does", async () => {
+    expect(() => pad(new Uint8Array(MAX_FRAME_BYTES - 1027))).toThrow(RangeError);
+    const { bytes } = await sealRequest(keys, AUDIENCE, REQUEST);
+    const { sealAnswer } = await openRequest(keys, pair, decodeSealed(bytes));
+    const body = await sealAnswer({ ...ANSWER, body: new Uint8Array(MAX_ANSWER_BYTES) }, NONCE);
+    const message = { id: 2 ** 53 - 1, status: 599, body, signature: null, boot: new Uint8Array(8) };
+    expect(encodeCbor(message).length).toBeLessThanOrEqual(MAX_FRAME_BYTES);
+    const open = { ...message, body: new Uint8Array(MAX_ANSWER_BYTES), signature: new Uint8Array(64) };
+    expect(encodeCbor(open).length).toBeLessThanOrEqual(MAX_FRAME_BYTES);
   });
 
   test("is refused where it is not as it must be", () => {
@@ -228,6 +250,7 @@ describe("padding", () => {
       padded.with(1023, 1),
       padded.subarray(0, 7),
       new Uint8Array([...padded, ...new Uint8Array(1024)]),
+      new Uint8Array(MAX_FRAME_BYTES).with(1, 15),
     ];
     for (const each of wrong) expect(() => unpad(each)).toThrow(malformed);
   });

@@ -11,7 +11,8 @@ import { ALLOW_ALL } from "../support/allow-all.ts";
 import { createApp, type LoggedIn, logIn } from "../support/app.ts";
 import { Authenticator } from "../support/authenticator.ts";
 import { clientsOf, recordingFetch, replay } from "../support/cluster.ts";
-import { codeOf, linkLogin, MESSAGE } from "../support/custody.ts";
+import { linkLogin, MESSAGE } from "../support/custody.ts";
+import { codeOf } from "../support/refusals.ts";
 import { usdcTransfer } from "../support/transactions.ts";
 
 const ENCLAVES = 3;

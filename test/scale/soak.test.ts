@@ -31,7 +31,7 @@ test("memory is flat over twenty thousand requests", { timeout }, async () => {
     expect(outcomes[outcome], outcome).toBeGreaterThan(0);
   }
   // What several windows of time have passed over was forgotten again.
-  const remembered = Object.entries(collections).find(([name]) => name.endsWith("replays.#seen"))?.[1];
+  const remembered = Object.entries(collections).find(([name]) => name.endsWith("replays.#seen.#entries"))?.[1];
   expect(remembered?.end).toBeLessThan(SHORT.requests / 4);
 });
 

@@ -1,33 +1,17 @@
 /** Enclaves that start at the same moment on an empty store, again and again, and stores that mean ill. */
-import { randomBytes } from "node:crypto";
-import { encode } from "cborg";
 import { expect, test } from "vitest";
-import type { Manifest } from "../../enclave/manifest.ts";
-import { Nsm } from "../../enclave/nsm/nsm.ts";
-import { Randomness } from "../../enclave/nsm/randomness.ts";
-import { TrustedClock } from "../../enclave/trusted-clock.ts";
 import { openVault, type Vault } from "../../enclave/vault/open-vault.ts";
 import { RecordStore } from "../../enclave/vault/record-store.ts";
-import { FakeKms, KEY_ARN } from "../support/fake-kms.ts";
+import { seededRandomness } from "../support/enclave-parts.ts";
+import { FakeKms, MANIFEST } from "../support/fake-kms.ts";
 import { MemoryParent } from "../support/memory-parent.ts";
 
 const ROUNDS = 200;
 const ENCLAVES = 4;
 
-const MANIFEST: Manifest = {
-  version: 1,
-  deployment: "test",
-  region: "us-east-1",
-  kmsKeyArn: KEY_ARN,
-  administrators: { threshold: 1, publicKeys: [] },
-  egress: [],
-  digest: new Uint8Array(32),
-};
-
 async function boot(parent: MemoryParent, kms: FakeKms): Promise<Vault> {
-  const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
-  const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
-  return openVault({ store: new RecordStore(parent.vsock), kms, manifest: MANIFEST, randomness });
+  const store = new RecordStore(parent.vsock);
+  return openVault({ store, kms, manifest: MANIFEST, randomness: await seededRandomness() });
 }
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");

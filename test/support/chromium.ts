@@ -41,12 +41,25 @@ export async function bundleClient(): Promise<string> {
   return output.text;
 }
 
-/** Serves a page that loads one script, at an origin of `localhost`: a secure context without TLS. */
-export async function serveScript(script: string): Promise<{ readonly server: Server; readonly origin: string }> {
+export interface Served {
+  readonly server: Server;
+  readonly origin: string;
+}
+
+/** Serves a page that loads one script. */
+export function serveScript(script: string): Promise<Served> {
+  const page = '<!doctype html><title>test</title><script src="/client.js"></script>';
+  return serve((path) => (path === "/client.js" ? script : path === "/" ? page : null));
+}
+
+/** Serves scripts and pages by their paths, at an origin of `localhost`: a secure context without TLS. */
+export async function serve(contentOf: (path: string) => string | null): Promise<Served> {
   const server = createServer((request, response) => {
-    const isScript = request.url === "/client.js";
-    response.writeHead(200, { "content-type": isScript ? "text/javascript" : "text/html" });
-    response.end(isScript ? script : '<!doctype html><title>test</title><script src="/client.js"></script>');
+    const path = request.url ?? "/";
+    const content = contentOf(path);
+    const type = path.endsWith(".js") ? "text/javascript" : "text/html";
+    response.writeHead(content === null ? 404 : 200, { "content-type": type });
+    response.end(content ?? "");
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { server, origin: `http://localhost:${(server.address() as AddressInfo).port}` };

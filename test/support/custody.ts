@@ -5,7 +5,6 @@ import {
   type DeviceStore,
   loginNonce,
   memoryDeviceStore,
-  RefusedError,
   type Session,
 } from "../../client/index.ts";
 import type { Simulator } from "../../simulator/index.ts";
@@ -46,15 +45,4 @@ export async function linkLogin(
 
 export async function sign({ custody }: Device, walletId: string): Promise<string> {
   return (await custody.call("sign_message", { walletId, message: MESSAGE })).signature;
-}
-
-/** The code of a refusal; `done` where there was none. */
-export async function codeOf(attempt: Promise<unknown>): Promise<string> {
-  try {
-    await attempt;
-    return "done";
-  } catch (error) {
-    if (!(error instanceof RefusedError)) throw error;
-    return error.code;
-  }
 }

@@ -6,9 +6,21 @@ import { EgressAgent } from "../../enclave/egress/egress-agent.ts";
 import { StartError } from "../../enclave/errors.ts";
 import { AttestedKms, type OpenedReply } from "../../enclave/kms/attested-kms.ts";
 import { RecipientKeys } from "../../enclave/kms/recipient-keys.ts";
+import type { Manifest } from "../../enclave/manifest.ts";
 import { MemoryParent } from "./memory-parent.ts";
 
 export const KEY_ARN = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+
+/** Of an image that names it. */
+export const MANIFEST: Manifest = {
+  version: 1,
+  deployment: "test",
+  region: "us-east-1",
+  kmsKeyArn: KEY_ARN,
+  administrators: { threshold: 1, publicKeys: [] },
+  egress: [],
+  digest: new Uint8Array(32),
+};
 
 export class FakeKms extends AttestedKms {
   /** Data keys by the hex of their ciphertext, with the encryption context that they were asked for. */

@@ -154,6 +154,11 @@ static socket_state *socket_of(napi_env env, napi_value value) {
   return data;
 }
 
+/* Reads exactly `count` arguments. The socket that comes first among them, or NULL. */
+static socket_state *socket_argument(napi_env env, napi_callback_info info, size_t count, napi_value *values) {
+  return arguments(env, info, count, values, NULL) ? socket_of(env, values[0]) : NULL;
+}
+
 static bool bytes_of(napi_env env, napi_value value, uint8_t **data, size_t *length) {
   napi_typedarray_type type;
   void *start = NULL;
@@ -232,11 +237,9 @@ static void on_ready(uv_poll_t *poll, int status, int events) {
 
 /* watch(socket, events): 0 to stop. */
 static napi_value watch(napi_env env, napi_callback_info info) {
-  environment *owner;
   napi_value values[2];
   uint32_t events;
-  if (!arguments(env, info, 2, values, &owner)) return wrong_arguments(env);
-  socket_state *socket = socket_of(env, values[0]);
+  socket_state *socket = socket_argument(env, info, 2, values);
   if (socket == NULL || !uint32_of(env, values[1], &events)) return wrong_arguments(env);
   if (socket->fd < 0) return number(env, -EBADF);
   int wanted = (int)(events & (UV_READABLE | UV_WRITABLE));
@@ -311,10 +314,8 @@ static napi_value connect_vsock(napi_env env, napi_callback_info info) {
 
 /* connectResult(socket): 0 when it is connected, else what went wrong. */
 static napi_value connect_result(napi_env env, napi_callback_info info) {
-  environment *owner;
   napi_value value;
-  if (!arguments(env, info, 1, &value, &owner)) return wrong_arguments(env);
-  socket_state *socket = socket_of(env, value);
+  socket_state *socket = socket_argument(env, info, 1, &value);
   if (socket == NULL) return wrong_arguments(env);
   if (socket->fd < 0) return number(env, -EBADF);
   int error = 0;
@@ -328,10 +329,8 @@ static napi_value connect_result(napi_env env, napi_callback_info info) {
 
 /* accept(listener): a socket with peerCid and peerPort, or a negated errno (EAGAIN: nobody waits). */
 static napi_value accept_one(napi_env env, napi_callback_info info) {
-  environment *owner;
   napi_value value;
-  if (!arguments(env, info, 1, &value, &owner)) return wrong_arguments(env);
-  socket_state *listener = socket_of(env, value);
+  socket_state *listener = socket_argument(env, info, 1, &value);
   if (listener == NULL) return wrong_arguments(env);
   if (listener->fd < 0) return number(env, -EBADF);
   union {
@@ -354,7 +353,7 @@ static napi_value accept_one(napi_env env, napi_callback_info info) {
 #ifdef CLOISTER_TEST
   if (peer.any.sa_family == AF_UNIX) cid = VMADDR_CID_LOCAL;
 #endif
-  napi_value object, result = adopt(owner, fd, &object), cid_value, port_value;
+  napi_value object, result = adopt(listener->owner, fd, &object), cid_value, port_value;
   if (object == NULL) return result;
   if (napi_create_uint32(env, cid, &cid_value) != napi_ok || napi_create_uint32(env, port, &port_value) != napi_ok ||
       napi_set_named_property(env, object, "peerCid", cid_value) != napi_ok ||
@@ -407,12 +406,10 @@ static napi_value count_live(napi_env env, napi_callback_info info) {
 
 /* read(socket, bytes): how many bytes came, 0 at the other side's end. */
 static napi_value read_bytes(napi_env env, napi_callback_info info) {
-  environment *owner;
   napi_value values[2];
   uint8_t *data;
   size_t length;
-  if (!arguments(env, info, 2, values, &owner)) return wrong_arguments(env);
-  socket_state *socket = socket_of(env, values[0]);
+  socket_state *socket = socket_argument(env, info, 2, values);
   /* An empty buffer would make data look like an end. */
   if (socket == NULL || !bytes_of(env, values[1], &data, &length) || length == 0) return wrong_arguments(env);
   if (socket->fd < 0) return number(env, -EBADF);
@@ -425,13 +422,11 @@ static napi_value read_bytes(napi_env env, napi_callback_info info) {
 
 /* write(socket, bytes, offset): how many bytes were taken, MAX_WRITE_BYTES at most. */
 static napi_value write_bytes(napi_env env, napi_callback_info info) {
-  environment *owner;
   napi_value values[3];
   uint8_t *data;
   size_t length;
   uint32_t offset;
-  if (!arguments(env, info, 3, values, &owner)) return wrong_arguments(env);
-  socket_state *socket = socket_of(env, values[0]);
+  socket_state *socket = socket_argument(env, info, 3, values);
   if (socket == NULL || !bytes_of(env, values[1], &data, &length) || !uint32_of(env, values[2], &offset) ||
       offset >= length) {
     return wrong_arguments(env);
@@ -448,10 +443,8 @@ static napi_value write_bytes(napi_env env, napi_callback_info info) {
 
 /* shutdown(socket): ends our direction; the other one stays. */
 static napi_value shut_down(napi_env env, napi_callback_info info) {
-  environment *owner;
   napi_value value;
-  if (!arguments(env, info, 1, &value, &owner)) return wrong_arguments(env);
-  socket_state *socket = socket_of(env, value);
+  socket_state *socket = socket_argument(env, info, 1, &value);
   if (socket == NULL) return wrong_arguments(env);
   if (socket->fd < 0) return number(env, -EBADF);
   return number(env, shutdown(socket->fd, SHUT_WR) == 0 ? 0 : -errno);
@@ -459,10 +452,8 @@ static napi_value shut_down(napi_env env, napi_callback_info info) {
 
 /* close(socket): at once, and more than once does no harm. */
 static napi_value close_one(napi_env env, napi_callback_info info) {
-  environment *owner;
   napi_value value;
-  if (!arguments(env, info, 1, &value, &owner)) return wrong_arguments(env);
-  socket_state *socket = socket_of(env, value);
+  socket_state *socket = socket_argument(env, info, 1, &value);
   if (socket == NULL) return wrong_arguments(env);
   if (socket->fd >= 0) {
     set_watched(socket, 0);

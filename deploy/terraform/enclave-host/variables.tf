@@ -74,10 +74,11 @@ variable "egress_allow" {
 }
 
 variable "http" {
-  description = "Where the parent listens. Callers reach it by what ends their TLS on the host, or from caller_security_group_ids."
+  description = "Where the parent listens. Callers reach it by what ends their TLS on the host, or from caller_security_group_ids. What ends TLS, or balances, belongs into trusted_proxies (addresses, or address/bits): else all who come through it are one caller, with one caller's share."
   type = object({
-    host = optional(string, "127.0.0.1")
-    port = optional(number, 8080)
+    host            = optional(string, "127.0.0.1")
+    port            = optional(number, 8080)
+    trusted_proxies = optional(list(string), [])
   })
   default = {}
 }

@@ -3,8 +3,8 @@
  * random bits none can be found by trying, neither here nor against its digest, so a plain hash is enough.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
+import { encodeBase32 } from "../../../protocol/index.ts";
 import type { Randomness } from "../../nsm/randomness.ts";
-import { encodeBase32 } from "./base32.ts";
 
 export const RECOVERY_CODES = 10;
 const CODE_BYTES = 10;

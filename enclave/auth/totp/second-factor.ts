@@ -8,7 +8,7 @@ import { findRecoveryCode, isRecoveryCode, RECOVERY_CODES } from "./recovery-cod
 import { matchStep, TOTP_SECRET_BYTES } from "./totp.ts";
 
 /** Attempts that may fail in a row before the first wait. */
-export const MAX_FAILURES = 5;
+const MAX_FAILURES = 5;
 /** The first wait; each further failure doubles it. A code is good for three steps, so one guess in 333,333 hits. */
 const FIRST_LOCKOUT_MS = 30_000;
 const MAX_LOCKOUT_MS = 24 * 3600 * 1000;

@@ -4,12 +4,12 @@
  * collisions, which HMAC does not rest on (RFC 6151 says so of MD5, and it is the weaker of the two).
  */
 import { createHmac, type KeyObject, timingSafeEqual } from "node:crypto";
-import { encodeBase32 } from "./base32.ts";
+import { encodeBase32 } from "../../../protocol/index.ts";
 
 /** RFC 4226, 4, R6: at least 128 bits, 160 recommended; apps expect these. */
 export const TOTP_SECRET_BYTES = 20;
-export const TOTP_DIGITS = 6;
-export const TOTP_STEP_S = 30;
+const TOTP_DIGITS = 6;
+const TOTP_STEP_S = 30;
 /** RFC 6238, 5.2: one step for the time that a person needs and for clocks that differ, before and after. */
 const WINDOW_STEPS = 1;
 

@@ -27,8 +27,8 @@ const FLAG = { UP: 0x01, UV: 0x04, BE: 0x08, BS: 0x10, AT: 0x40, ED: 0x80 } as c
 const RESERVED_FLAGS = 0x02 | 0x20;
 const AAGUID_BYTES = 16;
 /** WebAuthn 4, "Credential ID"; at the least 16 bytes, so that none can be guessed or meets another's. */
-export const MAX_CREDENTIAL_ID_BYTES = 1023;
-export const MIN_CREDENTIAL_ID_BYTES = 16;
+const MAX_CREDENTIAL_ID_BYTES = 1023;
+const MIN_CREDENTIAL_ID_BYTES = 16;
 
 /** @throws {@link RequestError} `PASSKEY_MALFORMED` */
 export function parseAuthenticatorData(bytes: Uint8Array): AuthenticatorData {

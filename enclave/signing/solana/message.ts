@@ -73,7 +73,7 @@ export function encodeMessage(message: SolanaMessage): Uint8Array {
 }
 
 /** The accounts that a message may name by index, those from tables included. */
-export function accountCount({ accountKeys, tableLookups }: SolanaMessage): number {
+function accountCount({ accountKeys, tableLookups }: SolanaMessage): number {
   return tableLookups.reduce(
     (count, { writableIndexes, readonlyIndexes }) => count + writableIndexes.length + readonlyIndexes.length,
     accountKeys.length,

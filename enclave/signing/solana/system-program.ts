@@ -4,7 +4,7 @@ import { type Meaning, NOTHING, type ProgramCall, transfer } from "./meaning.ts"
 const CREATE_ACCOUNT = 0;
 const TRANSFER = 2;
 const CREATE_ACCOUNT_WITH_SEED = 3;
-export const ADVANCE_NONCE = 4;
+const ADVANCE_NONCE = 4;
 const WITHDRAW_NONCE = 5;
 const TRANSFER_WITH_SEED = 11;
 /** Tag, length of the seed. */

@@ -8,7 +8,7 @@ const DEVICE = "/dev/nitro_enclaves";
 /** Its enclaves boot without any entropy (nitro.md 5.7). */
 const TOO_OLD = [1, 2, 0] as const;
 const GROUP = "ne";
-export const ENCLAVE_USER = "cloister-enclave";
+const ENCLAVE_USER = "cloister-enclave";
 export const PARENT_USER = "cloister";
 
 export const checkInstance: Check = async ({ facts }) => {
@@ -98,7 +98,7 @@ export async function usersOf(context: Context): Promise<Map<string, User>> {
   );
 }
 
-export async function groupsOf(
+async function groupsOf(
   context: Context,
 ): Promise<Map<string, { readonly gid: number; readonly members: ReadonlySet<string> }>> {
   const lines = ((await context.text("/etc/group")) ?? "").split("\n").map((line) => line.split(":"));

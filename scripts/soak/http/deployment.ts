@@ -6,7 +6,7 @@ import type { Simulator } from "../../../simulator/index.ts";
 import { AUDIENCE, type SoakKey } from "../callers.ts";
 import type { Kind, TrafficOptions } from "../traffic.ts";
 import { type HttpAnswer, requestOf } from "./connection.ts";
-import { isExcused, LATE, type Outcomes } from "./outcomes.ts";
+import { isForLater, LATE, type Outcomes } from "./outcomes.ts";
 import type { Pool } from "./pool.ts";
 
 /** Far below what a request may be early or late. */
@@ -24,7 +24,7 @@ const OPERATIONS: Readonly<Partial<Record<Kind, OperationName>>> = {
   revoke: "revoke_session",
 };
 
-type Deployment = Pick<TrafficOptions, "answer" | "isExcused" | "forgetUser" | "token" | "boot" | "audiences"> & {
+type Deployment = Pick<TrafficOptions, "answer" | "isForLater" | "forgetUser" | "token" | "boot" | "audiences"> & {
   readonly appIds: readonly string[];
 };
 
@@ -49,7 +49,7 @@ export async function deploymentOf(
   const ready = await pool.ask("GET /readyz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
   const boot = new RegExp(`^${BOOT_HEADER}: *([0-9a-f]+)\r?$`, "im").exec(ready.head)?.[1] ?? "";
   return {
-    ...{ appIds, boot, isExcused },
+    ...{ appIds, boot, isForLater },
     audiences: appIds.map((appId) => audienceOf(simulator.deployment, appId)),
     // The parent keeps its records on disk.
     forgetUser: () => {},
@@ -70,7 +70,7 @@ export async function deploymentOf(
 
   async function noteRefusal({ body }: HttpAnswer, kind: Kind): Promise<void> {
     const { code } = errorOf(body);
-    if (kind === "outOfTime" || kind === "replay" || !isExcused(code)) return;
+    if (kind === "outOfTime" || kind === "replay" || !isForLater(code)) return;
     outcomes.excused += 1;
     // Whoever asks for attestation makes the enclave look at the NSM's clock.
     if (code === "REQUEST_FROM_FUTURE") {

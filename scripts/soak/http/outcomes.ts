@@ -3,9 +3,9 @@ import { ERROR_CODES, type ErrorCode } from "../../../protocol/index.ts";
 
 /** Before a code: it was waited for so long that times had passed. */
 export const LATE = "LATE_";
-/** Connections that were lost, and clocks that stood apart for a while, after one of the processes, or all, had been stopped. */
+/** Connections that were lost (nobody listens: the parent is gone), and clocks that stood apart for a while, after one of the processes, or all, had been stopped. */
 const OF_A_PAUSE =
-  /^(?:LATE_.*|E[A-Z]+|CONNECTION_[A-Z]+|CALLER_TIMEOUT|REQUEST_STALE|REQUEST_FROM_FUTURE|UNREACHABLE)$/;
+  /^(?!ECONNREFUSED)(?:LATE_.*|E[A-Z]+|CONNECTION_[A-Z]+|CALLER_TIMEOUT|REQUEST_STALE|REQUEST_FROM_FUTURE|UNREACHABLE)$/;
 
 export class Outcomes {
   readonly #counts = new Map<string, number>();
@@ -21,6 +21,6 @@ export class Outcomes {
   }
 }
 
-export function isExcused(code: string): boolean {
+export function isForLater(code: string): boolean {
   return OF_A_PAUSE.test(code) || (Object.hasOwn(ERROR_CODES, code) && ERROR_CODES[code as ErrorCode].retry);
 }

@@ -33,8 +33,6 @@ export interface HttpSoakOptions {
    * `make soak` fills that; here it would be taken for growth.
    */
   readonly creations: number;
-  /** The simulated world's clock is moved by so much after each sample. */
-  readonly advanceMs: number;
   /** Before the first request that counts. */
   readonly warmUp: number;
   /** How often some hundreds come at once, over the whole run. */
@@ -85,6 +83,12 @@ export interface HttpSoakReport {
   readonly problems: readonly string[];
 }
 
+/** Longer than the enclave remembers requests and opened wallets. */
+const ADVANCE_MS = 75_000;
+/** Requests from there to the sample: what a minute has brought is as much at each, however quick the machine is at the time. */
+const SINCE_ADVANCE = 200;
+/** The whole run, and its clock that is moved on. */
+const SESSION_S = 86_400;
 /** Of all requests; a hundred times as many as of the rest of the mix. */
 const RUDE = 0.02;
 const BY_LIBRARY = 0.01;
@@ -108,6 +112,10 @@ export async function runHttpSoak(options: HttpSoakOptions): Promise<HttpSoakRep
     return { ...(await probes.ask(pid, what)), descriptors: await descriptorsOf(pid) };
   };
 
+  let handled = 0;
+  const sent = (requests: number) => {
+    handled += requests;
+  };
   const random = randomFrom(1);
   const port = Number(new URL(simulator.url).port);
   const outcomes = new Outcomes();
@@ -115,20 +123,25 @@ export async function runHttpSoak(options: HttpSoakOptions): Promise<HttpSoakRep
   const pool = new Pool({ port, random, endAfter: 300 });
   cleanup.defer(() => pool.close());
   const deployment = await deploymentOf(simulator, asked.apps, pool, outcomes);
-  const traffic = new Traffic({ ...{ ...asked, ...deployment, random, nowMs: () => simulator.nowMs() } });
+  const traffic = new Traffic({
+    ...{ ...asked, ...deployment, random, sessionS: SESSION_S },
+    nowMs: () => simulator.nowMs(),
+    onAnswer: () => sent(1),
+  });
   const rude = new RudeCallers({ port, random, request: (unsigned) => traffic.signing(unsigned), count });
   cleanup.defer(() => rude.stop());
+  signal?.addEventListener("abort", () => rude.stop(), { once: true });
   const library = new LibraryCallers(simulator, deployment.appIds[0] ?? "", count);
   const isStopped = () => signal?.aborted === true;
 
   const mix = mixOf(asked);
-  const sendUntil = async (isDone: () => boolean, sent: (requests: number) => void): Promise<void> => {
+  const sendUntil = async (requestsSent: number): Promise<void> => {
     const worker = async () => {
-      while (!isDone() && !isStopped()) {
+      while (handled < requestsSent && !isStopped()) {
         const chance = random();
         if (chance < RUDE) sent(await rude.act());
         else if (chance < RUDE + BY_LIBRARY) sent(await library.act());
-        else sent(await traffic.send(mix));
+        else await traffic.send(mix);
       }
     };
     await Promise.all(Array.from({ length: inFlight }, worker));
@@ -144,20 +157,15 @@ export async function runHttpSoak(options: HttpSoakOptions): Promise<HttpSoakRep
 
   await traffic.populate();
   await library.populate();
-  let warmed = 0;
-  await sendUntil(
-    () => warmed >= asked.warmUp,
-    (sent) => {
-      warmed += sent;
-    },
-  );
+  await sendUntil(handled + asked.warmUp);
   if (!isStopped()) await rude.crowd();
   await everybodyGone();
-  const before = await atRest(held, asked.restLooks, undefined);
+  signal?.throwIfAborted();
+  const before = await atRest(held, asked.restLooks, undefined, signal);
 
   const samples: HttpSoakSample[] = [];
   const elapsedS = () => (performance.now() - startedAt) / 1000;
-  let handled = 0;
+  handled = 0;
   begun?.(elapsedS());
   for (let at = 1; at <= wanted && !isStopped(); at += 1) {
     const until = Math.round((requests * at) / wanted);
@@ -165,13 +173,10 @@ export async function runHttpSoak(options: HttpSoakOptions): Promise<HttpSoakRep
     if (isDue(asked.crowds)) handled += await rude.crowd();
     // Gone by the time of the sample: what is held for them is no growth.
     const slow = isDue(asked.neverReading.times) ? neverReading() : undefined;
-    await sendUntil(
-      () => handled >= until,
-      (sent) => {
-        handled += sent;
-      },
-    );
+    await sendUntil(until - SINCE_ADVANCE);
     await slow;
+    if (!isStopped()) await simulator.advanceClock(ADVANCE_MS);
+    await sendUntil(until);
     collect();
     const { heapUsed, external, rss } = process.memoryUsage();
     const { user, system } = process.cpuUsage();
@@ -182,11 +187,10 @@ export async function runHttpSoak(options: HttpSoakOptions): Promise<HttpSoakRep
     };
     samples.push(sample);
     say?.(sample);
-    if (asked.advanceMs > 0) await simulator.advanceClock(asked.advanceMs);
   }
   await everybodyGone();
-  const after = await atRest(held, asked.restLooks, before);
   signal?.throwIfAborted();
+  const after = await atRest(held, asked.restLooks, before, signal);
   for (const [outcome, times] of traffic.outcomes) outcomes.add(outcome, times);
   for (const [reason, times] of await rude.cuts()) outcomes.add(`cut by the parent: ${reason}`, times);
   const seen = { samples, outcomes, atRest: { before, after } };
@@ -215,6 +219,7 @@ async function atRest(
   held: (name: ProcessName, what: "memory" | "objects") => Promise<Held>,
   maxLooks: number,
   before: AtRest | undefined,
+  signal: AbortSignal | undefined,
 ): Promise<AtRest> {
   const look = async (what: "memory" | "objects"): Promise<AtRest> => {
     return { parent: await held("parent", what), enclave: await held("enclave", what) };
@@ -231,6 +236,7 @@ async function atRest(
     if (isQuiet) now = await look("objects");
     if (isQuiet && (before === undefined || leftOpen(before, now).length === 0)) return now;
     await sleep(REST_MS);
+    signal?.throwIfAborted();
   }
   return look("objects");
 }

@@ -1,7 +1,7 @@
 /** How much is asked of a soak over HTTP, by how long it is. */
 import type { HttpSoakOptions } from "./run.ts";
 
-/** Wall-clock time passes over a minute's window many times. */
+/** Some minutes, or hours. */
 export const LONG: HttpSoakOptions = {
   requests: 1_000_000,
   samples: 50,
@@ -12,14 +12,13 @@ export const LONG: HttpSoakOptions = {
   strangers: 1_000,
   recipients: 1_000,
   creations: 1_000,
-  advanceMs: 0,
   warmUp: 2_000,
   crowds: 20,
   neverReading: { times: 50, callers: 4 },
   restLooks: 180,
 };
 
-/** For the tests: the world's clock is moved on after each sample, so that a minute's window never fills. */
+/** For the tests. */
 export const SHORT: HttpSoakOptions = {
   requests: 4_000,
   samples: 11,
@@ -30,7 +29,6 @@ export const SHORT: HttpSoakOptions = {
   strangers: 20,
   recipients: 50,
   creations: 40,
-  advanceMs: 70_000,
   warmUp: 300,
   crowds: 1,
   neverReading: { times: 1, callers: 2 },

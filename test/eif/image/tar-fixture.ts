@@ -66,7 +66,7 @@ export function entry(fields: Fields, data: string | Uint8Array = ""): Buffer {
   return Buffer.concat([header({ size: bytes.length, ...fields }), padded(bytes)]);
 }
 
-export function paxRecord(key: string, value: string): string {
+function paxRecord(key: string, value: string): string {
   const body = ` ${key}=${value}\n`;
   let length = body.length;
   while (String(length).length + body.length !== length) length = String(length).length + body.length;

@@ -1,23 +1,15 @@
 /** What is left in memory of a set of shares, once it is sealed and answered: two of them would be the key. */
-import { randomBytes, randomUUID } from "node:crypto";
-import { encode } from "cborg";
+import { randomUUID } from "node:crypto";
 import { expect, test } from "vitest";
 import { Custody, type CustodyRequest } from "../../../enclave/custody/custody.ts";
 import { secretOf } from "../../../enclave/custody/put-together.ts";
 import type { RecoveryValue } from "../../../enclave/custody/recovery-record.ts";
 import type { SplitSecret } from "../../../enclave/custody/split-secret.ts";
-import { eventKeyOf } from "../../../enclave/events/event-key.ts";
-import { Events } from "../../../enclave/events/events.ts";
-import { Nsm } from "../../../enclave/nsm/nsm.ts";
-import { Randomness } from "../../../enclave/nsm/randomness.ts";
-import { TrustedClock } from "../../../enclave/trusted-clock.ts";
-import { Users } from "../../../enclave/users/users.ts";
-import { Ids } from "../../../enclave/vault/ids.ts";
-import { RecordCipher } from "../../../enclave/vault/record-cipher.ts";
 import { RecordStore } from "../../../enclave/vault/record-store.ts";
 import { type ReadRecord, type RecordKind, Records } from "../../../enclave/vault/records.ts";
 import type { StoredWallet } from "../../../enclave/wallets/wallet-value.ts";
 import { generateShareKey, sharePublicKeyOf } from "../../../protocol/index.ts";
+import { bootParts, sameCipher } from "../../support/enclave-parts.ts";
 import { MemoryParent } from "../../support/memory-parent.ts";
 
 const APP = "app_1";
@@ -49,15 +41,11 @@ class Watched extends Records {
 }
 
 test("nothing is left of a set of shares that was made, recovered from and made again", async () => {
-  const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
-  const cipher = new RecordCipher(new Uint8Array(32).fill(1), { deployment: "test", generation: 1 });
-  const records = new Watched(new RecordStore(new MemoryParent().vsock), cipher);
-  const ids = new Ids(new Uint8Array(32).fill(2));
-  const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
-  const nowMs = () => NOW;
-  const users = new Users({ records, ids, randomness, nowMs });
-  const events = new Events({ records, key: eventKeyOf(ids), deployment: "test", nowMs });
-  const custody = new Custody({ records, ids, users, events, randomness, nowMs });
+  const parent = new MemoryParent();
+  const records = new Watched(new RecordStore(parent.vsock), sameCipher());
+  const parts = await bootParts(parent, () => NOW, records);
+  const { users } = parts;
+  const custody = new Custody(parts);
   const userId = await users.changeByIdentity(APP, WORK, (user, id) => ({ kind: "write", user, result: id }));
   const requestBy = (loginId: string): CustodyRequest => {
     const login = { loginId, atMs: NOW };

@@ -1,22 +1,19 @@
 /** How many requests may wait for approval, and when the store may forget them: several enclaves, and a parent that lies. */
-import { randomBytes, randomUUID } from "node:crypto";
-import { encode } from "cborg";
+import { randomUUID } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import type { Actor } from "../../../enclave/auth/actor.ts";
 import { eventKeyOf } from "../../../enclave/events/event-key.ts";
 import { Events } from "../../../enclave/events/events.ts";
-import { Nsm } from "../../../enclave/nsm/nsm.ts";
-import { Randomness } from "../../../enclave/nsm/randomness.ts";
 import type { Proposal } from "../../../enclave/policy/approval.ts";
 import { Approvals } from "../../../enclave/policy/approvals.ts";
 import type { Need } from "../../../enclave/policy/limits.ts";
-import { TrustedClock } from "../../../enclave/trusted-clock.ts";
 import { Users } from "../../../enclave/users/users.ts";
 import { Ids } from "../../../enclave/vault/ids.ts";
 import { RecordCipher } from "../../../enclave/vault/record-cipher.ts";
 import { RecordStore } from "../../../enclave/vault/record-store.ts";
 import { Records } from "../../../enclave/vault/records.ts";
 import { encodeHex, type JsonValue, type RequestEnvelope } from "../../../protocol/index.ts";
+import { seededRandomness } from "../../support/enclave-parts.ts";
 import { MemoryParent } from "../../support/memory-parent.ts";
 
 const APP = "app_1";
@@ -42,9 +39,7 @@ class World {
     const cipher = new RecordCipher(SECRET, { deployment: "test", generation: 1 });
     const records = new Records(new RecordStore(this.parent.vsock), cipher, undefined, nowMs);
     const ids = new Ids(SECRET);
-    const randomness = await Randomness.seed(
-      new Nsm({ process: async () => encode({ GetRandom: { random: randomBytes(256) } }) }, new TrustedClock(() => 0)),
-    );
+    const randomness = await seededRandomness();
     const users = new Users({ records, ids, randomness, nowMs });
     const events = new Events({ records, key: eventKeyOf(ids), deployment: "test", nowMs });
     return new Approvals({ records, ids, users, events, nowMs });

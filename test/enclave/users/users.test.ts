@@ -1,19 +1,12 @@
 /** One user's record through many hands, and identities that are taken away: nobody falls back onto a user of before. */
-import { randomBytes } from "node:crypto";
-import { encode } from "cborg";
 import { beforeEach, describe, expect, test } from "vitest";
 import { Sessions } from "../../../enclave/auth/sessions.ts";
 import type { VerifiedLogin } from "../../../enclave/auth/verify-jwt.ts";
-import { Nsm } from "../../../enclave/nsm/nsm.ts";
-import { Randomness } from "../../../enclave/nsm/randomness.ts";
-import { TrustedClock } from "../../../enclave/trusted-clock.ts";
 import { type Identity, identityRecords, type User } from "../../../enclave/users/user.ts";
-import { Users } from "../../../enclave/users/users.ts";
-import { Ids } from "../../../enclave/vault/ids.ts";
-import { RecordCipher } from "../../../enclave/vault/record-cipher.ts";
-import { RecordStore } from "../../../enclave/vault/record-store.ts";
-import { change, Records } from "../../../enclave/vault/records.ts";
+import type { Users } from "../../../enclave/users/users.ts";
+import { change, type Records } from "../../../enclave/vault/records.ts";
 import { type Stamp, type StoredRecord, WHOLE_SCOPE } from "../../../protocol/index.ts";
+import { bootParts } from "../../support/enclave-parts.ts";
 import { MemoryParent } from "../../support/memory-parent.ts";
 
 const APP = "app_1";
@@ -36,14 +29,8 @@ beforeEach(async () => {
 });
 
 async function boot(): Promise<Enclave> {
-  const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
-  const cipher = new RecordCipher(new Uint8Array(32).fill(1), { deployment: "test", generation: 1 });
-  const records = new Records(new RecordStore(parent.vsock), cipher);
-  const ids = new Ids(new Uint8Array(32).fill(2));
-  const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
-  const nowMs = () => NOW;
-  const users = new Users({ records, ids, randomness, nowMs });
-  return { records, users, sessions: new Sessions({ records, ids, users, nowMs }) };
+  const parts = await bootParts(parent, () => NOW);
+  return { records: parts.records, users: parts.users, sessions: new Sessions(parts) };
 }
 
 const userIdOf = (identity: Identity, { users } = enclave) =>

@@ -1,32 +1,13 @@
-import { randomBytes } from "node:crypto";
-import { encode } from "cborg";
 import { describe, expect, test } from "vitest";
 import type { Manifest } from "../../../enclave/manifest.ts";
-import { Nsm } from "../../../enclave/nsm/nsm.ts";
-import { Randomness } from "../../../enclave/nsm/randomness.ts";
-import { TrustedClock } from "../../../enclave/trusted-clock.ts";
 import { openVault } from "../../../enclave/vault/open-vault.ts";
 import { RecordStore } from "../../../enclave/vault/record-store.ts";
-import { FakeKms, KEY_ARN } from "../../support/fake-kms.ts";
+import { seededRandomness } from "../../support/enclave-parts.ts";
+import { FakeKms, MANIFEST } from "../../support/fake-kms.ts";
 import { MemoryParent } from "../../support/memory-parent.ts";
 
-const MANIFEST: Manifest = {
-  version: 1,
-  deployment: "test",
-  region: "us-east-1",
-  kmsKeyArn: KEY_ARN,
-  administrators: { threshold: 1, publicKeys: [] },
-  egress: [],
-  digest: new Uint8Array(32),
-};
-
-async function randomness(): Promise<Randomness> {
-  const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
-  return Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
-}
-
 async function open(parent: MemoryParent, kms: FakeKms, manifest: Manifest = MANIFEST) {
-  return openVault({ store: new RecordStore(parent.vsock), kms, manifest, randomness: await randomness() });
+  return openVault({ store: new RecordStore(parent.vsock), kms, manifest, randomness: await seededRandomness() });
 }
 
 function setUp(): { parent: MemoryParent; kms: FakeKms } {

@@ -35,6 +35,12 @@ async function textOf(records: Records, name: string): Promise<string | undefine
   return (await records.read(notes, name))?.value.text;
 }
 
+/** @returns How many stand there. */
+async function sealAnew(records: Records, given: readonly StoredRecord[]): Promise<number | null> {
+  const sealed = await Promise.all(given.map((each) => records.sealAnew(each)));
+  return records.replace(sealed.filter((each) => each !== null));
+}
+
 function stored(parent: MemoryParent, name: string): StoredRecord {
   const record = parent.records.get(notes.prefix + name);
   if (record === undefined) throw new Error("no such record");
@@ -150,6 +156,26 @@ describe("RECORD_ROLLED_BACK", () => {
     parent.records.delete("note/a/103");
     await expect(records.list(notes, "a/", null)).rejects.toMatchObject(rolledBack);
     expect(await records.list(notes, "a/", "a/110")).toHaveLength(MAX_RECORDS_PER_PAGE + 2 - 11);
+  });
+
+  test("for any one of many that is withheld, from each page where it belongs, and from no other", async () => {
+    const { parent, records } = start();
+    const names = Array.from({ length: 3 * MAX_RECORDS_PER_PAGE }, (_, at) => `a/${at + 100}`);
+    for (const name of names) await put(records, name, "x");
+    for (const withheld of [0, 1, MAX_RECORDS_PER_PAGE - 1, MAX_RECORDS_PER_PAGE, names.length - 1]) {
+      const record = stored(parent, names[withheld] ?? "");
+      parent.records.delete(record.name);
+      for (let from = 0; from < names.length; from += 1) {
+        const page = records.list(notes, "a/", names[from - 1] ?? null);
+        const isOnPage = withheld >= from && withheld <= from + MAX_RECORDS_PER_PAGE - 1;
+        if (isOnPage) await expect(page, `${withheld} from ${from}`).rejects.toMatchObject(rolledBack);
+        else
+          expect(await page).toHaveLength(
+            Math.min(MAX_RECORDS_PER_PAGE, names.length - from - Number(withheld >= from)),
+          );
+      }
+      parent.records.set(record.name, record);
+    }
   });
 
   test("for a deleted record that comes back", async () => {
@@ -509,6 +535,28 @@ describe("a record that goes by itself", () => {
     await expect(records.read(passing, "a")).rejects.toMatchObject(rolledBack);
   });
 
+  test("may be missing from a list if it expired while that was on its way, and hides no other by that", async () => {
+    const { parent, clock, records } = startAt(1_000);
+    const names = Array.from({ length: MAX_RECORDS_PER_PAGE + 5 }, (_, at) => `a/${at + 100}`);
+    const untilMs = (name: string) => (name === "a/101" ? 2_000 : 9_000);
+    for (const name of names) await records.write([change(passing, name, null, { untilMs: untilMs(name) })]);
+    const expireMeanwhile = (withheld: readonly string[]) => {
+      for (const name of withheld) parent.records.delete(`passing/${name}`);
+      clock.nowMs = 1_000;
+      parent.answer = (_call, act) => {
+        clock.nowMs = 2_000;
+        return act();
+      };
+    };
+    expireMeanwhile(["a/101"]);
+    const listed = await records.list(passing, "a/", null);
+    expect(listed.map(({ name }) => name.slice("passing/".length))).toEqual(
+      names.filter((name) => name !== "a/101").slice(0, MAX_RECORDS_PER_PAGE),
+    );
+    expireMeanwhile(["a/101", `a/${100 + MAX_RECORDS_PER_PAGE}`]);
+    await expect(records.list(passing, "a/", null)).rejects.toMatchObject(rolledBack);
+  });
+
   test("that another enclave has made anew is taken, once the one before may have gone", async () => {
     const { parent, clock, records, bootHere } = startAt(1_000);
     await records.write([change(passing, "a", null, { untilMs: 2_000 })]);
@@ -525,7 +573,7 @@ describe("a record that goes by itself", () => {
     await records.write([change(passing, "a", null, { untilMs: 9_000 })]);
     const kept = parent.records.get("passing/a");
     if (kept === undefined) throw new Error("no such record");
-    expect(await records.reseal({ ...kept, expiresAtMs: 1 })).toBe(true);
+    expect(await sealAnew(records, [{ ...kept, expiresAtMs: 1 }])).toBe(1);
     clock.nowMs = 2_000;
     parent.records.clear();
     await expect(records.read(passing, "a")).rejects.toMatchObject(rolledBack);
@@ -541,7 +589,7 @@ test("a pass that seals all records anew does not drive out of memory what is in
   await put(records, "a/1", "one");
   const old = stored(parent, "a/1");
   await put(records, "a/1", "two");
-  for (const record of await records.pageOfAll(null)) expect(await records.reseal(record)).toBe(true);
+  expect(await sealAnew(records, await records.pageOfAll(null))).toBe(4);
   parent.records.set(old.name, old);
   await expect(records.read(notes, "a/1")).rejects.toMatchObject(rolledBack);
 });

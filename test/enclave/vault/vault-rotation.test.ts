@@ -1,102 +1,23 @@
 /** Rotation against a KMS and a store in memory: what interrupts it, and what a parent can do to it. */
-import { randomBytes } from "node:crypto";
-import { encode } from "cborg";
 import { describe, expect, test } from "vitest";
 import { StartError } from "../../../enclave/errors.ts";
-import type { Manifest } from "../../../enclave/manifest.ts";
-import { Nsm } from "../../../enclave/nsm/nsm.ts";
-import { Randomness } from "../../../enclave/nsm/randomness.ts";
-import { TrustedClock } from "../../../enclave/trusted-clock.ts";
-import { openVault, type Vault } from "../../../enclave/vault/open-vault.ts";
 import { generationOf } from "../../../enclave/vault/record-cipher.ts";
-import { RecordStore } from "../../../enclave/vault/record-store.ts";
-import { change, type RecordKind } from "../../../enclave/vault/records.ts";
-import { VaultRotation } from "../../../enclave/vault/vault-rotation.ts";
-import { z } from "../../../protocol/index.ts";
-import { FakeKms, KEY_ARN } from "../../support/fake-kms.ts";
-import { MemoryParent } from "../../support/memory-parent.ts";
+import { change } from "../../../enclave/vault/records.ts";
+import { encodeCbor } from "../../../protocol/index.ts";
+import {
+  type Boot,
+  COUNT,
+  expectAllThere,
+  fill,
+  finish,
+  MANY,
+  notes,
+  outwait,
+  SETTLED_MS,
+  World,
+} from "./rotation-world.ts";
 
-const MANIFEST: Manifest = {
-  version: 1,
-  deployment: "test",
-  region: "us-east-1",
-  kmsKeyArn: KEY_ARN,
-  administrators: { threshold: 1, publicKeys: [] },
-  egress: [],
-  digest: new Uint8Array(32),
-};
-const SETTLED_MS = 60_000;
-const COUNT = 40;
-
-const notes: RecordKind<{ text: string }> = { prefix: "note/", schema: z.strictObject({ text: z.string() }) };
-
-interface Boot {
-  readonly vault: Vault;
-  readonly rotation: VaultRotation;
-  readonly stop: () => void;
-}
-
-class World {
-  readonly parent = new MemoryParent();
-  kms = new FakeKms();
-  nowMs = 1_000;
-
-  async boot(): Promise<Boot> {
-    const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
-    const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
-    const { kms } = this;
-    const vault = await openVault({ store: new RecordStore(this.parent.vsock), kms, manifest: MANIFEST, randomness });
-    const stopping = new AbortController();
-    const rotation = new VaultRotation({
-      vault,
-      kms,
-      manifest: MANIFEST,
-      randomness,
-      nowMs: () => this.nowMs,
-      // Every wait is over at once, and takes no time by this clock.
-      sleep: () => new Promise(setImmediate),
-      log: { info() {}, warn() {}, error() {} },
-      signal: stopping.signal,
-    });
-    return { vault, rotation, stop: () => stopping.abort() };
-  }
-
-  generations(): Set<number | null> {
-    const sealed = [...this.parent.records.values()].filter(({ name }) => !name.startsWith("vault/"));
-    return new Set(sealed.map(({ value }) => generationOf(value)));
-  }
-
-  wrapped(): string[] {
-    return [...this.parent.records.keys()].filter((name) => name.startsWith("vault/")).sort();
-  }
-}
-
-async function fill({ vault }: Boot): Promise<void> {
-  for (let at = 0; at < COUNT; at += 1) {
-    await vault.records.write([change(notes, `a/${at}`, null, { text: `text ${at}` })]);
-  }
-}
-
-async function expectAllThere({ vault }: Boot): Promise<void> {
-  for (let at = 0; at < COUNT; at += 1) {
-    expect((await vault.records.read(notes, `a/${at}`))?.value.text).toBe(`text ${at}`);
-  }
-}
-
-/** What an enclave that is gone began, another goes on with once it has seen no beat for so long. */
-const TAKEN_OVER_MS = 20_000;
-
-/** Looks at who is at work, and lets so much time pass. */
-async function outwait(world: World): Promise<void> {
-  await new Promise((resolve) => setTimeout(resolve, 20));
-  world.nowMs += TAKEN_OVER_MS;
-}
-
-async function finish(world: World, { rotation }: Boot): Promise<void> {
-  await expect.poll(() => world.generations().size).toBe(1);
-  world.nowMs += SETTLED_MS;
-  await expect.poll(() => rotation.status().retiring).toEqual([]);
-}
+const TEXT = encodeCbor({ text: "late" });
 
 test("seals everything anew, retires the old generation, and the ids stay", async () => {
   const world = new World();
@@ -147,10 +68,11 @@ test("asked for again and again while it runs, it neither starts over nor puts o
 });
 
 test("cut off after any of its writes, nothing is lost and the next boot finishes it", async () => {
-  for (let writes = 0; writes < 12; writes += 1) {
+  // The switch, a beat, and four of the pass.
+  for (let writes = 0; writes < 6; writes += 1) {
     const world = new World();
     const boot = await world.boot();
-    await fill(boot);
+    await fill(boot, MANY);
     let left = writes;
     world.parent.answer = (call, act) => {
       if (call.kind !== "write") return act();
@@ -166,12 +88,12 @@ test("cut off after any of its writes, nothing is lost and the next boot finishe
     world.parent.answer = (_call, act) => act();
 
     const next = await world.boot();
-    await expectAllThere(next);
+    await expectAllThere(next, MANY);
     if (next.rotation.status().retiring.length > 0) {
       await outwait(world);
       await finish(world, next);
     } else expect(world.wrapped()).toHaveLength(1);
-    await expectAllThere(next);
+    await expectAllThere(next, MANY);
     next.stop();
   }
 });
@@ -206,6 +128,99 @@ test("records that are written meanwhile are sealed anew by that", async () => {
   await finish(world, boot);
   await expectAllThere(boot);
   boot.stop();
+});
+
+test("comes to its end over a store of which every eleventh and every thirteenth call fails", async () => {
+  const world = new World();
+  const boot = await world.boot();
+  await fill(boot, MANY);
+  await boot.rotation.begin();
+  let calls = 0;
+  world.parent.answer = (_call, act) => {
+    calls += 1;
+    return calls % 11 === 0 || calls % 13 === 0 ? { kind: "failed" } : act();
+  };
+  await expect.poll(() => world.generations().size, { timeout: 10_000 }).toBe(1);
+  world.nowMs += SETTLED_MS;
+  await expect.poll(() => boot.rotation.status().retiring, { timeout: 10_000 }).toEqual([]);
+  world.parent.answer = (_call, act) => act();
+  expect(world.wrapped()).toEqual(["vault/2"]);
+  await expectAllThere(boot, MANY);
+  boot.stop();
+});
+
+test("retiring that fails is tried again, without another look at all records", async () => {
+  const world = new World();
+  const boot = await world.boot();
+  await fill(boot);
+  await boot.rotation.begin();
+  await expect.poll(() => boot.rotation.status().resealed).toBe(COUNT);
+  let failures = 0;
+  let lists = 0;
+  world.parent.answer = (call, act) => {
+    const isRetiring = call.kind === "write" && call.changes.some(({ name }) => name === "vault/1");
+    if (isRetiring) failures += 1;
+    if (failures > 0 && call.kind === "list") lists += 1;
+    return isRetiring && failures < 5 ? { kind: "failed" } : act();
+  };
+  world.nowMs += SETTLED_MS;
+  await expect.poll(() => boot.rotation.status().retiring).toEqual([]);
+  expect(failures).toBe(5);
+  expect(lists).toBe(0);
+  await expectAllThere(boot);
+  boot.stop();
+});
+
+test("an enclave that ends in the middle of a pass does not retire what it has not looked for", async () => {
+  const world = new World();
+  const boot = await world.boot();
+  await fill(boot, MANY);
+  await boot.rotation.begin();
+  await expect.poll(() => boot.rotation.status().resealed).toBe(MANY);
+  // One of the old generation is left where the next pass looks last, as if this enclave had been started anew in the middle.
+  const next = await world.boot();
+  const late = { name: "note/z", version: 1, value: next.vault.cipher.seal({ name: "note/z", version: 1 }, TEXT, 1) };
+  world.parent.records.set(late.name, { ...late, value: Uint8Array.from(late.value) });
+  boot.stop();
+  const atPage = Promise.withResolvers<void>();
+  const goOn = Promise.withResolvers<void>();
+  let isSettled = false;
+  world.parent.answer = async (call, act) => {
+    if (isSettled && call.kind === "list" && call.after !== null && call.after > "note/a/2") {
+      atPage.resolve();
+      await goOn.promise;
+    }
+    return act();
+  };
+  world.nowMs += SETTLED_MS;
+  isSettled = true;
+  await outwait(world);
+  await atPage.promise;
+  next.stop();
+  goOn.resolve();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  expect(world.wrapped()).toEqual(["vault/1", "vault/2"]);
+  const last = await world.boot();
+  await outwait(world);
+  await finish(world, last);
+  expect((await last.vault.records.read(notes, "z"))?.value.text).toBe("late");
+  last.stop();
+});
+
+test("a record that the parent keeps back from the pass is lost to all, as if it were deleted", async () => {
+  const world = new World();
+  const boot = await world.boot();
+  await fill(boot);
+  const kept = world.parent.records.get("note/a/7");
+  if (kept === undefined) throw new Error("no such record");
+  world.parent.records.delete(kept.name);
+  await boot.rotation.begin();
+  await finish(world, boot);
+  world.parent.records.set(kept.name, kept);
+  for (const each of [boot, await world.boot()]) {
+    await expect(each.vault.records.read(notes, "a/7")).rejects.toMatchObject({ code: "RECORD_TAMPERED" });
+    each.stop();
+  }
 });
 
 describe("several enclaves over one store", () => {
@@ -257,23 +272,86 @@ describe("several enclaves over one store", () => {
   test("the enclave that makes the pass dies in its middle, and another goes on", async () => {
     const world = new World();
     const [first, second] = [await world.boot(), await world.boot()];
-    await fill(first);
+    await fill(first, MANY);
     let writes = 0;
     world.parent.answer = (call, act) => {
       if (call.kind === "write") writes += 1;
       // The switch, a beat and some records; then it hangs for ever, as a machine that is gone.
-      return writes > 10 && call.kind === "write" ? new Promise(() => {}) : act();
+      return writes > 4 && call.kind === "write" ? new Promise(() => {}) : act();
     };
     await first.rotation.begin();
-    await expect.poll(() => writes).toBeGreaterThan(10);
+    await expect.poll(() => writes).toBeGreaterThan(4);
     first.stop();
     world.parent.answer = (_call, act) => act();
     expect(await second.rotation.currentStatus()).toMatchObject({ generation: 2, retiring: [1] });
     await outwait(world);
     await finish(world, second);
     expect(world.wrapped()).toEqual(["vault/2"]);
-    await expectAllThere(second);
+    await expectAllThere(second, MANY);
     second.stop();
+  });
+
+  test("one that was taken for dead while its writes were under way ends its pass, and neither undoes the other's", async () => {
+    const world = new World();
+    const [first, second] = [await world.boot(), await world.boot()];
+    await fill(first, MANY);
+    const held: (() => void)[] = [];
+    let writes = 0;
+    world.parent.answer = async (call, act) => {
+      if (call.kind === "write") writes += 1;
+      // After the switch and a beat: two of the pass are on their way, and arrive when the other is far ahead.
+      if (call.kind === "write" && writes > 2 && held.length < 2) {
+        await new Promise<void>((resolve) => void held.push(resolve));
+      }
+      return act();
+    };
+    await first.rotation.begin();
+    await expect.poll(() => held.length).toBe(2);
+    await second.rotation.currentStatus();
+    await outwait(world);
+    await expect.poll(() => [...world.generations()]).toEqual([2]);
+    expect(second.rotation.status().resealed).toBe(MANY);
+    for (const arrive of held) arrive();
+    await finish(world, second);
+    expect(await first.rotation.currentStatus()).toMatchObject({ generation: 2, retiring: [], resealed: 0 });
+    expect(world.wrapped()).toEqual(["vault/2"]);
+    for (const boot of [first, second]) await expectAllThere(boot, MANY);
+    for (const boot of [first, second]) boot.stop();
+  });
+
+  test("one that was about to retire a generation does not retire the next, which another began meanwhile", async () => {
+    const world = new World();
+    const [first, second] = [await world.boot(), await world.boot()];
+    await fill(first);
+    await first.rotation.begin();
+    await expect.poll(() => first.rotation.status().resealed).toBe(COUNT);
+    const atRetiring = Promise.withResolvers<void>();
+    const goOn = Promise.withResolvers<void>();
+    let hold: "the end of a pass" | "what comes next" | "nothing" = "the end of a pass";
+    world.parent.answer = async (call, act) => {
+      if (call.kind === "get" && call.name === "keys/vault" && hold === "what comes next") {
+        hold = "nothing";
+        atRetiring.resolve();
+        await goOn.promise;
+      }
+      const answer = act();
+      if (hold === "the end of a pass" && answer.kind === "records" && answer.records.length === 0)
+        hold = "what comes next";
+      return answer;
+    };
+    world.nowMs += SETTLED_MS;
+    await atRetiring.promise;
+    await second.rotation.currentStatus();
+    await outwait(world);
+    world.nowMs += SETTLED_MS;
+    await expect.poll(() => world.wrapped()).toEqual(["vault/2"]);
+    expect(await second.rotation.begin()).toMatchObject({ generation: 3, retiring: [2] });
+    expect(await first.rotation.currentStatus()).toMatchObject({ generation: 3, retiring: [2] });
+    goOn.resolve();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(world.wrapped()).toEqual(["vault/2", "vault/3"]);
+    await expectAllThere(first);
+    for (const boot of [first, second]) boot.stop();
   });
 
   test("one that boots while the generations change opens the vault as it is by then", async () => {

@@ -1,20 +1,11 @@
 /** Single wallets that are asked for at the same time share writes, and nothing else: not an error, an event or an answer. */
-import { createHash, randomBytes } from "node:crypto";
-import { encode } from "cborg";
+import { createHash } from "node:crypto";
 import { beforeEach, describe, expect, test } from "vitest";
-import { eventKeyOf } from "../../../enclave/events/event-key.ts";
-import { Events } from "../../../enclave/events/events.ts";
-import { Nsm } from "../../../enclave/nsm/nsm.ts";
-import { Randomness } from "../../../enclave/nsm/randomness.ts";
-import { TrustedClock } from "../../../enclave/trusted-clock.ts";
-import { newUser, userRecords } from "../../../enclave/users/user.ts";
-import { Users } from "../../../enclave/users/users.ts";
-import { Ids } from "../../../enclave/vault/ids.ts";
-import { RecordCipher } from "../../../enclave/vault/record-cipher.ts";
-import { RecordStore } from "../../../enclave/vault/record-store.ts";
-import { change, Records } from "../../../enclave/vault/records.ts";
+import type { Events } from "../../../enclave/events/events.ts";
+import type { Users } from "../../../enclave/users/users.ts";
 import { type Asker, Wallets } from "../../../enclave/wallets/wallets.ts";
 import { MAX_RECORD_CHANGES, type NewWallet, type RecordsCall, type Wallet } from "../../../protocol/index.ts";
+import { bootParts, putUser } from "../../support/enclave-parts.ts";
 import { MemoryParent } from "../../support/memory-parent.ts";
 
 const ALICE: Asker = { appId: "app_1", userId: "usr_1", by: "ses_1" };
@@ -36,20 +27,9 @@ beforeEach(async () => {
 });
 
 async function boot(owners: readonly Asker[] = [ALICE]): Promise<Enclave> {
-  const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
-  const cipher = new RecordCipher(new Uint8Array(32).fill(1), { deployment: "test", generation: 1 });
-  const records = new Records(new RecordStore(parent.vsock), cipher);
-  const ids = new Ids(new Uint8Array(32).fill(2));
-  const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
-  const nowMs = () => 1_790_000_000_000;
-  for (const { appId, userId } of owners) {
-    const user = newUser({ identityId: "idn_1", issuer: "https://issuer", subject: "subject", linkedAtMs: 0 });
-    const name = `${appId}/${userId}`;
-    if (!parent.records.has(`user/${name}`)) await records.write([change(userRecords, name, null, user)]);
-  }
-  const users = new Users({ records, ids, randomness, nowMs });
-  const events = new Events({ records, key: eventKeyOf(ids), deployment: "test", nowMs });
-  return { wallets: new Wallets({ records, ids, users, events, randomness, nowMs }), users, events };
+  const parts = await bootParts(parent, () => 1_790_000_000_000);
+  for (const owner of owners) await putUser(parent, parts, owner);
+  return { wallets: new Wallets(parts), users: parts.users, events: parts.events };
 }
 
 const requestIds = (count: number) => Array.from({ length: count }, (_, at) => `request-${at}`);

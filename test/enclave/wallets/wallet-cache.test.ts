@@ -1,10 +1,10 @@
 /** What is kept of wallets that sign again and again, for how long, and what is left of it. */
 import { beforeEach, describe, expect, test } from "vitest";
-import { RecordCipher } from "../../../enclave/vault/record-cipher.ts";
 import { RecordStore } from "../../../enclave/vault/record-store.ts";
 import { change, Records } from "../../../enclave/vault/records.ts";
 import { KEPT_IDLE_MS, WalletCache } from "../../../enclave/wallets/wallet-cache.ts";
 import { type StoredWallet, walletRecords, wipe } from "../../../enclave/wallets/wallet-value.ts";
+import { sameCipher } from "../../support/enclave-parts.ts";
 import { MemoryParent } from "../../support/memory-parent.ts";
 
 const NAME = "app_1/usr_1/wal_1";
@@ -15,10 +15,7 @@ let records: Records;
 let cache: WalletCache;
 let nowMs: number;
 
-const enclave = () => {
-  const cipher = new RecordCipher(new Uint8Array(32).fill(1), { deployment: "test", generation: 1 });
-  return new Records(new RecordStore(parent.vsock), cipher);
-};
+const enclave = () => new Records(new RecordStore(parent.vsock), sameCipher());
 const gets = () => parent.calls.filter(({ kind }) => kind === "get").length;
 
 function wallet(isSplit = false): StoredWallet {

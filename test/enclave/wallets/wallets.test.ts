@@ -1,23 +1,11 @@
-import { randomBytes } from "node:crypto";
-import { encode } from "cborg";
 import { recoverAddress } from "viem";
 import { beforeEach, describe, expect, test } from "vitest";
-import { eventKeyOf } from "../../../enclave/events/event-key.ts";
-import { Events } from "../../../enclave/events/events.ts";
-import { Nsm } from "../../../enclave/nsm/nsm.ts";
-import { Randomness } from "../../../enclave/nsm/randomness.ts";
 import type { Authorised } from "../../../enclave/policy/authorised.ts";
-import { TrustedClock } from "../../../enclave/trusted-clock.ts";
-import { newUser, userRecords } from "../../../enclave/users/user.ts";
-import { Users } from "../../../enclave/users/users.ts";
-import { Ids } from "../../../enclave/vault/ids.ts";
-import { RecordCipher } from "../../../enclave/vault/record-cipher.ts";
-import { RecordStore } from "../../../enclave/vault/record-store.ts";
-import { change, Records } from "../../../enclave/vault/records.ts";
 import { secp256k1 } from "../../../enclave/wallets/open-wallet.ts";
 import type { Signer } from "../../../enclave/wallets/signer.ts";
 import { type Owner, Wallets } from "../../../enclave/wallets/wallets.ts";
 import type { Account, NewWallet } from "../../../protocol/index.ts";
+import { bootParts, putUser } from "../../support/enclave-parts.ts";
 import { MemoryParent } from "../../support/memory-parent.ts";
 
 const ALICE = { appId: "app_1", userId: "usr_1", by: "ses_1" } as const;
@@ -34,20 +22,9 @@ beforeEach(async () => {
 });
 
 async function boot(): Promise<Wallets> {
-  const device = { process: async () => encode({ GetRandom: { random: randomBytes(256) } }) };
-  const cipher = new RecordCipher(new Uint8Array(32).fill(1), { deployment: "test", generation: 1 });
-  const records = new Records(new RecordStore(parent.vsock), cipher);
-  const ids = new Ids(new Uint8Array(32).fill(2));
-  const randomness = await Randomness.seed(new Nsm(device, new TrustedClock(() => 0)));
-  const nowMs = () => 1_790_000_000_000;
-  for (const { appId, userId } of [ALICE, BOB, ALICE_ELSEWHERE]) {
-    const user = newUser({ identityId: "idn_1", issuer: "https://issuer", subject: "subject", linkedAtMs: 0 });
-    const name = `${appId}/${userId}`;
-    if (!parent.records.has(`user/${name}`)) await records.write([change(userRecords, name, null, user)]);
-  }
-  const users = new Users({ records, ids, randomness, nowMs });
-  const events = new Events({ records, key: eventKeyOf(ids), deployment: "test", nowMs });
-  return new Wallets({ records, ids, users, events, randomness, nowMs });
+  const parts = await bootParts(parent, () => 1_790_000_000_000);
+  for (const owner of [ALICE, BOB, ALICE_ELSEWHERE]) await putUser(parent, parts, owner);
+  return new Wallets(parts);
 }
 
 const walletsIn = (records: MemoryParent["records"]) =>

@@ -1,9 +1,12 @@
 /** Requests served by threads of the enclave's, with all that one thread would refuse. */
 import { randomUUID } from "node:crypto";
-import { afterEach, describe, expect, test } from "vitest";
+import { EventEmitter } from "node:events";
+import { Worker } from "node:worker_threads";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import type { StampKey } from "../../../client/index.ts";
 import type { ReceivedRequest } from "../../../enclave/answer.ts";
 import { generationOf } from "../../../enclave/vault/record-cipher.ts";
+import type { FromWorker } from "../../../enclave/workers/messages.ts";
 import { workerOf } from "../../../enclave/workers/route.ts";
 import type { AppConfig, AppOperation, JsonValue, StoredRecord } from "../../../protocol/index.ts";
 import { EnclaveInProcess, type InProcessOptions } from "../../../scripts/bench/enclave-in-process.ts";
@@ -94,6 +97,27 @@ describe("a request", () => {
       }),
     );
     expect(made[0]).toEqual(made[1]);
+  });
+
+  test("among many is answered together with others, and a single one alone", async () => {
+    await start();
+    const messages: (readonly FromWorker[])[] = [];
+    const emit = vi.spyOn(Worker.prototype, "emit").mockImplementation(function (this: Worker, event, ...args) {
+      if (event === "message") messages.push(args[0] as readonly FromWorker[]);
+      return Reflect.apply(EventEmitter.prototype.emit, this, [event, ...args]) as boolean;
+    });
+    try {
+      const answers = () => messages.map((said) => said.filter(({ kind }) => kind === "answer").length).filter(Boolean);
+      expect(await codeOf(toSign("x", 0))).toBeNull();
+      expect(answers()).toEqual([1]);
+      messages.length = 0;
+      const requests = await Promise.all(Array.from({ length: 48 }, () => toSign("x", 0)));
+      expect(await Promise.all(requests.map(codeOf))).toEqual(Array(48).fill(null));
+      expect(answers().reduce((all, each) => all + each, 0)).toBe(48);
+      expect(answers().length).toBeLessThan(48);
+    } finally {
+      emit.mockRestore();
+    }
   });
 
   test("is refused by a worker as by the main thread: a wrong stamp, another's wallet, no session", async () => {

@@ -1,7 +1,5 @@
-import { execFileSync, spawnSync } from "node:child_process";
 import { createPublicKey, generateKeyPairSync } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { DecryptCommand, EncryptCommand, GenerateDataKeyCommand, GenerateRandomCommand } from "@aws-sdk/client-kms";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -19,6 +17,7 @@ import {
   startForTest,
   startHarness,
 } from "./harness.ts";
+import { hasOpenssl, openWithOpenssl } from "./openssl.ts";
 
 // Real time: the AWS client signs by it.
 const NOW_MS = Date.now();
@@ -116,20 +115,6 @@ const ADMITTED: Readonly<Record<PolicyName, readonly DocumentName[]>> = {
   nobody: [],
 };
 
-/** Opens the way that shares no code with what sealed. */
-function open(envelope: Uint8Array): Buffer {
-  const folder = mkdtempSync(join(tmpdir(), "kms-matrix-"));
-  try {
-    writeFileSync(join(folder, "key"), recipient.privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
-    writeFileSync(join(folder, "cms"), envelope);
-    const paths = ["-in", join(folder, "cms"), "-inkey", join(folder, "key")];
-    return execFileSync("openssl", ["cms", "-decrypt", "-binary", "-inform", "DER", ...paths]);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
-
 function recipientOf(document: Uint8Array | null) {
   if (document === null) return {};
   return { Recipient: { KeyEncryptionAlgorithm: "RSAES_OAEP_SHA_256", AttestationDocument: document } } as const;
@@ -175,8 +160,8 @@ describe("policy by document", () => {
       } else {
         expect([decrypted.Plaintext, generated.Plaintext]).toEqual([undefined, undefined]);
         if (hasOpenssl) {
-          expect(open(decrypted.CiphertextForRecipient ?? new Uint8Array())).toEqual(SECRET);
-          expect(open(generated.CiphertextForRecipient ?? new Uint8Array())).toHaveLength(32);
+          expect(openWithOpenssl(decrypted.CiphertextForRecipient ?? new Uint8Array())).toEqual(SECRET);
+          expect(openWithOpenssl(generated.CiphertextForRecipient ?? new Uint8Array())).toHaveLength(32);
         }
       }
     }
@@ -220,7 +205,7 @@ describe("GenerateRandom", () => {
     const Recipient = recipientOf(await DOCUMENTS.good());
     const answer = await harness.client().send(new GenerateRandomCommand({ NumberOfBytes: 48, ...Recipient }));
     expect(answer.Plaintext).toBeUndefined();
-    if (hasOpenssl) expect(open(answer.CiphertextForRecipient ?? new Uint8Array())).toHaveLength(48);
+    if (hasOpenssl) expect(openWithOpenssl(answer.CiphertextForRecipient ?? new Uint8Array())).toHaveLength(48);
   });
 
   test.each(["foreign root", "stale", "cut short"] as const)("refuses a document: %s", async (name) => {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { sealEnvelope } from "../../../simulator/kms/index.ts";
+import { hasOpenssl } from "./openssl.ts";
 
 const VECTORS = join(process.env["CLOISTER_VECTORS"] ?? "../shared/vectors", "kms");
 const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -68,38 +69,35 @@ test("nothing is used twice", () => {
   expect(one).not.toEqual(two);
 });
 
-describe.skipIf(spawnSync("openssl", ["version"]).status !== 0)(
-  "openssl (skipped where its command is missing)",
-  () => {
-    let folder = "";
-    beforeAll(() => {
-      folder = mkdtempSync(join(tmpdir(), "kms-cms-"));
-      writeFileSync(join(folder, "key.pem"), privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
-    });
-    afterAll(() => rmSync(folder, { recursive: true, force: true }));
+describe.skipIf(!hasOpenssl)("openssl (skipped where its command is missing)", () => {
+  let folder = "";
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), "kms-cms-"));
+    writeFileSync(join(folder, "key.pem"), privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-    function open(ber: Uint8Array): { ok: boolean; plaintext: Buffer } {
-      const file = join(folder, "envelope.ber");
-      writeFileSync(file, ber);
-      const { status, stdout } = spawnSync("openssl", [
-        ...["cms", "-decrypt", "-binary", "-inform", "DER", "-in", file, "-inkey", join(folder, "key.pem")],
-      ]);
-      return { ok: status === 0, plaintext: stdout };
-    }
+  function open(ber: Uint8Array): { ok: boolean; plaintext: Buffer } {
+    const file = join(folder, "envelope.ber");
+    writeFileSync(file, ber);
+    const { status, stdout } = spawnSync("openssl", [
+      ...["cms", "-decrypt", "-binary", "-inform", "DER", "-in", file, "-inkey", join(folder, "key.pem")],
+    ]);
+    return { ok: status === 0, plaintext: stdout };
+  }
 
-    test.each(SHAPES.flatMap((shape) => [0, 1, 15, 16, 32, 1000, 4096].map((size) => [shape, size] as const)))(
-      "opens %s content of %d bytes",
-      (shape, size) => {
-        const plaintext = Buffer.alloc(size, 0xa5);
-        expect(open(sealEnvelope(publicKey, plaintext, shape))).toEqual({ ok: true, plaintext });
-      },
-    );
+  test.each(SHAPES.flatMap((shape) => [0, 1, 15, 16, 32, 1000, 4096].map((size) => [shape, size] as const)))(
+    "opens %s content of %d bytes",
+    (shape, size) => {
+      const plaintext = Buffer.alloc(size, 0xa5);
+      expect(open(sealEnvelope(publicKey, plaintext, shape))).toEqual({ ok: true, plaintext });
+    },
+  );
 
-    test("does not open what was sealed to another key", () => {
-      const stranger = generateKeyPairSync("rsa", { modulusLength: 2048 });
-      const plaintext = Buffer.alloc(32, 0xa5);
-      const opened = open(sealEnvelope(stranger.publicKey, plaintext, "primitive"));
-      expect(opened.ok && opened.plaintext.equals(plaintext)).toBe(false);
-    });
-  },
-);
+  test("does not open what was sealed to another key", () => {
+    const stranger = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    const plaintext = Buffer.alloc(32, 0xa5);
+    const opened = open(sealEnvelope(stranger.publicKey, plaintext, "primitive"));
+    expect(opened.ok && opened.plaintext.equals(plaintext)).toBe(false);
+  });
+});

@@ -1,8 +1,4 @@
-import { execFileSync, spawnSync } from "node:child_process";
 import { createPrivateKey, createPublicKey, diffieHellman, generateKeyPairSync, sign, verify } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import {
   CreateKeyCommand,
   DecryptCommand,
@@ -14,12 +10,12 @@ import {
   GetPublicKeyCommand,
 } from "@aws-sdk/client-kms";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { documentOf, PCR0, pkiAt, recipient } from "./documents.ts";
+import { documentOf, PCR0, pkiAt } from "./documents.ts";
 import { ENCLAVE_ROLE, type Harness, OPEN_POLICY, startHarness } from "./harness.ts";
+import { hasOpenssl, openWithOpenssl } from "./openssl.ts";
 
 const NOW_MS = Date.now();
 const pki = pkiAt(NOW_MS);
-const hasOpenssl = spawnSync("openssl", ["version"]).status === 0;
 const refused = (name: string) => ({ name, $metadata: { httpStatusCode: 400 } });
 let harness: Harness;
 let KeyId = "";
@@ -33,19 +29,6 @@ afterAll(() => harness.kms.close());
 async function recipientOf() {
   const AttestationDocument = await documentOf({ pki, atMs: NOW_MS });
   return { KeyEncryptionAlgorithm: "RSAES_OAEP_SHA_256", AttestationDocument } as const;
-}
-
-/** OpenSSL's CMS, which shares no code with what sealed. */
-function openWithOpenssl(envelope: Uint8Array): Buffer {
-  const folder = mkdtempSync(join(tmpdir(), "kms-pairs-"));
-  try {
-    writeFileSync(join(folder, "key"), recipient.privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
-    writeFileSync(join(folder, "cms"), envelope);
-    const paths = ["-in", join(folder, "cms"), "-inkey", join(folder, "key")];
-    return execFileSync("openssl", ["cms", "-decrypt", "-binary", "-inform", "DER", ...paths]);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
 }
 
 const privateKeyOf = (der: Uint8Array) => createPrivateKey({ key: Buffer.from(der), format: "der", type: "pkcs8" });

@@ -18,11 +18,15 @@ locals {
 
   parent_json = jsonencode({
     vsock       = { kind = "af-vsock", enclaveCid = var.enclave.cid }
-    http        = { host = var.http.host, port = var.http.port }
+    http        = { host = var.http.host, port = var.http.port, trustedProxies = var.http.trusted_proxies }
     records     = { kind = "sqlite", file = "/var/lib/cloister/records.sqlite" }
     egress      = { allow = concat(["${local.kms_host}:443"], var.egress_allow) }
     credentials = { kind = "aws" }
   })
+
+  # Where the host itself asks: at any address stands for its own, and at one address nobody listens on another.
+  http_host = lookup({ "0.0.0.0" = "127.0.0.1", "::" = "::1" }, var.http.host, var.http.host)
+  http_url  = "http://${strcontains(local.http_host, ":") ? "[${local.http_host}]" : local.http_host}:${var.http.port}"
 
   artifacts = concat([var.release.key], var.image == null ? [] : [var.image.key])
 }
@@ -73,7 +77,7 @@ output "user_data" {
     image             = var.image
     memory_mib        = var.enclave.memory_mib
     cpu_count         = var.enclave.cpu_count
-    http_port         = var.http.port
+    http_url          = local.http_url
     records_volume_id = var.records_volume_id
     files = {
       "enclave.json"      = local.enclave_json

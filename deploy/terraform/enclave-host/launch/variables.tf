@@ -137,8 +137,9 @@ variable "egress_allow" {
 
 variable "http" {
   type = object({
-    host = optional(string, "127.0.0.1")
-    port = optional(number, 8080)
+    host            = optional(string, "127.0.0.1")
+    port            = optional(number, 8080)
+    trusted_proxies = optional(list(string), [])
   })
 
   validation {
@@ -149,6 +150,15 @@ variable "http" {
   validation {
     condition     = can(regex("^[0-9a-f.:]+$", var.http.host))
     error_message = "Expected an address."
+  }
+
+  # An address without bits is a network of one. What Terraform does not take, the parent does not either.
+  validation {
+    condition = length(var.http.trusted_proxies) <= 64 && alltrue([
+      for proxy in var.http.trusted_proxies :
+      can(cidrhost(strcontains(proxy, "/") ? proxy : "${proxy}/${strcontains(proxy, ":") ? 128 : 32}", 0))
+    ])
+    error_message = "Expected at most 64 proxies, each an address, or address/bits."
   }
 }
 

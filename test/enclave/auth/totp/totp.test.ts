@@ -1,7 +1,5 @@
 import { createSecretKey, randomBytes } from "node:crypto";
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { encodeBase32 } from "../../../../enclave/auth/totp/base32.ts";
 import { findRecoveryCode, isRecoveryCode, makeRecoveryCodes } from "../../../../enclave/auth/totp/recovery-codes.ts";
 import { hotp, matchStep, otpauthUri, stepAt } from "../../../../enclave/auth/totp/totp.ts";
 
@@ -81,32 +79,6 @@ describe("the window", () => {
 
   test("works at the beginning of time", () => {
     expect(matchStep(RFC_SECRET, hotp(RFC_SECRET, 0), { nowMs: 0, lastStep: null })).toBe(0);
-  });
-});
-
-describe("base32", () => {
-  test.each([
-    ["", ""],
-    ["f", "MY"],
-    ["fo", "MZXQ"],
-    ["foo", "MZXW6"],
-    ["foob", "MZXW6YQ"],
-    ["fooba", "MZXW6YTB"],
-    ["foobar", "MZXW6YTBOI"],
-  ])("RFC 4648, section 10: %j", (text, encoded) => {
-    expect(encodeBase32(Buffer.from(text))).toBe(encoded);
-  });
-
-  test("reads back as the same bits", () => {
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
-        const bits = [...encodeBase32(bytes)]
-          .map((digit) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(digit).toString(2).padStart(5, "0"))
-          .join("");
-        const expected = [...bytes].map((byte) => byte.toString(2).padStart(8, "0")).join("");
-        return bits.startsWith(expected) && /^0{0,4}$/.test(bits.slice(expected.length));
-      }),
-    );
   });
 });
 
