@@ -321,8 +321,8 @@ export class Traffic {
     const hasEnded = caller.endsAtMs <= this.#options.nowMs() + 2_000;
     const isExcused =
       this.#options.isForLater(code) ||
-      // Ended, revoked, or driven out by the same user's later logins.
-      (code === "SESSION_EXPIRED" && hasEnded) ||
+      // Ended, revoked, or driven out by the same user's later logins: one of which may have come between.
+      (code === "SESSION_EXPIRED" && (hasEnded || sessionId !== caller.sessionId)) ||
       (code === "SESSION_UNKNOWN" &&
         (hasEnded || caller.isRevoked || sessionId !== caller.sessionId || kind === "replay"));
     if (!codes.includes(code) && !isExcused) {
