@@ -1,6 +1,6 @@
 # Every target that runs our code goes through npm, whose PATH begins with the pinned Node of package-lock.json.
 .DEFAULT_GOAL := help
-.PHONY: help install build demo simulate test types lint imports check format bench bench-growth bench-in-process bench-attestation bench-database bench-egress bench-scale test-faults soak size fuzz flips hostile native image-base kernel eif reproduce release emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native bench-signing bench-rotation cost clean
+.PHONY: help install build demo simulate test types lint imports check format bench bench-growth bench-in-process bench-attestation bench-database bench-egress bench-scale test-faults soak soak-http size fuzz flips hostile native image-base kernel eif reproduce release emulator test-emulated bench-emulated fuzz-eif bench-eif bench-eif-build bench-identity test-native fuzz-native bench-signing bench-rotation cost clean
 
 NPM := npm --loglevel=error
 
@@ -93,6 +93,10 @@ test-faults: install ## Kill, cut, throttle and fill what several enclaves rest 
 soak: REQUESTS ?= 10000000
 soak: install ## Show that the enclave's memory is flat over ten million requests (an hour or more): REQUESTS=10000000
 	@$(NPM) run --silent soak -- --requests "$(REQUESTS)"
+
+soak-http: REQUESTS ?= 1000000
+soak-http: install ## Show that parent and enclave are flat over a million requests by HTTP (half an hour or so): REQUESTS=1000000
+	@$(NPM) run --silent soak-http -- --requests "$(REQUESTS)"
 
 bench-eif: install ## Measure reading an image of 100 MB beside openssl dgst -sha384
 	@$(NPM) run --silent bench-eif

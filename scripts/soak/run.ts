@@ -1,10 +1,10 @@
 /** A soak: an enclave's request handler under millions of requests, and what it holds in memory after each so many. */
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { EnclaveInProcess } from "../bench/enclave-in-process.ts";
 import { AUDIENCE, ISSUER, SoakIssuer } from "./callers.ts";
 import { censusOf } from "./census.ts";
+import { collector } from "./collect.ts";
 import { FILLING, type Flatness, flatnessOf } from "./flat.ts";
+import { randomFrom } from "./random.ts";
 import { SoakRecords } from "./records.ts";
 import { type Mix, Traffic } from "./traffic.ts";
 
@@ -78,6 +78,9 @@ const RESIDENT_ALLOWED = { share: 0.1, bytes: 16 * 2 ** 20 };
 /** Below it the allocator's own habits are most of what the resident set shows. */
 const RESIDENT_FROM = 1_000_000;
 const IN_FLIGHT = 16;
+const HOUR_S = 3_600;
+/** As the enclave in process names itself. */
+const BOOT = "00".repeat(8);
 const FORGET_MS = 10_000;
 
 /** Most of a service's day: signing, with everything else beside it. */
@@ -112,7 +115,13 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
     const onAnswer = () => {
       handled += 1;
     };
-    const traffic = new Traffic({ ...asked, ...{ enclave, records, issuer, audiences, nowMs, onAnswer, random } });
+    const traffic = new Traffic({
+      ...{ ...asked, audiences, nowMs, onAnswer, random, boot: BOOT, sessionS: HOUR_S },
+      answer: (request) => enclave.answer(request),
+      isForLater,
+      forgetUser: (appId, userId) => records.forgetUser(appId, userId),
+      token: (subject, key, at) => issuer.token(subject, key, at),
+    });
     await traffic.populate();
     const samples: SoakSample[] = [];
     let filled: ReadonlyMap<string, number> = new Map();
@@ -188,24 +197,7 @@ function compared(filled: ReadonlyMap<string, number>, end: ReadonlyMap<string, 
   return Object.fromEntries(found.filter(([, { end: size, filled: before }]) => size > 0 || before > 0));
 }
 
-/** V8's own, whether or not the process was started with it exposed. */
-function collector(): () => void {
-  setFlagsFromString("--expose-gc");
-  const gc = runInNewContext("gc") as () => void;
-  return () => {
-    // What a first pass lets finalizers release, the second one frees.
-    gc();
-    gc();
-  };
-}
-
-/** Mulberry32: the same run again, but for keys and ids. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
+/** The memory of requests is full, or this process stood still for longer than the store has time to answer. */
+function isForLater(code: string): boolean {
+  return code === "BUSY" || code === "RECORDS_UNAVAILABLE";
 }

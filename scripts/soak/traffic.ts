@@ -12,9 +12,7 @@ import {
   REQUEST_WINDOW_MS,
 } from "../../protocol/index.ts";
 import { usdcTransfer } from "../../test/support/transactions.ts";
-import type { EnclaveInProcess } from "../bench/enclave-in-process.ts";
-import { type Caller, newKey, type SoakIssuer, type SoakKey, stampOf } from "./callers.ts";
-import type { SoakRecords } from "./records.ts";
+import { type Caller, newKey, type SoakKey, stampOf } from "./callers.ts";
 
 /** As many requests of each kind as these numbers to one another. */
 export interface Mix {
@@ -36,12 +34,21 @@ export interface Mix {
   readonly stranger: number;
 }
 
-type Kind = keyof Mix;
+export type Kind = keyof Mix;
 
 export interface TrafficOptions {
-  readonly enclave: EnclaveInProcess;
-  readonly records: SoakRecords;
-  readonly issuer: SoakIssuer;
+  readonly answer: (
+    request: ReceivedRequest,
+    kind: Kind,
+  ) => Promise<{ readonly status: number; readonly body: Uint8Array }>;
+  /** Whether such an outcome belongs to the load, whatever was asked: who is told so asks again, or does without. */
+  readonly isForLater: (code: string) => boolean;
+  /** Takes note of a user who is not asked about any more. */
+  readonly forgetUser: (appId: string, userId: string) => void;
+  /** A token that logs this subject in with this key. */
+  readonly token: (subject: string, key: SoakKey, nowMs: number) => string | Promise<string>;
+  /** Of the enclave, in hex: some requests name it. */
+  readonly boot: string;
   /** Of the apps. */
   readonly audiences: readonly string[];
   readonly population: number;
@@ -51,6 +58,8 @@ export interface TrafficOptions {
   readonly strangers: number;
   /** Whom transactions pay. */
   readonly recipients: number;
+  /** How long most sessions last; one in twenty ends after a minute. */
+  readonly sessionS: number;
   readonly nowMs: () => number;
   /** Hears of each answer, those that say `BUSY` as well: the clock moves by them, else whoever waits would wait for ever. */
   readonly onAnswer: () => void;
@@ -66,7 +75,6 @@ interface Answered {
 /** Half of the requests come from so many. */
 const REGULARS = 1_500;
 const SHORT_SESSION_S = 60;
-const LONG_SESSION_S = 3_600;
 const REPLAYABLE = 256;
 /** Whoever is replaced may have requests under way. */
 const LEAVING = 64;
@@ -74,7 +82,6 @@ const MAX_WALLETS = 40;
 const OPERATIONS_IN_BATCH = 8;
 const RECIPIENT = "d8da6bf26964af9d7eed9e03e53415d37aa96045";
 const [HEAD = "", TAIL = ""] = usdcTransfer().split(RECIPIENT);
-const BOOT = "00".repeat(8);
 
 export class Traffic {
   readonly outcomes = new Map<string, number>();
@@ -171,6 +178,20 @@ export class Traffic {
     }
   }
 
+  /** One that would be done, for who does something else with it than to send it and wait. */
+  signing(unsignedTransaction?: string): ReceivedRequest {
+    const endsAfterMs = this.#options.nowMs() + REQUEST_WINDOW_MS;
+    let caller = this.#caller();
+    // Most are; and if none is found, it is refused.
+    for (let tries = 0; tries < 20 && (caller.isRevoked || caller.endsAtMs < endsAfterMs); tries += 1) {
+      caller = this.#caller();
+    }
+    const signing = this.#signing(caller);
+    const params = unsignedTransaction === undefined ? signing : { ...signing, unsignedTransaction };
+    const body = this.#body(caller, "sign_transaction", params);
+    return { body, stamps: [stampOf(caller.key, body)] };
+  }
+
   #pick(mix: Mix): Kind {
     const kinds = Object.entries(mix) as [Kind, number][];
     let left = this.#options.random() * kinds.reduce((sum, [, weight]) => sum + weight, 0);
@@ -211,7 +232,7 @@ export class Traffic {
       key: newKey(at),
       ...{ userId: "", sessionId: "", wallets: [], endsAtMs: 0, isRevoked: false },
     };
-    await this.#register(caller, caller.key, "logIn", random() < 0.05 ? SHORT_SESSION_S : LONG_SESSION_S);
+    await this.#register(caller, caller.key, "logIn", random() < 0.05 ? SHORT_SESSION_S : this.#options.sessionS);
     await this.#createWallet(caller);
     return caller;
   }
@@ -219,15 +240,15 @@ export class Traffic {
   async #logInAgain(caller: Caller): Promise<void> {
     const key = newKey(this.#made);
     this.#made += 1;
-    await this.#register(caller, key, "logInAgain", LONG_SESSION_S);
+    await this.#register(caller, key, "logInAgain", this.#options.sessionS);
   }
 
   async #register(caller: Caller, key: SoakKey, kind: Kind, lifetimeS: number): Promise<void> {
-    const { issuer, nowMs, random } = this.#options;
+    const { token, isForLater, nowMs, random } = this.#options;
     // While there is no room for another request, a newcomer waits, as one at a counter does.
     for (;;) {
-      const jwt = issuer.token(caller.subject, key, nowMs());
-      const boot = random() < 0.5 ? BOOT : undefined;
+      const jwt = await token(caller.subject, key, nowMs());
+      const boot = random() < 0.5 ? this.#options.boot : undefined;
       const body = this.#body(caller, "register_session", { jwt, lifetimeS }, boot === undefined ? {} : { boot });
       const { code, result } = await this.#expect(kind, { body, stamps: [stampOf(key, body)] }, caller, ["done"]);
       if (isForLater(code)) {
@@ -249,7 +270,7 @@ export class Traffic {
       const params = { kind: "single-key" };
       const { code, result } = await this.#answer(caller, "createWallet", "create_wallet", params);
       if (code === "done") caller.wallets.push(String(result["walletId"]));
-      else if (caller.wallets.length === 0 && isForLater(code)) continue;
+      else if (caller.wallets.length === 0 && this.#options.isForLater(code)) continue;
       return;
     }
   }
@@ -288,7 +309,7 @@ export class Traffic {
     codes: readonly string[],
     sessionId: string = caller.sessionId,
   ): Promise<Answered> {
-    const { status, body } = await this.#options.enclave.answer(request);
+    const { status, body } = await this.#options.answer(request, kind);
     this.#options.onAnswer();
     const said = JSON.parse(Buffer.from(body).toString("utf8")) as {
       readonly result?: Readonly<Record<string, unknown>>;
@@ -299,7 +320,7 @@ export class Traffic {
     this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1);
     const hasEnded = caller.endsAtMs <= this.#options.nowMs() + 2_000;
     const isExcused =
-      isForLater(code) ||
+      this.#options.isForLater(code) ||
       // Ended, revoked, or driven out by the same user's later logins.
       (code === "SESSION_EXPIRED" && hasEnded) ||
       (code === "SESSION_UNKNOWN" &&
@@ -314,7 +335,7 @@ export class Traffic {
     this.#leaving.push(caller);
     if (this.#leaving.length <= LEAVING) return;
     const gone = this.#leaving.shift();
-    if (gone !== undefined) this.#options.records.forgetUser(gone.audience.split("/").at(-1) ?? "", gone.userId);
+    if (gone !== undefined) this.#options.forgetUser(gone.audience.split("/").at(-1) ?? "", gone.userId);
   }
 
   #body(
@@ -346,9 +367,4 @@ export class Traffic {
   #walletOf({ wallets }: Caller): string {
     return wallets[Math.floor(this.#options.random() * wallets.length)] ?? "";
   }
-}
-
-/** The memory of requests is full, or this process stood still for longer than the store has time to answer. */
-function isForLater(code: string): boolean {
-  return code === "BUSY" || code === "RECORDS_UNAVAILABLE";
 }
