@@ -101,19 +101,18 @@ async function start(options: ClusterOptions, cleanup: AsyncDisposableStack): Pr
     { length: enclaves },
     (_, at) => new RunningMember({ at, world, records, runFolder, log }),
   );
-  // Before what takes long: a port that another process has is told at once.
+  for (const member of members) cleanup.defer(() => member.stop());
+  // Before what takes long: a port that another process has is told at once. It is closed before members stop: nobody is
+  // sent to one that does.
   const balancer = await startBalancer({
     port: options.httpPort ?? 0,
     parents: members.map((member) => () => member.url),
   });
   cleanup.defer(() => balancer.close());
-  for (const member of members) cleanup.defer(() => member.stop());
   // All at the same moment: on an empty database one of them makes the vault. Whatever becomes of one, the others are
   // waited for: only what has been started can be stopped.
   const starts = await Promise.allSettled(members.map((member) => member.start(options.signal)));
   for (const each of starts) if (each.status === "rejected") throw each.reason;
-  // Closed again, first of all: nobody is sent to a member that stops.
-  cleanup.defer(() => balancer.close());
   await balancer.untilReady(enclaves);
   const url = `http://127.0.0.1:${balancer.port}`;
   let stopping: Promise<void> | undefined;

@@ -239,8 +239,9 @@ export class Passkeys {
 
   #keyOf(der: Uint8Array): KeyObject {
     const id = Buffer.from(der).toString("base64");
-    const cached = this.#keys.get(id);
-    const key = cached ?? createPublicKey({ key: Buffer.from(der), format: "der", type: "spki" });
+    const known = this.#keys.use(id);
+    if (known !== undefined) return known;
+    const key = createPublicKey({ key: Buffer.from(der), format: "der", type: "spki" });
     this.#keys.set(id, key);
     return key;
   }

@@ -3,6 +3,7 @@
  * belongs to users who never come back is let go, so that memory which grows is the enclave's and not this store's.
  */
 import { duplexPair } from "node:stream";
+import { RecencyMap } from "../../enclave/recency-map.ts";
 import { type RecordsAnswer, type RecordsCall, recordsCall, type StoredRecord } from "../../protocol/index.ts";
 import { serveCalls, type Vsock, VsockError, type WithoutId } from "../../vsock/index.ts";
 
@@ -12,7 +13,8 @@ type Answer = WithoutId<RecordsAnswer>;
 const LEADS: ReadonlySet<string> = new Set(["identity", "session", "claim"]);
 
 export class SoakRecords {
-  readonly #folders = new Map<string, Map<string, StoredRecord>>();
+  /** In each, the one that was not written for longest is the oldest. */
+  readonly #folders = new Map<string, RecencyMap<string, StoredRecord>>();
   readonly #maxLeads: number;
 
   /** @param maxLeads - Of each kind and app. */
@@ -60,9 +62,10 @@ export class SoakRecords {
         }
         return { kind: "written" };
       case "list": {
-        const folder = this.#folders.get(call.prefix) ?? new Map<string, StoredRecord>();
-        const names = [...folder.keys()].filter((name) => name > (call.after ?? "")).sort();
-        return { kind: "records", records: names.slice(0, call.limit).flatMap((name) => folder.get(name) ?? []) };
+        const records = [...(this.#folders.get(call.prefix) ?? [])].map(([, record]) => record);
+        const behind = records.filter(({ name }) => name > (call.after ?? ""));
+        behind.sort((one, other) => (one.name < other.name ? -1 : 1));
+        return { kind: "records", records: behind.slice(0, call.limit) };
       }
     }
   }
@@ -73,16 +76,11 @@ export class SoakRecords {
 
   #put(name: string, record: StoredRecord | null): void {
     const path = folderOf(name);
-    const folder = this.#folders.get(path) ?? new Map<string, StoredRecord>();
+    const max = LEADS.has(path.slice(0, path.indexOf("/"))) ? this.#maxLeads : Number.POSITIVE_INFINITY;
+    const folder = this.#folders.get(path) ?? new RecencyMap<string, StoredRecord>(max);
     this.#folders.set(path, folder);
-    // At the end: the first in order is the one not written for longest.
-    folder.delete(name);
-    if (record === null) return;
-    folder.set(name, record);
-    const [oldest] = folder.keys();
-    if (oldest !== undefined && folder.size > this.#maxLeads && LEADS.has(path.slice(0, path.indexOf("/")))) {
-      folder.delete(oldest);
-    }
+    if (record === null) folder.delete(name);
+    else folder.set(name, record);
   }
 }
 

@@ -10,7 +10,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { encode } from "cborg";
 import { pino } from "pino";
 import { Latencies } from "../../../bench/index.ts";
-import type { Manifest } from "../../../enclave/manifest.ts";
 import { Nsm } from "../../../enclave/nsm/nsm.ts";
 import { Randomness } from "../../../enclave/nsm/randomness.ts";
 import { TrustedClock } from "../../../enclave/trusted-clock.ts";
@@ -21,21 +20,12 @@ import { VaultRotation } from "../../../enclave/vault/vault-rotation.ts";
 import { startParentProxy } from "../../../parent-proxy/index.ts";
 import { MAX_RECORD_CHANGES, z } from "../../../protocol/index.ts";
 import { isPostgresAbsent, startLocalPostgres } from "../../../simulator/local-postgres.ts";
-import { FakeKms, KEY_ARN } from "../../../test/support/fake-kms.ts";
+import { FakeKms, MANIFEST } from "../../../test/support/fake-kms.ts";
 import { guestVsock, hostVsock } from "../../../vsock/index.ts";
 import type { Section } from "../figures.ts";
 import type { PartContext } from "../part.ts";
 import { rateOf } from "../rounds.ts";
 
-const MANIFEST: Manifest = {
-  version: 1,
-  deployment: "bench",
-  region: "us-east-1",
-  kmsKeyArn: KEY_ARN,
-  administrators: { threshold: 1, publicKeys: [] },
-  egress: [],
-  digest: new Uint8Array(32),
-};
 const STORES = ["SQLite", "PostgreSQL"] as const;
 /** Sealed, some 400 bytes, as many as a wallet's record has. */
 const TEXT = "x".repeat(360);

@@ -2,7 +2,6 @@
 import { randomBytes } from "node:crypto";
 import { encode } from "cborg";
 import { expect } from "vitest";
-import type { Manifest } from "../../../enclave/manifest.ts";
 import { Nsm } from "../../../enclave/nsm/nsm.ts";
 import { Randomness } from "../../../enclave/nsm/randomness.ts";
 import { TrustedClock } from "../../../enclave/trusted-clock.ts";
@@ -12,18 +11,9 @@ import { RecordStore } from "../../../enclave/vault/record-store.ts";
 import { change, type RecordKind } from "../../../enclave/vault/records.ts";
 import { VaultRotation } from "../../../enclave/vault/vault-rotation.ts";
 import { MAX_RECORD_CHANGES, z } from "../../../protocol/index.ts";
-import { FakeKms, KEY_ARN } from "../../support/fake-kms.ts";
+import { FakeKms, MANIFEST } from "../../support/fake-kms.ts";
 import { MemoryParent } from "../../support/memory-parent.ts";
 
-const MANIFEST: Manifest = {
-  version: 1,
-  deployment: "test",
-  region: "us-east-1",
-  kmsKeyArn: KEY_ARN,
-  administrators: { threshold: 1, publicKeys: [] },
-  egress: [],
-  digest: new Uint8Array(32),
-};
 export const SETTLED_MS = 60_000;
 export const COUNT = 40;
 /** Several writes' worth: 64 go into one. */
