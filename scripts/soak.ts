@@ -24,22 +24,25 @@ if (!Number.isSafeInteger(requests) || requests < 20_000) {
 const options = { ...(requests < LONG.requests / 10 ? SHORT : LONG), requests };
 const machine = `${cpus()[0]?.model ?? "unknown CPU"}, ${availableParallelism()} cores, Node ${process.version}`;
 console.log(`${machine}, load ${loadavg()[0]?.toFixed(1)}`);
-console.log("  requests      %     left  heap  ext.   RSS, MiB  CPU us  records stored");
+console.log("  requests      %     left  heap  ext.   RSS, MiB  CPU us");
 
 const startedAt = Date.now();
 const report = await runSoak({
   ...options,
-  say({ requests: done, atS, heapUsed, external, rss, cpuUsPerRequest, storedRecords }) {
-    const leftS = (atS / done) * (requests - done);
+  say({ requests: done, atS, heapUsed, external, rss, cpuUsPerRequest }) {
+    const leftS = (atS / done) * Math.max(0, requests - done);
     const cells = [
       String(done).padStart(10),
       ((100 * done) / requests).toFixed(1).padStart(6),
       `${Math.floor(leftS / 60)}m${String(Math.floor(leftS % 60)).padStart(2, "0")}s`.padStart(8),
       ...[heapUsed, external, rss].map((bytes) => mib(bytes).padStart(5)),
       cpuUsPerRequest.toFixed(0).padStart(11),
-      String(storedRecords).padStart(9),
     ];
     console.log(cells.join(" "));
+  },
+  sayFilled(entries) {
+    const many = [...entries].filter(([, count]) => count >= 1_000);
+    console.log(`entries now: ${many.map(([name, count]) => `${name} ${count}`).join(", ")}`);
   },
 });
 await mkdir(dirname(values.json), { recursive: true });

@@ -5,7 +5,7 @@ import { censusOf } from "./census.ts";
 import { collector } from "./collect.ts";
 import { FILLING, type Flatness, flatnessOf } from "./flat.ts";
 import { randomFrom } from "./random.ts";
-import { SoakRecords } from "./records.ts";
+import { openSoakRecords } from "./records.ts";
 import { type Mix, Traffic } from "./traffic.ts";
 
 export interface SoakOptions {
@@ -23,6 +23,8 @@ export interface SoakOptions {
   /** Whom transactions pay. */
   readonly recipients: number;
   readonly say?: (sample: SoakSample) => void;
+  /** Entries of the enclave's collections once the first fifth is done. */
+  readonly sayFilled?: (entries: ReadonlyMap<string, number>) => void;
   /** After each request; a test leaks here. */
   readonly afterEach?: () => void;
 }
@@ -37,11 +39,10 @@ export interface SoakSample {
   readonly rss: number;
   /** Of this process, stamping included, for each request since the sample before; collections that are asked for are left out. */
   readonly cpuUsPerRequest: number;
-  readonly storedRecords: number;
 }
 
 export interface SoakReport {
-  readonly options: Omit<SoakOptions, "say" | "afterEach">;
+  readonly options: Omit<SoakOptions, "say" | "sayFilled" | "afterEach">;
   readonly seconds: number;
   readonly samples: readonly SoakSample[];
   readonly outcomes: Readonly<Record<string, number>>;
@@ -90,20 +91,26 @@ const DAILY: Mix = {
   ...{ replay: 22, outOfTime: 20, malformed: 10, badStamp: 10, stranger: 3 },
 };
 /** Many newcomers and many wallets: what fills the memory of records, sessions and users. */
-const FILLING_UP: Mix = { ...DAILY, logIn: 4, createWallets: 1.2 };
+const FILLING_UP: Mix = { ...DAILY, logIn: 24, createWallets: 1.2 };
+/** Of all requests. After them a whole window passes with a day's mix before growth counts. */
+const CROWDED = 0.08;
+/** So much faster passes time meanwhile: else the replay guard had no room for so many who are let in. */
+const CROWDED_PACE = 5;
 /** Where caches have no time to fill: few records and keys that are new. */
 const QUIET: Mix = { ...DAILY, createWallet: 0.2, createWallets: 0.05, logIn: 0.1, logInAgain: 0.05, revoke: 0.02 };
 
 export async function runSoak(options: SoakOptions): Promise<SoakReport> {
-  const { say, afterEach, ...asked } = options;
-  const { requests, samples: wanted, population, apps, msPerRequest, fills } = asked;
+  const { say, sayFilled, afterEach, ...asked } = options;
+  const { requests, samples: wanted, apps, msPerRequest, fills } = asked;
   const collect = collector();
   const startedAt = performance.now();
   const bootedAtMs = Date.now();
   let handled = 0;
-  const nowMs = () => Math.floor(bootedAtMs + handled * msPerRequest);
+  let passedMs = 0;
+  const isCrowded = () => fills && handled < requests * CROWDED;
+  const nowMs = () => Math.floor(bootedAtMs + passedMs);
   const issuer = new SoakIssuer();
-  const records = new SoakRecords(Math.ceil((3 * population) / apps));
+  await using records = await openSoakRecords();
   const enclave = await EnclaveInProcess.start({ vsock: records.vsock, nowMs, fetchJson: issuer.fetchJson });
   try {
     const issuers = [
@@ -114,26 +121,25 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
     const random = randomFrom(1);
     const onAnswer = () => {
       handled += 1;
+      passedMs += isCrowded() ? CROWDED_PACE * msPerRequest : msPerRequest;
     };
     const traffic = new Traffic({
       ...{ ...asked, audiences, nowMs, onAnswer, random, boot: BOOT, sessionS: HOUR_S },
       answer: (request) => enclave.answer(request),
       isForLater,
-      forgetUser: (appId, userId) => records.forgetUser(appId, userId),
       token: (subject, key, at) => issuer.token(subject, key, at),
     });
     await traffic.populate();
     const samples: SoakSample[] = [];
     let filled: ReadonlyMap<string, number> = new Map();
     let forgetAtMs = 0;
+    const usual = fills ? DAILY : QUIET;
     for (let at = 1; at <= wanted; at += 1) {
       const until = Math.round((requests * at) / wanted);
-      const isFilling = until <= requests * FILLING;
-      const mix = fills ? (isFilling ? FILLING_UP : DAILY) : QUIET;
       const [before, cpu] = [handled, process.cpuUsage()];
       const worker = async () => {
         while (handled < until) {
-          await traffic.send(mix);
+          await traffic.send(isCrowded() ? FILLING_UP : usual);
           afterEach?.();
           if (nowMs() < forgetAtMs) continue;
           forgetAtMs = nowMs() + FORGET_MS;
@@ -149,11 +155,12 @@ export async function runSoak(options: SoakOptions): Promise<SoakReport> {
         atS: (performance.now() - startedAt) / 1000,
         ...{ heapUsed, external, arrayBuffers, rss },
         cpuUsPerRequest: (user + system) / Math.max(1, handled - before),
-        storedRecords: records.count,
       };
       samples.push(sample);
       say?.(sample);
-      if (isFilling) filled = censusOf(enclave.parts.handler);
+      if (until > requests * FILLING) continue;
+      filled = censusOf(enclave.parts.handler);
+      if (Math.round((requests * (at + 1)) / wanted) > requests * FILLING) sayFilled?.(filled);
     }
     const collections = compared(filled, censusOf(enclave.parts.handler));
     const held = flatnessOf(

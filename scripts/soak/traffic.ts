@@ -43,8 +43,6 @@ export interface TrafficOptions {
   ) => Promise<{ readonly status: number; readonly body: Uint8Array }>;
   /** Whether such an outcome belongs to the load, whatever was asked: who is told so asks again, or does without. */
   readonly isForLater: (code: string) => boolean;
-  /** Takes note of a user who is not asked about any more. */
-  readonly forgetUser: (appId: string, userId: string) => void;
   /** A token that logs this subject in with this key. */
   readonly token: (subject: string, key: SoakKey, nowMs: number) => string | Promise<string>;
   /** Of the enclave, in hex: some requests name it. */
@@ -76,9 +74,10 @@ interface Answered {
 const REGULARS = 1_500;
 const SHORT_SESSION_S = 60;
 const REPLAYABLE = 256;
-/** Whoever is replaced may have requests under way. */
-const LEAVING = 64;
-const MAX_WALLETS = 40;
+/** Of each user's wallets, the newest: few enough that all know as many from the beginning. */
+const MAX_WALLETS = 4;
+/** Of those whose session is over, before they ask for anything. */
+const LOG_IN_AGAIN = 0.1;
 const OPERATIONS_IN_BATCH = 8;
 const RECIPIENT = "d8da6bf26964af9d7eed9e03e53415d37aa96045";
 const [HEAD = "", TAIL = ""] = usdcTransfer().split(RECIPIENT);
@@ -87,7 +86,6 @@ export class Traffic {
   readonly outcomes = new Map<string, number>();
   readonly #options: TrafficOptions;
   readonly #callers: Caller[] = [];
-  readonly #leaving: Caller[] = [];
   readonly #done: { readonly request: ReceivedRequest; readonly by: Caller }[] = [];
   readonly #strangers: SoakKey[] = [];
   #made = 0;
@@ -97,9 +95,11 @@ export class Traffic {
     this.#options = options;
   }
 
-  /** As many users as there are to be, with a wallet each. */
+  /** As many strangers and users as there are to be; these with a wallet each. */
   async populate(): Promise<void> {
-    const { population } = this.#options;
+    const { population, strangers } = this.#options;
+    // Ed25519: the quickest to make.
+    for (let at = 0; at < strangers; at += 1) this.#strangers.push(newKey(2));
     for (let at = 0; at < population; at += 16) {
       const some = Array.from({ length: Math.min(16, population - at) }, () => this.#logInAnew());
       this.#callers.push(...(await Promise.all(some)));
@@ -109,6 +109,8 @@ export class Traffic {
   async send(mix: Mix): Promise<void> {
     const kind = this.#pick(mix);
     const caller = this.#caller();
+    const isOver = caller.isRevoked || caller.endsAtMs <= this.#options.nowMs();
+    if (isOver && this.#options.random() < LOG_IN_AGAIN) return this.#logInAgain(caller);
     switch (kind) {
       case "sign":
         return this.#ask(caller, kind, "sign_transaction", this.#signing(caller));
@@ -134,8 +136,7 @@ export class Traffic {
         const at = this.#replaced % this.#callers.length;
         this.#replaced += 1;
         const newcomer = await this.#logInAnew();
-        const [gone] = this.#callers.splice(at, 1, newcomer);
-        if (gone !== undefined) this.#leave(gone);
+        this.#callers[at] = newcomer;
         return;
       }
       case "logInAgain":
@@ -170,7 +171,8 @@ export class Traffic {
         return;
       }
       case "stranger": {
-        const key = this.#stranger();
+        const key = this.#strangers[Math.floor(this.#options.random() * this.#strangers.length)];
+        if (key === undefined) return;
         const body = this.#body(caller, "sign_transaction", this.#signing(caller));
         await this.#expect(kind, { body, stamps: [stampOf(key, body)] }, caller, ["SESSION_UNKNOWN"]);
         return;
@@ -209,17 +211,6 @@ export class Traffic {
     const caller = this.#callers[Math.floor(random() * among)];
     if (caller === undefined) throw new Error("nobody is there yet");
     return caller;
-  }
-
-  /** Ed25519: the quickest to make. */
-  #stranger(): SoakKey {
-    const { random, strangers } = this.#options;
-    const at = Math.floor(random() * strangers);
-    const known = this.#strangers[at];
-    if (known !== undefined) return known;
-    const key = newKey(2);
-    if (this.#strangers.length < strangers) this.#strangers.push(key);
-    return key;
   }
 
   async #logInAnew(): Promise<Caller> {
@@ -329,13 +320,6 @@ export class Traffic {
       throw new Error(`${outcome}, expected ${codes.join(" or ")}: ${said.error?.message ?? ""}`);
     }
     return { code, result: said.result ?? {} };
-  }
-
-  #leave(caller: Caller): void {
-    this.#leaving.push(caller);
-    if (this.#leaving.length <= LEAVING) return;
-    const gone = this.#leaving.shift();
-    if (gone !== undefined) this.#options.forgetUser(gone.audience.split("/").at(-1) ?? "", gone.userId);
   }
 
   #body(

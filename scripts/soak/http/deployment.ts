@@ -24,7 +24,7 @@ const OPERATIONS: Readonly<Partial<Record<Kind, OperationName>>> = {
   revoke: "revoke_session",
 };
 
-type Deployment = Pick<TrafficOptions, "answer" | "isForLater" | "forgetUser" | "token" | "boot" | "audiences"> & {
+type Deployment = Pick<TrafficOptions, "answer" | "isForLater" | "token" | "boot" | "audiences"> & {
   readonly appIds: readonly string[];
 };
 
@@ -51,8 +51,6 @@ export async function deploymentOf(
   return {
     ...{ appIds, boot, isForLater },
     audiences: appIds.map((appId) => audienceOf(simulator.deployment, appId)),
-    // The parent keeps its records on disk.
-    forgetUser: () => {},
     async token(subject: string, key: SoakKey): Promise<string> {
       const nonce = createHash("sha256").update(encodeHex(key.publicKey)).digest("hex");
       return simulator.issuer.mint({ subject, audience: AUDIENCE, nonce, algorithm: "ES256" });
