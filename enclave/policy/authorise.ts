@@ -24,6 +24,7 @@ import type { PolicyDocuments, PolicyPin } from "./documents.ts";
 import { chainOf, type Facts } from "./facts.ts";
 import type { Caller } from "./fields.ts";
 import type { Limits } from "./limits.ts";
+import { SlowCallers } from "./slow-callers.ts";
 import { placeOfUser, policyOf } from "./user-policies.ts";
 
 /** One thing that somebody asks to have signed. */
@@ -48,6 +49,7 @@ export class Policies {
   readonly #limits: Limits;
   readonly #approvals: Approvals;
   readonly #nowMs: () => number;
+  readonly #slowCallers = new SlowCallers();
 
   constructor(options: {
     readonly apps: Apps;
@@ -68,7 +70,7 @@ export class Policies {
   /**
    * What comes of it is reserved and collected by then: call it last, and sign.
    *
-   * @throws {@link RequestError} `POLICY_DENIED`, with the decision; `APPROVAL_…`; `OUT_OF_SCOPE`; and what records throw
+   * @throws {@link RequestError} `POLICY_DENIED`, with the decision; `APPROVAL_…`; `OUT_OF_SCOPE`; `BUSY`; and what records throw
    */
   async authorise(request: SigningRequest): Promise<Authorised> {
     const { actor, operation, envelope, walletId, accounts, facts } = request;
@@ -77,7 +79,10 @@ export class Policies {
     if (chain !== null) checkChain(actor.scope, chain);
     else if (actor.scope.chains !== null) throw new RequestError("OUT_OF_SCOPE", "outside the scope: it names chains");
     const levels = await this.#levelsOf(actor, walletId);
-    const verdict = decide({ caller: callerOf(actor), operation, walletId, facts, nowMs: this.#nowMs() }, levels);
+    const { appId, userId } = ownerOf(actor);
+    const verdict = await this.#slowCallers.judge(`${appId}/${userId}`, () =>
+      decide({ caller: callerOf(actor), operation, walletId, facts, nowMs: this.#nowMs() }, levels),
+    );
     if (verdict.kind === "denied") throw refusal(verdict);
     if (envelope.approvalId !== undefined || verdict.levels.some(({ candidates: [first] }) => demandOf(first) > 0)) {
       await this.#meet(request, verdict, levels);

@@ -1,0 +1,110 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Policies } from "../../../enclave/policy/authorise.ts";
+import { SlowCallers } from "../../../enclave/policy/slow-callers.ts";
+import { allow, compiled, deny, SAMPLES, WALLET } from "./requests.ts";
+
+const LONG_MS = 3;
+
+let turns: (() => void)[] = [];
+let done: string[] = [];
+let nowMs = 0;
+let callers: SlowCallers;
+
+/** All that can go on without another turn has gone on. */
+async function turn(): Promise<void> {
+  const [end] = turns.splice(0);
+  end?.();
+  await nextTurn();
+}
+
+const judge = (caller: string, takesMs = 0) =>
+  callers.judge(caller, () => {
+    nowMs += takesMs;
+    done.push(caller);
+    return caller;
+  });
+
+beforeEach(() => {
+  turns = [];
+  done = [];
+  nowMs = 0;
+  vi.spyOn(performance, "now").mockImplementation(() => nowMs);
+  callers = new SlowCallers(() => new Promise<void>((resolve) => turns.push(resolve)));
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+test("of what takes long, one is judged in each turn, and what does not is judged at once", async () => {
+  await judge("slow", LONG_MS);
+  const waiting = [1, 2, 3].map(() => judge("slow", LONG_MS));
+  await judge("quick");
+  expect(done).toEqual(["slow", "quick"]);
+  for (const count of [2, 3, 4]) {
+    await turn();
+    expect(done.filter((each) => each === "slow")).toHaveLength(count);
+    await judge("quick");
+  }
+  expect(await Promise.all(waiting)).toEqual(["slow", "slow", "slow"]);
+});
+
+test("several who take long share the turns, in the order in which they came", async () => {
+  for (const caller of ["a", "b"]) await judge(caller, LONG_MS);
+  const waiting = ["b", "a", "b"].map((caller) => judge(caller, LONG_MS));
+  for (const _ of waiting) await turn();
+  expect(done).toEqual(["a", "b", "b", "a", "b"]);
+});
+
+test("who is quick again waits no more", async () => {
+  await judge("once", LONG_MS);
+  const again = judge("once");
+  await turn();
+  await again;
+  await judge("slow", LONG_MS);
+  await judge("once");
+  expect(done).toEqual(["once", "once", "slow", "once"]);
+});
+
+test("who has waited for a second is told BUSY, and nothing was judged; work that throws is counted as any", async () => {
+  const failing = callers.judge("slow", () => {
+    nowMs += LONG_MS;
+    throw new Error("of the work");
+  });
+  await expect(failing).rejects.toThrow("of the work");
+  const [late, later] = [judge("slow", 1_000), judge("slow")];
+  const refused = expect(later).rejects.toMatchObject({ code: "BUSY" });
+  await turn();
+  await late;
+  await turn();
+  await refused;
+  expect(done).toEqual(["slow"]);
+});
+
+test("a hundred that take longest to judge, all at once, hold up others by two of them at most", async () => {
+  vi.restoreAllMocks();
+  const hard = Array.from({ length: 1_000 }, (_, at) =>
+    deny(`r${at}`, { some: "outputs", is: [{ field: "output.amount", in: [`${at + 2}`] }] }),
+  );
+  const documents = { app_slow: compiled(...hard), app_quick: compiled(allow("everything")) };
+  const policies = new Policies({
+    apps: { get: async (appId: string) => ({ policy: { digest: new Uint8Array(32), appId } }) },
+    documents: { get: async (_: string, { appId }: { appId: keyof typeof documents }) => documents[appId] },
+    nowMs: () => 0,
+  } as unknown as ConstructorParameters<typeof Policies>[0]);
+  const transaction = SAMPLES["bitcoin-transaction"];
+  const outputs = Array.from({ length: 40 }, () => ({ ...transaction.outputs[0], amountSats: 1n }));
+  const authorise = async (appId: string, facts: object) => {
+    const actor = { kind: "api-key", appId, keyId: "key_1", scope: { chains: null } };
+    const request = { actor, operation: "sign_psbt", envelope: {}, walletId: WALLET, accounts: [], facts };
+    await policies.authorise(request as unknown as Parameters<Policies["authorise"]>[0]).catch(() => undefined);
+    done.push(appId);
+  };
+  const asked = Array.from({ length: 100 }, () => authorise("app_slow", { ...transaction, outputs }));
+  // Nobody knew of the first one that it would be slow.
+  await authorise("app_quick", transaction);
+  expect(done.filter((each) => each === "app_slow").length).toBeLessThan(3);
+  await Promise.all(asked);
+  expect(done).toHaveLength(101);
+});
