@@ -4,19 +4,20 @@ import { type CommandIo, UsageError } from "./command-io.ts";
 
 /** @throws {@link UsageError} */
 export function parseOptions<Config extends ParseArgsOptionsConfig>(args: readonly string[], options: Config) {
-  try {
-    return parseArgs({ args: [...args], allowPositionals: true, options });
-  } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
-  }
+  return orUsageError(() => parseArgs({ args: [...args], allowPositionals: true, options }));
 }
 
 /** Where there is nothing else to be said. @throws {@link UsageError} */
 export function parseOptionsAlone<Config extends ParseArgsOptionsConfig>(args: readonly string[], options: Config) {
+  return orUsageError(() => parseArgs({ args: [...args], options }).values);
+}
+
+function orUsageError<Parsed>(parse: () => Parsed): Parsed {
   try {
-    return parseArgs({ args: [...args], options }).values;
+    return parse();
   } catch (cause) {
-    throw new UsageError((cause as Error).message, { cause });
+    // Node goes on about words that begin with a dash; whoever mistyped an option looks for its name.
+    throw new UsageError((cause as Error).message.replace(/\. To specify a positional argument .*/s, ""), { cause });
   }
 }
 
