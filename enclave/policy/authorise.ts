@@ -21,6 +21,7 @@ import { demandOf } from "./compile.ts";
 import { REQUEST_KEY_BYTES } from "./counter.ts";
 import { type Denied, decide, decisionJson, denied, type Level, type LevelPolicy, type Open } from "./decide.ts";
 import type { PolicyDocuments, PolicyPin } from "./documents.ts";
+import { Evaluation } from "./evaluation.ts";
 import { chainOf, type Facts } from "./facts.ts";
 import type { Caller } from "./fields.ts";
 import type { Limits } from "./limits.ts";
@@ -80,9 +81,11 @@ export class Policies {
     else if (actor.scope.chains !== null) throw new RequestError("OUT_OF_SCOPE", "outside the scope: it names chains");
     const levels = await this.#levelsOf(actor, walletId);
     const { appId, userId } = ownerOf(actor);
-    const verdict = await this.#slowCallers.judge(`${appId}/${userId}`, () =>
-      decide({ caller: callerOf(actor), operation, walletId, facts, nowMs: this.#nowMs() }, levels),
-    );
+    const verdict = await this.#slowCallers.judge(`${appId}/${userId}`, () => {
+      const nowMs = this.#nowMs();
+      const evaluation = new Evaluation({ caller: callerOf(actor), operation, walletId, facts, nowMs });
+      return { result: decide(evaluation, levels), steps: evaluation.steps };
+    });
     if (verdict.kind === "denied") throw refusal(verdict);
     if (envelope.approvalId !== undefined || verdict.levels.some(({ candidates: [first] }) => demandOf(first) > 0)) {
       await this.#meet(request, verdict, levels);

@@ -5,7 +5,7 @@
 import type { AllowRule, JsonValue } from "../../protocol/index.ts";
 import { amountOf } from "./amounts.ts";
 import { type CompiledPolicy, demandOf } from "./compile.ts";
-import { Evaluation, MAX_STEPS, TooMuchWork } from "./evaluation.ts";
+import { type Evaluation, TooMuchWork } from "./evaluation.ts";
 import { explain, type Finding } from "./explain.ts";
 import type { PolicyRequest } from "./fields.ts";
 import { leavesOpen, speaksOfSighashes } from "./open-signatures.ts";
@@ -49,9 +49,9 @@ export interface Open {
 
 export type Verdict = Denied | Open;
 
-export function decide(request: PolicyRequest, levels: readonly LevelPolicy[], maxSteps = MAX_STEPS): Verdict {
+/** @param evaluation - Of the request, and new. */
+export function decide(evaluation: Evaluation, levels: readonly LevelPolicy[]): Verdict {
   if (!levels.some(({ level }) => level === "app")) return denied("NO_APP_POLICY", "app", null, []);
-  const evaluation = new Evaluation(request, maxSteps);
   try {
     return judge(evaluation, levels);
   } catch (error) {

@@ -11,6 +11,7 @@ import * as solana from "../signing/solana/transaction.ts";
 import { transactionFacts as solanaFacts } from "../signing/solana/transaction-facts.ts";
 import { compilePolicy } from "./compile.ts";
 import { decide, type Level, type Verdict } from "./decide.ts";
+import { Evaluation } from "./evaluation.ts";
 import { explain, type Finding } from "./explain.ts";
 import type { Facts } from "./facts.ts";
 import type { PolicyRequest } from "./fields.ts";
@@ -42,7 +43,7 @@ export function tryPolicies(
   const rules = documents.flatMap(({ level, policy }) =>
     policy.rules.map((rule) => ({ level, rule: rule.id, effect: rule.effect, findings: explain(rule, request) })),
   );
-  return { verdict: decide(request, levels), rules };
+  return { verdict: decide(new Evaluation(request), levels), rules };
 }
 
 /** @throws {@link RequestError} what the enclave's parser throws */

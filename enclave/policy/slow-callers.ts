@@ -7,9 +7,15 @@ import { RequestError } from "../../protocol/index.ts";
 import { RecencyMap } from "../recency-map.ts";
 import { TRUSTED_FOR_MS } from "../vault/fresh-cache.ts";
 
-const LONG_MS = 2;
+/** Conditions that were looked at: a millisecond's worth. By the clock everybody is slow where the machine is. */
+const MANY_STEPS = 2_000;
 /** Beyond so many, who was slow longest ago is taken for quick again, once. */
 const MAX_SLOW = 1_000;
+
+interface Judged<Result> {
+  readonly result: Result;
+  readonly steps: number;
+}
 
 export class SlowCallers {
   readonly #slow = new RecencyMap<string, true>(MAX_SLOW);
@@ -24,22 +30,20 @@ export class SlowCallers {
   /**
    * Does the work at once, unless the caller was slow the last time and somebody slow has had this turn.
    *
-   * @throws {@link RequestError} `BUSY` for who has waited so long that what the request rests on is old.
+   * @param work - Says how many conditions it looked at.
+   * @throws {@link RequestError} `BUSY` for who has waited so long that what the request rests on is old: nothing was judged.
    */
-  async judge<Result>(caller: string, work: () => Result): Promise<Result> {
+  async judge<Result>(caller: string, work: () => Judged<Result>): Promise<Result> {
     const sinceMs = performance.now();
     while (this.#turn !== null && this.#slow.has(caller)) {
       await this.#turn;
       if (performance.now() - sinceMs < TRUSTED_FOR_MS) continue;
       throw new RequestError("BUSY", "too many requests wait that take long to judge");
     }
-    const startedAtMs = performance.now();
-    try {
-      return work();
-    } finally {
-      if (performance.now() - startedAtMs < LONG_MS) this.#slow.delete(caller);
-      else this.#noteSlow(caller);
-    }
+    const { result, steps } = work();
+    if (steps < MANY_STEPS) this.#slow.delete(caller);
+    else this.#noteSlow(caller);
+    return result;
   }
 
   #noteSlow(caller: string): void {

@@ -16,9 +16,6 @@ import {
   getUserOperationHash,
 } from "viem/account-abstraction";
 import { privateKeyToAccount } from "viem/accounts";
-import { compilePolicy } from "../../enclave/policy/compile.ts";
-import { decide } from "../../enclave/policy/decide.ts";
-import type { Facts } from "../../enclave/policy/facts.ts";
 import { encodeAuthorization, signAuthorization } from "../../enclave/signing/evm/authorization.ts";
 import { signatureOver, signEip191 } from "../../enclave/signing/evm/eip191.ts";
 import { parseTransaction, signTransaction } from "../../enclave/signing/evm/transaction.ts";
@@ -30,7 +27,8 @@ import {
   userOperationFacts,
 } from "../../enclave/signing/evm/user-operation.ts";
 import { signRecoverable } from "../../enclave/signing/secp256k1.ts";
-import { type AppOperation, decodeHex, encodeHex, type JsonValue, type Policy, policy } from "../../protocol/index.ts";
+import { decodeHex, encodeHex, type JsonValue, type Policy } from "../../protocol/index.ts";
+import { judgeBy } from "./judge.ts";
 import type { SigningRow } from "./signing-row.ts";
 
 const KEY: Hex = `0x${"46".repeat(32)}`;
@@ -56,14 +54,7 @@ const RULES: Policy = {
     { id: "messages", effect: "allow", when: [{ field: "kind", in: ["evm-message"] }] },
   ],
 };
-const levels = [{ level: "app", policy: compilePolicy(policy.parse(RULES)) }] as const;
-
-function judge(operation: AppOperation, facts: Facts): void {
-  const caller = { kind: "session", userId: "u", sessionId: "s", loginId: "l", publicKey: "k" } as const;
-  const verdict = decide({ caller, operation, walletId: "w", facts, nowMs: Date.now() }, levels);
-  // A bench that counted refusals as work would be fast and worthless.
-  if (verdict.kind !== "open") throw new Error(`denied: ${verdict.reason}`);
-}
+const judge = judgeBy(RULES);
 
 export async function evmRows(): Promise<readonly SigningRow[]> {
   const rows = [

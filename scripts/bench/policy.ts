@@ -2,6 +2,7 @@
 import { parseTransaction as parseWithViem, serializeTransaction } from "viem";
 import { compilePolicy } from "../../enclave/policy/compile.ts";
 import { decide } from "../../enclave/policy/decide.ts";
+import { Evaluation } from "../../enclave/policy/evaluation.ts";
 import type { PolicyRequest } from "../../enclave/policy/fields.ts";
 import { parseTransaction } from "../../enclave/signing/evm/transaction.ts";
 import { transactionFacts } from "../../enclave/signing/evm/transaction-facts.ts";
@@ -47,7 +48,7 @@ export function policyRows(): readonly SigningRow[] {
       name: `policy of ${count} rule${count === 1 ? "" : "s"}`,
       peer: "viem, parsing what is judged",
       ours: () => {
-        if (decide(request, levels).kind !== "open") throw new Error("denied");
+        if (decide(new Evaluation(request), levels).kind !== "open") throw new Error("denied");
       },
       theirs: () => parseWithViem(bytes),
     };

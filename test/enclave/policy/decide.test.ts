@@ -24,9 +24,12 @@ describe("properties", () => {
   test("an empty policy denies everything, and so does none at the level of the app", () => {
     for (const facts of ALL_FACTS) {
       expect(judge(facts, [])).toMatchObject({ kind: "denied", reason: "NOT_ALLOWED", level: "app" });
-      expect(decide(requestFor(facts), [])).toMatchObject({ kind: "denied", reason: "NO_APP_POLICY" });
+      expect(decide(new Evaluation(requestFor(facts)), [])).toMatchObject({ kind: "denied", reason: "NO_APP_POLICY" });
       const userAlone = [{ level: "user", policy: compiled(allow("everything")) }] as const;
-      expect(decide(requestFor(facts), userAlone)).toMatchObject({ kind: "denied", reason: "NO_APP_POLICY" });
+      expect(decide(new Evaluation(requestFor(facts)), userAlone)).toMatchObject({
+        kind: "denied",
+        reason: "NO_APP_POLICY",
+      });
     }
   });
 
@@ -49,7 +52,7 @@ describe("properties", () => {
         const both = [...levels, { level: "user", policy: compiled(...user) }] as const;
         const request = requestFor(facts);
         const isOpen = judge(facts, app).kind === "open" && judge(facts, user).kind === "open";
-        expect(decide(request, both).kind).toBe(isOpen ? "open" : "denied");
+        expect(decide(new Evaluation(request), both).kind).toBe(isOpen ? "open" : "denied");
       }),
       { numRuns: 300 },
     );
@@ -75,7 +78,7 @@ describe("properties", () => {
       fc.property(anyFacts, anyCondition, (facts, condition) => {
         const [first, second] = [condition, { not: condition }].map((each) => {
           const policy = compilePolicy({ v: 1, rules: [allow("it", each)] });
-          return decide(requestFor(facts), [{ level: "app", policy }]).kind === "open";
+          return decide(new Evaluation(requestFor(facts)), [{ level: "app", policy }]).kind === "open";
         });
         expect(first && second).toBe(false);
       }),
@@ -162,7 +165,7 @@ test("of rules that allow, one that asks for nothing more is enough; else the on
 
 describe("the short form", () => {
   const judged = (facts: Parameters<typeof judge>[0], evmChainIds: string[], messages: "allow" | "deny") =>
-    decide(requestFor(facts), [
+    decide(new Evaluation(requestFor(facts)), [
       { level: "app", policy: compilePolicy(documentOf(...rulesOf({ evmChainIds, messages }).rules)) },
     ]).kind === "open";
 

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { compilePolicy } from "../../../enclave/policy/compile.ts";
 import { decide } from "../../../enclave/policy/decide.ts";
+import { Evaluation } from "../../../enclave/policy/evaluation.ts";
 import { lintPolicy } from "../../../enclave/policy/lint.ts";
 import type { Policy, Rule } from "../../../protocol/index.ts";
 import { allow, anyFacts, anyRules, BOB, deny, documentOf, requestFor } from "./requests.ts";
@@ -106,7 +107,7 @@ test("without a rule that is certain to decide nothing, every decision is the sa
         const without = { v: 1, rules: rules.filter(({ id }) => id !== rule) } as const;
         for (const facts of all) {
           const [before, after] = [document, without].map((each) => {
-            return decide(requestFor(facts), [{ level: "app", policy: compilePolicy(each) }]).kind;
+            return decide(new Evaluation(requestFor(facts)), [{ level: "app", policy: compilePolicy(each) }]).kind;
           });
           expect(after, `${code} ${rule}`).toBe(before);
         }

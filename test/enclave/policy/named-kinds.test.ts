@@ -2,6 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { compilePolicy } from "../../../enclave/policy/compile.ts";
 import { decide } from "../../../enclave/policy/decide.ts";
+import { Evaluation } from "../../../enclave/policy/evaluation.ts";
 import { mayAllow } from "../../../enclave/policy/named-kinds.ts";
 import type { Condition, Policy } from "../../../protocol/index.ts";
 import { requestFor, SAMPLES } from "./requests.ts";
@@ -36,7 +37,7 @@ describe("a rule names them", () => {
 });
 
 const verdictOf = (kind: "raw-digest" | "wallet-export" | "evm-message", policy: Policy) =>
-  decide(requestFor(SAMPLES[kind]), [{ level: "app", policy: compilePolicy(policy) }]).kind;
+  decide(new Evaluation(requestFor(SAMPLES[kind])), [{ level: "app", policy: compilePolicy(policy) }]).kind;
 
 test.each(["raw-digest", "wallet-export"] as const)(
   "a policy that allows everything denies %s, and one that names it does not",

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { compilePolicy } from "../../../enclave/policy/compile.ts";
 import { decide } from "../../../enclave/policy/decide.ts";
+import { Evaluation } from "../../../enclave/policy/evaluation.ts";
 import type { BitcoinTransactionFacts } from "../../../enclave/policy/facts.ts";
 import { type Policy, policy } from "../../../protocol/index.ts";
 import { ALLOW_ALL } from "../../support/allow-all.ts";
@@ -17,7 +18,7 @@ function verdictOf(document: Policy, sighashTypes: readonly string[]): string {
     ...{ caller, operation: "sign_bitcoin_transaction", walletId: "w", nowMs: 0 },
     facts: facts(sighashTypes),
   } as const;
-  return decide(request, [{ level: "app", policy: compilePolicy(policy.parse(document)) }]).kind;
+  return decide(new Evaluation(request), [{ level: "app", policy: compilePolicy(policy.parse(document)) }]).kind;
 }
 
 const NAMED: Policy = {

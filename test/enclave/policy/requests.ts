@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { type CompiledPolicy, compilePolicy } from "../../../enclave/policy/compile.ts";
 import { decide, type Level, type Verdict } from "../../../enclave/policy/decide.ts";
+import { Evaluation } from "../../../enclave/policy/evaluation.ts";
 import type { EvmTransactionFacts, Facts } from "../../../enclave/policy/facts.ts";
 import type { PolicyRequest } from "../../../enclave/policy/fields.ts";
 import { type Condition, type Policy, policy, type Rule } from "../../../protocol/index.ts";
@@ -109,7 +110,7 @@ export function judge(
   changes: Partial<PolicyRequest> & { readonly level?: Level; readonly maxSteps?: number } = {},
 ): Verdict {
   const { maxSteps, ...others } = changes;
-  return decide(requestFor(facts, others), [{ level: "app", policy: compiled(...rules) }], maxSteps);
+  return decide(new Evaluation(requestFor(facts, others), maxSteps), [{ level: "app", policy: compiled(...rules) }]);
 }
 
 /** Whether a rule with these conditions lets it through. */
