@@ -1,6 +1,6 @@
 /**
- * Whose requests take long to judge is served in one of them at a time, and others come between: what requests need may all be in
- * memory, so that a hundred that arrive together would otherwise hold the thread until the last of them is judged.
+ * Of callers whose requests take long to judge, one request is judged in each turn of the event loop, and others come between: what
+ * requests need may all be in memory, so that a hundred that arrive together would hold the thread until the last is judged.
  */
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { RequestError } from "../../protocol/index.ts";
