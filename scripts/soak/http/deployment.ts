@@ -12,6 +12,9 @@ import type { Pool } from "./pool.ts";
 /** Far below what a request may be early or late. */
 const LATE_MS = 1_000;
 
+/** The whole run, and its clock that is moved on. A session ends with its token, if not before. */
+export const SESSION_S = 86_400;
+
 /** The parent takes the path as a hint. */
 const OPERATIONS: Readonly<Partial<Record<Kind, OperationName>>> = {
   signMessage: "sign_message",
@@ -41,7 +44,7 @@ export async function deploymentOf(
     const { appId } = await client.createApp([simulator.administratorKey], {
       name: `soak ${at}`,
       issuers: [{ issuer, audiences: [AUDIENCE], jwksUri, algorithms: ["ES256"] }],
-      sessionLifetimeS: 86_400,
+      sessionLifetimeS: SESSION_S,
       signingPolicy: { evmChainIds: ["1"], messages: "allow" },
     });
     appIds.push(appId);
@@ -53,7 +56,7 @@ export async function deploymentOf(
     audiences: appIds.map((appId) => audienceOf(simulator.deployment, appId)),
     async token(subject: string, key: SoakKey): Promise<string> {
       const nonce = createHash("sha256").update(encodeHex(key.publicKey)).digest("hex");
-      return simulator.issuer.mint({ subject, audience: AUDIENCE, nonce, algorithm: "ES256" });
+      return simulator.issuer.mint({ subject, audience: AUDIENCE, nonce, algorithm: "ES256", lifetimeS: SESSION_S });
     },
     async answer({ body, stamps }: ReceivedRequest, kind: Kind): Promise<HttpAnswer> {
       const sentAt = performance.now();

@@ -7,7 +7,7 @@ import { collector } from "../collect.ts";
 import type { Flatness } from "../flat.ts";
 import { randomFrom } from "../random.ts";
 import { type Mix, Traffic } from "../traffic.ts";
-import { deploymentOf } from "./deployment.ts";
+import { deploymentOf, SESSION_S } from "./deployment.ts";
 import type { Holdings } from "./holdings.ts";
 import { judged, leftOpen } from "./judge.ts";
 import { closeFetch, LibraryCallers } from "./library-callers.ts";
@@ -87,8 +87,6 @@ export interface HttpSoakReport {
 const ADVANCE_MS = 75_000;
 /** Requests from there to the sample: what a minute has brought is as much at each, however quick the machine is at the time. */
 const SINCE_ADVANCE = 200;
-/** The whole run, and its clock that is moved on. */
-const SESSION_S = 86_400;
 /** Of all requests; a hundred times as many as of the rest of the mix. */
 const RUDE = 0.02;
 const BY_LIBRARY = 0.01;
