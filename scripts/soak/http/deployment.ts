@@ -12,7 +12,7 @@ import type { Pool } from "./pool.ts";
 /** Far below what a request may be early or late. */
 const LATE_MS = 1_000;
 
-/** The whole run, and its clock that is moved on. A session ends with its token, if not before. */
+/** The whole run, and its clock that is moved on. */
 export const SESSION_S = 86_400;
 
 /** The parent takes the path as a hint. */
@@ -56,7 +56,7 @@ export async function deploymentOf(
     audiences: appIds.map((appId) => audienceOf(simulator.deployment, appId)),
     async token(subject: string, key: SoakKey): Promise<string> {
       const nonce = createHash("sha256").update(encodeHex(key.publicKey)).digest("hex");
-      return simulator.issuer.mint({ subject, audience: AUDIENCE, nonce, algorithm: "ES256", lifetimeS: SESSION_S });
+      return tokenOf(simulator, subject, nonce);
     },
     async answer({ body, stamps }: ReceivedRequest, kind: Kind): Promise<HttpAnswer> {
       const sentAt = performance.now();
@@ -78,6 +78,11 @@ export async function deploymentOf(
       await pool.ask(`GET /v1/attestation?nonce=${"5a".repeat(16)} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n`);
     }
   }
+}
+
+/** A session ends with its token, if not before. */
+export function tokenOf({ issuer }: Simulator, subject: string, nonce: string): Promise<string> {
+  return issuer.mint({ subject, audience: AUDIENCE, nonce, algorithm: "ES256", lifetimeS: SESSION_S });
 }
 
 function lateAnswer({ status, head, body }: HttpAnswer): HttpAnswer {

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { ClientError, generateStampKey, loginNonce, RefusedError, type Session } from "../../../client/index.ts";
 import type { Simulator } from "../../../simulator/index.ts";
 import { usdcTransfer } from "../../../test/support/transactions.ts";
-import { AUDIENCE } from "../callers.ts";
+import { tokenOf } from "./deployment.ts";
 
 const CALLERS = 8;
 /** After so many requests another takes a caller's place. */
@@ -73,7 +73,7 @@ export class LibraryCallers {
     const key = await generateStampKey();
     const nonce = await loginNonce(key);
     const subject = this.#subjects[at] ?? randomUUID();
-    const jwt = await this.#simulator.issuer.mint({ subject, audience: AUDIENCE, nonce, algorithm: "ES256" });
+    const jwt = await tokenOf(this.#simulator, subject, nonce);
     const session = await client.login({ appId: this.#appId, jwt, key });
     const walletId = this.#callers[at]?.walletId ?? (await session.createWallet({ kind: "single-key" })).walletId;
     return { session, walletId };
