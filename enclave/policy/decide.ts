@@ -7,7 +7,6 @@ import { amountOf } from "./amounts.ts";
 import { type CompiledPolicy, demandOf } from "./compile.ts";
 import { type Evaluation, TooMuchWork } from "./evaluation.ts";
 import { explain, type Finding } from "./explain.ts";
-import type { PolicyRequest } from "./fields.ts";
 import { leavesOpen, speaksOfSighashes } from "./open-signatures.ts";
 import { UNSURE, YES } from "./tri.ts";
 
@@ -65,13 +64,13 @@ function judge(evaluation: Evaluation, levels: readonly LevelPolicy[]): Verdict 
   for (const { level, policy } of levels) {
     for (const { rule, test } of policy.rules.get(facts.kind)?.denies ?? []) {
       if (test(evaluation, null) < UNSURE) continue;
-      return denied("DENIED_BY_RULE", level, rule.id, explain(rule, evaluation.request));
+      return denied("DENIED_BY_RULE", level, rule.id, explain(rule, evaluation));
     }
   }
   const open: Open["levels"][number][] = [];
   for (const { level, policy } of levels) {
     const [first, ...others] = candidatesOf(policy, evaluation);
-    if (first === undefined) return denied("NOT_ALLOWED", level, null, nearest(policy, evaluation.request));
+    if (first === undefined) return denied("NOT_ALLOWED", level, null, nearest(policy, evaluation));
     open.push({ level, candidates: [first, ...others] });
   }
   return { kind: "open", levels: open };
@@ -94,10 +93,10 @@ function candidatesOf(policy: CompiledPolicy, evaluation: Evaluation): readonly 
 const MAX_NEAREST = 4;
 
 /** For whoever wonders: of rules about this kind, what kept the first few from allowing it. */
-function nearest(policy: CompiledPolicy, request: PolicyRequest): readonly Finding[] {
-  const allows = policy.rules.get(request.facts.kind)?.allows ?? [];
+function nearest(policy: CompiledPolicy, evaluation: Evaluation): readonly Finding[] {
+  const allows = policy.rules.get(evaluation.request.facts.kind)?.allows ?? [];
   return allows.slice(0, MAX_NEAREST).flatMap(({ rule }) =>
-    explain(rule, request)
+    explain(rule, evaluation)
       .filter(({ is }) => is !== "yes")
       .slice(0, 1),
   );

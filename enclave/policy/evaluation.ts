@@ -35,6 +35,11 @@ export class Evaluation {
     if (this.#steps > this.#maxSteps) throw new TooMuchWork();
   }
 
+  /** What was done for this request beside judging it. */
+  count(steps: number): void {
+    this.#steps += steps;
+  }
+
   elements(collection: Collection): Elements | undefined {
     const known = this.#elements.get(collection);
     if (known !== undefined) return known;

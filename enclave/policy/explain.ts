@@ -2,7 +2,7 @@
 import type { Condition, Rule } from "../../protocol/index.ts";
 import { compileCondition } from "./compile.ts";
 import { Evaluation, TooMuchWork } from "./evaluation.ts";
-import { type PolicyRequest, UNKNOWN, type Value } from "./fields.ts";
+import { UNKNOWN, type Value } from "./fields.ts";
 import { ABSENT, NO, type Tri, UNSURE } from "./tri.ts";
 
 export interface Finding {
@@ -20,14 +20,17 @@ const MAX_TEXT = 160;
 /** After a decision, and for one rule. */
 const MAX_STEPS = 10_000;
 
-export function explain({ id, when }: Rule, request: PolicyRequest): readonly Finding[] {
-  const evaluation = new Evaluation(request, MAX_STEPS);
-  return when.slice(0, MAX_FINDINGS).map((condition) => ({
+/** @param judged - Of the same request: what is looked at here is counted there. */
+export function explain({ id, when }: Rule, judged: Evaluation): readonly Finding[] {
+  const evaluation = new Evaluation(judged.request, MAX_STEPS);
+  const findings = when.slice(0, MAX_FINDINGS).map((condition) => ({
     rule: id,
     condition: short(JSON.stringify(condition)),
     is: wordOf(outcomeOf(condition, evaluation)),
     fact: "field" in condition ? short(factOf(evaluation.values[condition.field])) : null,
   }));
+  judged.count(evaluation.steps);
+  return findings;
 }
 
 function outcomeOf(condition: Condition, evaluation: Evaluation): Tri {

@@ -41,7 +41,12 @@ export function tryPolicies(
 ): Explained {
   const levels = documents.map(({ level, policy }) => ({ level, policy: compilePolicy(policy) }));
   const rules = documents.flatMap(({ level, policy }) =>
-    policy.rules.map((rule) => ({ level, rule: rule.id, effect: rule.effect, findings: explain(rule, request) })),
+    policy.rules.map((rule) => ({
+      level,
+      rule: rule.id,
+      effect: rule.effect,
+      findings: explain(rule, new Evaluation(request)),
+    })),
   );
   return { verdict: decide(new Evaluation(request), levels), rules };
 }

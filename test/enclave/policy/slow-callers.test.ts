@@ -1,8 +1,10 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Policies } from "../../../enclave/policy/authorise.ts";
+import { decide } from "../../../enclave/policy/decide.ts";
+import { Evaluation } from "../../../enclave/policy/evaluation.ts";
 import { SlowCallers } from "../../../enclave/policy/slow-callers.ts";
-import { allow, compiled, deny, SAMPLES, WALLET } from "./requests.ts";
+import { allow, compiled, deny, requestFor, SAMPLES, WALLET } from "./requests.ts";
 
 const MANY = 2_000;
 
@@ -105,7 +107,9 @@ test("a hundred that take longest to judge, all at once, hold up others by two o
   const authorise = async (appId: string, facts: object) => {
     const actor = { kind: "api-key", appId, keyId: "key_1", scope: { chains: null } };
     const request = { actor, operation: "sign_psbt", envelope: {}, walletId: WALLET, accounts: [], facts };
-    await policies.authorise(request as unknown as Parameters<Policies["authorise"]>[0]).catch(() => undefined);
+    const authorised = policies.authorise(request as unknown as Parameters<Policies["authorise"]>[0]);
+    if (appId === "app_quick") await authorised;
+    else await expect(authorised).rejects.toMatchObject({ code: expect.stringMatching(/^(?:POLICY_DENIED|BUSY)$/) });
     done.push(appId);
   };
   const asked = Array.from({ length: 100 }, () => authorise("app_slow", { ...transaction, outputs }));
@@ -114,4 +118,18 @@ test("a hundred that take longest to judge, all at once, hold up others by two o
   expect(done.filter((each) => each === "app_slow").length).toBeLessThan(3);
   await Promise.all(asked);
   expect(done).toHaveLength(101);
+});
+
+test("what is looked at only to explain a denial counts as well", () => {
+  const transaction = SAMPLES["bitcoin-transaction"];
+  const outputs = Array.from({ length: 900 }, () => ({ ...transaction.outputs[0], amountSats: 1n }));
+  const facts = { ...transaction, outputs } as typeof transaction;
+  const isNever = { field: "kind", in: ["evm-message"] } as const;
+  const isLong = { some: "outputs", is: [{ field: "output.amount", in: ["2"] }] } as const;
+  // Each rule is left at its first condition, and four of them are explained to their last.
+  const rules = Array.from({ length: 4 }, (_, at) => allow(`r${at}`, { not: { not: isNever } }, isLong));
+  const evaluation = new Evaluation(requestFor(facts));
+  const { kind } = decide(evaluation, [{ level: "app", policy: compiled(...rules) }]);
+  expect(kind).toBe("denied");
+  expect(evaluation.steps).toBeGreaterThan(4 * 900);
 });
